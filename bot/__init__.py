@@ -1,0 +1,1 @@
+"""The product people talk to: prompt, engine, live adapter, answers, HTTP."""

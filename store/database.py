@@ -1,0 +1,153 @@
+"""Opens a database and hands out short sessions: `read()` never blocks, `write()` is brief and serial on SQLite.
+
+SQLite: WAL, `synchronous=FULL`, and every write transaction begins IMMEDIATE. The reason: a deferred transaction that
+has read and then writes fails at once when another one committed in between, whatever the busy timeout.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from filelock import FileLock, Timeout
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlmodel import Session
+
+from store.errors import DatabaseProblem, Invalid, NotFound
+
+BUSY_SECONDS = 10
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """A database at a URL; safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self._writer = _engine(url, read_only=False)
+        self._reader = _engine(url, read_only=True) if self.is_sqlite else self._writer
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that cannot write and never waits for a writer."""
+        with Session(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits when its block ends well; keep it short, never generate or train inside.
+
+        Raises DatabaseProblem when the database stays locked for 10 s or the disk is full.
+        """
+        try:
+            with Session(self._writer, expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            raise DatabaseProblem(
+                f"the database could not be written: {error.orig}.",
+                "Check free disk space and that no other program holds it locked, then try again.",
+            ) from error
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def backup(self, target: Path) -> None:
+        """Copy the SQLite database, while in use, into the file `target`."""
+        if not self.is_sqlite:
+            raise Invalid("backup copies SQLite databases only.", "Use pg_dump for Postgres.")
+        with sqlite3.connect(_file(self.url)) as source, sqlite3.connect(target) as copy:
+            source.backup(copy)
+
+
+def open_database(url: str) -> Database:
+    """The database at `url`, created and upgraded to the newest schema by the first process that comes.
+
+    Raises DatabaseProblem when it is locked, newer than this program, or cannot be opened.
+    """
+    if url.startswith("sqlite"):
+        _file(url).parent.mkdir(parents=True, exist_ok=True)
+    database = Database(url)
+    try:
+        migrate(database)
+    except (DatabaseError, sqlite3.Error) as error:
+        raise DatabaseProblem(
+            f"the database {make_url(url).render_as_string()} cannot be opened: {getattr(error, 'orig', error)}.",
+            "Check RATCHET_DATABASE_URL and that the file is a Ratchet database.",
+        ) from error
+    return database
+
+
+def migrate(database: Database) -> None:
+    """Upgrade the schema; one process at a time does it."""
+    lock = _file(database.url).with_suffix(".migrate.lock") if database.is_sqlite else Path("var/migrate.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(str(lock), timeout=60):
+            _upgrade(database._writer)
+    except Timeout as error:
+        raise DatabaseProblem("another process has been upgrading the database for 60 s.", "Try again.") from error
+
+
+def restore(url: str, source: Path) -> None:
+    """Put the backup `source` in the place of the SQLite database at `url`; stop Ratchet first."""
+    if not source.is_file():
+        raise NotFound(f"no backup file {source}.")
+    with sqlite3.connect(source) as copy:
+        if copy.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+            raise Invalid(f"the backup {source} is damaged.", "Use another backup.")
+        with sqlite3.connect(_file(url)) as target:
+            copy.backup(target)
+
+
+def _file(url: str) -> Path:
+    return Path(str(make_url(url).database))
+
+
+def _upgrade(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found == script.get_current_head():
+        return
+    if found is not None and found not in {revision.revision for revision in script.walk_revisions()}:
+        raise DatabaseProblem(
+            f"the database has schema revision {found}, which this version of Ratchet does not know.",
+            "It was written by a newer version: update Ratchet, or restore a backup.",
+        )
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _engine(url: str, *, read_only: bool) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine

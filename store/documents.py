@@ -1,0 +1,143 @@
+"""Documents and their chunks: the truth about what can be retrieved, and the outbox that feeds the vector index.
+
+It does not read files, split text or embed: it keeps what `retrieval` hands it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, delete, func, select
+
+from store.database import Database
+from store.errors import NotFound
+from store.models import Chunk, Document, IndexEvent, now
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A chunk to be kept; `embedding` is float32 bytes of unit length."""
+
+    title: str
+    text: str
+    start: int
+    end: int
+    embedding: bytes
+
+
+def text_digest(text: str) -> str:
+    """The SHA-256 of a text, hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find(session: Session, source: str) -> Document | None:
+    """The document that came from `source`, removed or not."""
+    return session.exec(select(Document).where(Document.source == source)).first()
+
+
+def same_text(session: Session, digest: str) -> Document | None:
+    """A present document with exactly this text."""
+    query = select(Document).where(Document.digest == digest, col(Document.removed_at).is_(None))
+    return session.exec(query).first()
+
+
+def embeddings_of(session: Session, digests: Sequence[str], model: str) -> dict[str, bytes]:
+    """Embeddings already known for chunk texts with these digests, by digest."""
+    found: dict[str, bytes] = {}
+    for start in range(0, len(digests), 500):
+        query = select(Chunk.digest, Chunk.embedding).where(
+            col(Chunk.digest).in_(digests[start : start + 500]), Chunk.embedding_model == model
+        )
+        found.update({digest: embedding for digest, embedding in session.exec(query)})
+    return found
+
+
+def save(
+    database: Database, *, source: str, title: str, media_type: str, text: str, drafts: Sequence[Draft], model: str
+) -> Document:
+    """Keep a document and its chunks, retiring the chunks that vanished; unchanged chunks keep their ids."""
+    with database.write() as session:
+        document = find(session, source) or Document(source=source, title=title, digest="", text="")
+        document.title, document.media_type, document.text = title, media_type, text
+        document.digest, document.updated_at, document.removed_at = text_digest(text), now(), None
+        session.add(document)
+        session.flush()
+        _replace_chunks(session, document.id, drafts, model)
+    return document
+
+
+def _replace_chunks(session: Session, document_id: str, drafts: Sequence[Draft], model: str) -> None:
+    query = select(Chunk).where(Chunk.document_id == document_id, col(Chunk.retired_at).is_(None))
+    old = {(chunk.digest, chunk.embedding_model): chunk for chunk in session.exec(query)}
+    for ordinal, draft in enumerate(drafts):
+        digest = text_digest(draft.text)
+        kept = old.pop((digest, model), None)
+        chunk = kept or Chunk(
+            document_id=document_id,
+            ordinal=ordinal,
+            title=draft.title,
+            text=draft.text,
+            digest=digest,
+            start=draft.start,
+            end=draft.end,
+            embedding=draft.embedding,
+            embedding_model=model,
+        )
+        chunk.ordinal, chunk.title, chunk.start, chunk.end = ordinal, draft.title, draft.start, draft.end
+        session.add(chunk)
+        if kept is None:
+            session.add(IndexEvent(chunk_id=chunk.id, operation="upsert"))
+    for chunk in old.values():
+        chunk.retired_at = now()
+        session.add(chunk)
+        session.add(IndexEvent(chunk_id=chunk.id, operation="delete"))
+
+
+def remove(database: Database, document_id: str) -> Document:
+    """Take a document and its chunks out of what can be retrieved; raises NotFound."""
+    with database.write() as session:
+        document = session.get(Document, document_id)
+        if document is None or document.removed_at is not None:
+            raise NotFound(f"no document {document_id}.", "`python -m retrieval list` shows the ids.")
+        document.removed_at = now()
+        session.add(document)
+        _replace_chunks(session, document_id, [], "")
+    return document
+
+
+def present(session: Session, *, limit: int = 10_000, after: str | None = None) -> list[tuple[Document, int]]:
+    """The present documents with their number of chunks, by id; `after` is the last id seen."""
+    query = (
+        select(Document, func.count(col(Chunk.id)))
+        .join(Chunk, (col(Chunk.document_id) == col(Document.id)) & col(Chunk.retired_at).is_(None), isouter=True)
+        .where(col(Document.removed_at).is_(None))
+        .group_by(col(Document.id))
+        .order_by(col(Document.id))
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(col(Document.id) > after)
+    return [(document, count) for document, count in session.exec(query)]
+
+
+def live_chunks(session: Session) -> list[Chunk]:
+    """All chunks that can be retrieved, in a stable order."""
+    query = select(Chunk).where(col(Chunk.retired_at).is_(None)).order_by(col(Chunk.document_id), col(Chunk.ordinal))
+    return list(session.exec(query))
+
+
+def events(session: Session, *, after: int, limit: int = 2_000) -> list[IndexEvent]:
+    """The outbox from `after` on, oldest first."""
+    query = select(IndexEvent).where(col(IndexEvent.id) > after).order_by(col(IndexEvent.id)).limit(limit)
+    return list(session.exec(query))
+
+
+def last_event(session: Session) -> int:
+    """The id of the newest outbox event; 0 when it is empty."""
+    return session.exec(select(func.max(IndexEvent.id))).one() or 0
+
+
+def drop_events(database: Database, *, up_to: int) -> None:
+    """Forget events that the index has taken; the newest stays, so that ids keep growing."""
+    with database.write() as session:
+        session.exec(delete(IndexEvent).where(col(IndexEvent.id) < up_to))

@@ -1,0 +1,212 @@
+"""The log: exchanges begin, finish and are rated here; curation reads them from here.
+
+It knows nothing of models, prompts or retrieval: it keeps what it is given.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from store import processes
+from store.database import Database
+from store.errors import Conflict, Invalid, NotAllowed, NotFound
+from store.models import Conversation, Exchange, ExchangeState, Feedback, Label, Person, now
+
+MAX_CORRECTION = 20_000
+RATINGS = ("up", "down", None)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """An exchange with what was said of it."""
+
+    exchange: Exchange
+    feedback: Feedback | None
+    label: Label | None
+
+
+def history_digest(person_id: str, messages: Iterable[dict[str, str]]) -> str:
+    """What a conversation without an id is recognised by: person, and the turns up to our last answer."""
+    turns = [[m["role"], m["content"].strip()] for m in messages if m["role"] in ("user", "assistant")]
+    return hashlib.sha256(json.dumps([person_id, turns]).encode()).hexdigest()
+
+
+def find_conversation(
+    database: Database, *, person_id: str, conversation_id: str | None, messages: Sequence[dict[str, str]]
+) -> tuple[str, str | None]:
+    """The conversation that `messages` continue and the exchange before them: (conversation id, parent id or None).
+
+    Without an id the history decides; no match starts a new conversation. Raises NotFound for an unknown id.
+    """
+    answered = max((i + 1 for i, m in enumerate(messages) if m["role"] == "assistant"), default=0)
+    with database.read() as session:
+        if conversation_id is not None:
+            found = session.get(Conversation, conversation_id)
+            if found is None or found.person_id != person_id:
+                raise NotFound(f"no conversation {conversation_id}.", "Leave conversation_id out to start a new one.")
+            return found.id, _last_exchange(session, found.id)
+        if answered:
+            digest = history_digest(person_id, messages[:answered])
+            query = select(Exchange).where(Exchange.history_digest == digest).order_by(col(Exchange.created_at).desc())
+            parent = session.exec(query.limit(1)).first()
+            if parent is not None:
+                return parent.conversation_id, parent.id
+    return _new_conversation(database, person_id, messages), None
+
+
+def _last_exchange(session: Session, conversation_id: str) -> str | None:
+    query = select(Exchange.id).where(Exchange.conversation_id == conversation_id)
+    return session.exec(query.order_by(col(Exchange.created_at).desc()).limit(1)).first()
+
+
+def _new_conversation(database: Database, person_id: str, messages: Sequence[dict[str, str]]) -> str:
+    title = next((m["content"] for m in messages if m["role"] == "user"), "").strip()[:80]
+    row = Conversation(person_id=person_id, title=title)
+    with database.write() as session:
+        session.add(row)
+    return row.id
+
+
+def turns(session: Session, exchange_id: str | None) -> list[dict[str, str]]:
+    """The questions and answers up to and including an exchange, oldest first, as chat messages."""
+    found: list[dict[str, str]] = []
+    while exchange_id is not None:
+        exchange = session.get(Exchange, exchange_id)
+        if exchange is None:
+            break
+        if exchange.answer:
+            found[:0] = [
+                {"role": "user", "content": exchange.question},
+                {"role": "assistant", "content": exchange.answer},
+            ]
+        exchange_id = exchange.parent_id
+    return found
+
+
+def begin(database: Database, exchange: Exchange) -> None:
+    """Commit an exchange as `streaming`, before its first token."""
+    exchange.state = ExchangeState.STREAMING
+    with database.write() as session:
+        session.add(exchange)
+
+
+def finish(database: Database, exchange_id: str, *, state: ExchangeState, **values: Any) -> None:
+    """Finish a streaming exchange with its answer, citations, timings and token counts, before the last event is sent.
+
+    Raises Conflict when it is not streaming any more.
+    """
+    with database.write() as session:
+        row = session.get(Exchange, exchange_id)
+        if row is None or row.state != ExchangeState.STREAMING:
+            raise Conflict(f"exchange {exchange_id} is {row.state if row else 'unknown'}, not streaming.")
+        row.state, row.finished_at = state, now()
+        for name, value in values.items():
+            setattr(row, name, value)
+        session.add(row)
+
+
+def abort_left_over(database: Database) -> int:
+    """Mark as `aborted` the streaming exchanges whose bot is no longer alive; returns how many."""
+    with database.write() as session:
+        living = {process.id for process in processes.alive(session, "bot")}
+        left = session.exec(select(Exchange).where(Exchange.state == ExchangeState.STREAMING)).all()
+        dead = [row for row in left if row.process not in living]
+        for row in dead:
+            row.state, row.finished_at = ExchangeState.ABORTED, now()
+            session.add(row)
+    return len(dead)
+
+
+def rate(
+    database: Database,
+    exchange_id: str,
+    *,
+    person: Person,
+    rating: str | None,
+    reasons: Sequence[str] = (),
+    comment: str = "",
+    correction: str = "",
+    approved: bool = False,
+) -> Feedback:
+    """Keep what a person says of an answer; a second call replaces the first.
+
+    Raises NotFound, NotAllowed for somebody else's exchange, Invalid for an unknown rating or an over-long correction.
+    """
+    if rating not in RATINGS:
+        raise Invalid(f'rating is "{rating}", expected "up", "down" or null.')
+    if len(correction) > MAX_CORRECTION:
+        raise Invalid(f"the correction has {len(correction)} characters, at most {MAX_CORRECTION} are kept.")
+    with database.write() as session:
+        exchange = session.get(Exchange, exchange_id)
+        if exchange is None:
+            raise NotFound(f"no exchange {exchange_id}.")
+        if exchange.person_id != person.id and person.role == "chat":
+            raise NotAllowed(f"exchange {exchange_id} belongs to somebody else.", "Rate your own answers.")
+        row = session.get(Feedback, exchange_id) or Feedback(exchange_id=exchange_id, person_id=person.id)
+        row.person_id, row.rating, row.reasons = person.id, rating, list(reasons)
+        row.comment, row.correction, row.updated_at = comment, correction.strip(), now()
+        row.approved_by = person.id if approved and row.correction else None
+        session.add(row)
+    return row
+
+
+def get(session: Session, exchange_id: str) -> Logged:
+    """One exchange with feedback and label; raises NotFound."""
+    exchange = session.get(Exchange, exchange_id)
+    if exchange is None:
+        raise NotFound(f"no exchange {exchange_id}.")
+    return Logged(exchange, session.get(Feedback, exchange_id), session.get(Label, exchange_id))
+
+
+def page(
+    session: Session,
+    *,
+    limit: int = 50,
+    before: str | None = None,
+    task: str | None = None,
+    person_id: str | None = None,
+    conversation_id: str | None = None,
+) -> list[Logged]:
+    """Exchanges newest first; `before` is the id of the last one seen."""
+    query = select(Exchange, Feedback, Label).select_from(Exchange)
+    query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
+    query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
+    if task is not None:
+        query = query.where(Label.task == task)
+    if person_id is not None:
+        query = query.where(Exchange.person_id == person_id)
+    if conversation_id is not None:
+        query = query.where(Exchange.conversation_id == conversation_id)
+    if before is not None and (last := session.get(Exchange, before)) is not None:
+        query = query.where(col(Exchange.created_at) < last.created_at)
+    query = query.order_by(col(Exchange.created_at).desc()).limit(limit)
+    return [Logged(*row) for row in session.exec(query)]
+
+
+def logged(session: Session, *, since: datetime | None = None) -> list[Logged]:
+    """All exchanges that ended with an answer, oldest first."""
+    query = select(Exchange, Feedback, Label).select_from(Exchange)
+    query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
+    query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
+    query = query.where(col(Exchange.state).in_([ExchangeState.FINISHED, ExchangeState.STOPPED]))
+    if since is not None:
+        query = query.where(col(Exchange.created_at) >= since)
+    return [Logged(*row) for row in session.exec(query.order_by(col(Exchange.created_at)))]
+
+
+def save_labels(database: Database, labels: Sequence[Label]) -> None:
+    """Write the classifier's labels; a label that a person gave stays."""
+    with database.write() as session:
+        for label in labels:
+            row = session.get(Label, label.exchange_id)
+            if row is None:
+                session.add(label)
+            elif row.labelled_by is None:
+                row.task, row.confidence, row.scores = label.task, label.confidence, label.scores
+                row.taxonomy, row.labelled_at = label.taxonomy, label.labelled_at
+                session.add(row)

@@ -1,0 +1,419 @@
+"""The tables and enums of Ratchet: one vocabulary for every folder.
+
+Times are timezone-aware UTC. JSON columns hold plain lists and dicts, never pickles. Enums are stored as their string
+values, so that a newer program can add a member without a migration.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from sqlalchemy import JSON, Column, DateTime, Dialect, LargeBinary, MetaData, TypeDecorator
+from sqlmodel import Field, SQLModel
+
+BASE = "base"
+"""The name under which the base model, without any adapter, is logged and served."""
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def now() -> datetime:
+    """The present moment, UTC."""
+    return datetime.now(UTC)
+
+
+def new_id(prefix: str) -> str:
+    """A fresh, unguessable id such as `ex_3f…`; clients never choose ids."""
+    return f"{prefix}_{uuid4().hex[:20]}"
+
+
+class Utc(TypeDecorator[datetime]):
+    """A timezone-aware UTC datetime on every database (SQLite drops the zone otherwise)."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Role(StrEnum):
+    """What a person may do; each role includes the ones before it."""
+
+    CHAT = "chat"
+    """Asks, rates and corrects."""
+    REVIEWER = "reviewer"
+    """Also reads other people's exchanges and approves answers."""
+    ADMIN = "admin"
+    """Also manages documents, cycles, adapters and people."""
+
+
+class ExchangeState(StrEnum):
+    """How far one question and answer has come."""
+
+    STREAMING = "streaming"
+    """Committed before the first token; an answer is on its way."""
+    FINISHED = "finished"
+    """The model ended its answer."""
+    STOPPED = "stopped"
+    """The person stopped it or disconnected; the partial text is kept."""
+    ABORTED = "aborted"
+    """The bot died under it; found at the next start, never trained on."""
+    FAILED = "failed"
+    """The engine or retrieval raised; the error is kept."""
+
+
+class AdapterState(StrEnum):
+    """Where an adapter version stands; see ARCHITECTURE.md for the arrows."""
+
+    TRAINING = "training"
+    """Its folder is being written."""
+    CANDIDATE = "candidate"
+    """Published and digested; not evaluated, or without enough evidence."""
+    REJECTED = "rejected"
+    """The gate or an admin said no."""
+    AWAITING_APPROVAL = "awaiting_approval"
+    """The gate said yes; a person has to."""
+    APPROVED = "approved"
+    """A person said yes; the bots are loading it."""
+    CANARY = "canary"
+    """Serves a share of the conversations."""
+    LIVE = "live"
+    """Answers new requests."""
+    RETIRED = "retired"
+    """Was live until a better one came."""
+    ROLLED_BACK = "rolled_back"
+    """Was live and was taken back."""
+    SUPERSEDED = "superseded"
+    """A newer candidate came while it waited."""
+    EXPIRED = "expired"
+    """Nobody decided in time."""
+    QUARANTINED = "quarantined"
+    """Its files do not match their digests, or it rests on erased data."""
+
+
+class CycleState(StrEnum):
+    """Where a retraining cycle stands."""
+
+    RUNNING = "running"
+    """A step is due or in progress."""
+    AWAITING_APPROVAL = "awaiting_approval"
+    """A person has to decide; no lease is held."""
+    WATCHING = "watching"
+    """Its adapter is live and being watched."""
+    DONE = "done"
+    """Ended with an outcome."""
+    FAILED = "failed"
+    """A step failed three times; the error says why."""
+    CANCELLED = "cancelled"
+    """An admin stopped it."""
+
+
+class Outcome(StrEnum):
+    """What a cycle that is done came to."""
+
+    PROMOTED = "promoted"
+    """Its adapter went live."""
+    REJECTED = "rejected"
+    """The gate or an admin refused its adapter."""
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+    """The gate could not tell."""
+    TOO_LITTLE_DATA = "too_little_data"
+    """Nothing was trained: the log does not hold enough usable examples."""
+    SUPERSEDED = "superseded"
+    """A newer cycle's candidate took its place."""
+
+
+class Row(SQLModel):
+    """The base of all tables: one metadata with constraint names that migrations can refer to."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING)
+
+
+def _json(default: type[list[Any]] | type[dict[str, Any]]) -> Any:
+    return Field(default_factory=default, sa_column=Column(JSON, nullable=False))
+
+
+def _time(*, index: bool = False) -> Any:
+    return Field(default_factory=now, sa_type=Utc, index=index)
+
+
+def _maybe_time() -> Any:
+    return Field(default=None, sa_type=Utc, nullable=True)
+
+
+class Person(Row, table=True):
+    """Somebody who chats, reviews or administers."""
+
+    id: str = Field(default_factory=lambda: new_id("pe"), primary_key=True)
+    name: str = Field(unique=True)
+    role: str = Role.CHAT
+    password: str | None = None
+    consent: bool = True
+    created_at: datetime = _time()
+    erased_at: datetime | None = _maybe_time()
+
+
+class Key(Row, table=True):
+    """An API key, kept as a digest; `scopes` adds rights such as `on_behalf` and `given_passages`."""
+
+    id: str = Field(default_factory=lambda: new_id("key"), primary_key=True)
+    person_id: str = Field(foreign_key="person.id", index=True)
+    digest: str = Field(unique=True)
+    prefix: str
+    scopes: list[str] = _json(list)
+    created_at: datetime = _time()
+    revoked_at: datetime | None = _maybe_time()
+
+
+class Login(Row, table=True):
+    """A browser session or a one-time set-up link, kept as a digest."""
+
+    digest: str = Field(primary_key=True)
+    kind: str = "session"
+    person_id: str | None = Field(default=None, foreign_key="person.id", index=True)
+    created_at: datetime = _time()
+    expires_at: datetime = _time()
+
+
+class Document(Row, table=True):
+    """A source that the bot answers from; its text is kept, so that passages can be shown in place."""
+
+    id: str = Field(default_factory=lambda: new_id("doc"), primary_key=True)
+    source: str = Field(unique=True)
+    title: str
+    digest: str = Field(index=True)
+    media_type: str = "text/plain"
+    text: str
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+    removed_at: datetime | None = _maybe_time()
+
+
+class Chunk(Row, table=True):
+    """A passage of a document; `start` and `end` are character offsets into the document's text.
+
+    `embedding` is float32, unit length, little-endian bytes.
+    """
+
+    id: str = Field(default_factory=lambda: new_id("ch"), primary_key=True)
+    document_id: str = Field(foreign_key="document.id", index=True)
+    ordinal: int
+    title: str
+    text: str
+    digest: str = Field(index=True)
+    start: int
+    end: int
+    embedding: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    embedding_model: str
+    retired_at: datetime | None = _maybe_time()
+
+
+class IndexEvent(Row, table=True):
+    """The outbox of the vector index: what it still has to add or delete, in order of `id`."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    chunk_id: str
+    operation: str
+
+
+class Conversation(Row, table=True):
+    """Exchanges that belong together; belongs to one person."""
+
+    id: str = Field(default_factory=lambda: new_id("co"), primary_key=True)
+    person_id: str = Field(foreign_key="person.id", index=True)
+    title: str = ""
+    pinned_adapter: str | None = None
+    created_at: datetime = _time(index=True)
+
+
+class Exchange(Row, table=True):
+    """One question and its answer, with exactly what the model saw."""
+
+    id: str = Field(default_factory=lambda: new_id("ex"), primary_key=True)
+    conversation_id: str = Field(foreign_key="conversation.id", index=True)
+    parent_id: str | None = None
+    person_id: str = Field(foreign_key="person.id", index=True)
+    state: str = Field(default=ExchangeState.STREAMING, index=True)
+    question: str
+    search_query: str = ""
+    history_digest: str = Field(default="", index=True)
+    messages: list[dict[str, str]] = _json(list)
+    passages: list[dict[str, Any]] = _json(list)
+    given: bool = False
+    trainable: bool = True
+    answer: str = ""
+    citations: list[dict[str, int]] = _json(list)
+    declined: bool = False
+    adapter: str = Field(default=BASE, index=True)
+    model: str = ""
+    sampling: dict[str, Any] = _json(dict)
+    timings: dict[str, float] = _json(dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    error: str = ""
+    process: str = ""
+    created_at: datetime = _time(index=True)
+    finished_at: datetime | None = _maybe_time()
+
+
+class Feedback(Row, table=True):
+    """What a person said of an answer; `approved_by` is the reviewer who confirmed the correction."""
+
+    exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
+    person_id: str = Field(foreign_key="person.id", index=True)
+    rating: str | None = None
+    reasons: list[str] = _json(list)
+    comment: str = ""
+    correction: str = ""
+    approved_by: str | None = None
+    updated_at: datetime = _time(index=True)
+
+
+class Label(Row, table=True):
+    """The task scores of an exchange under one taxonomy; a person's label wins over the classifier's."""
+
+    exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
+    task: str = Field(index=True)
+    confidence: float
+    scores: dict[str, float] = _json(dict)
+    taxonomy: str
+    labelled_by: str | None = None
+    labelled_at: datetime = _time()
+
+
+class Side(Row, table=True):
+    """The side, train or held_out, that a document, conversation, near-duplicate or person was given, for ever."""
+
+    key: str = Field(primary_key=True)
+    side: str
+    first_seen: datetime = _time()
+
+
+class Adapter(Row, table=True):
+    """An immutable LoRA adapter version and everything that was decided about it.
+
+    `compared_with` served when it was evaluated, `replaced` when it was approved: rolling back returns to the latter.
+    """
+
+    id: str = Field(primary_key=True)
+    state: str = Field(default=AdapterState.TRAINING, index=True)
+    origin: str = "trained"
+    cycle_id: str | None = Field(default=None, index=True)
+    parent_id: str | None = None
+    folder: str = ""
+    base_model: str = ""
+    digest: str = ""
+    dataset_digest: str = ""
+    report_digest: str = ""
+    compared_with: str = BASE
+    replaced: str = BASE
+    recipe: dict[str, Any] = _json(dict)
+    lineage: dict[str, Any] = _json(dict)
+    report: dict[str, Any] = _json(dict)
+    verdict: dict[str, Any] = _json(dict)
+    note: str = ""
+    created_at: datetime = _time(index=True)
+    decided_at: datetime | None = _maybe_time()
+
+
+class Deployment(Row, table=True):
+    """The one row that says which adapter answers; `generation` grows with each change."""
+
+    id: int = Field(default=1, primary_key=True)
+    adapter: str = BASE
+    canary: str | None = None
+    share: float = 0.0
+    generation: int = 0
+    changed_at: datetime = _time()
+
+
+class Process(Row, table=True):
+    """A running bot or scheduler, what it has loaded and when it was last heard of."""
+
+    id: str = Field(primary_key=True)
+    kind: str
+    pid: int
+    generation: int = 0
+    adapter: str = BASE
+    error: str = ""
+    started_at: datetime = _time()
+    heartbeat: datetime = _time()
+
+
+class Cycle(Row, table=True):
+    """One retraining cycle; `slot_key` is unique, so that two schedulers start it once."""
+
+    id: str = Field(default_factory=lambda: new_id("cy"), primary_key=True)
+    slot_key: str = Field(unique=True)
+    state: str = Field(default=CycleState.RUNNING, index=True)
+    outcome: str | None = None
+    step: str = "collect"
+    fence: int = 0
+    lease_until: datetime | None = _maybe_time()
+    attempts: int = 0
+    adapter_id: str | None = None
+    plan: dict[str, Any] = _json(dict)
+    results: dict[str, Any] = _json(dict)
+    error: str = ""
+    started_by: str = "schedule"
+    created_at: datetime = _time(index=True)
+    finished_at: datetime | None = _maybe_time()
+
+
+class CycleStep(Row, table=True):
+    """One step of a cycle: attempts, times, progress and result, shown as the cycle's timeline."""
+
+    cycle_id: str = Field(primary_key=True, foreign_key="cycle.id")
+    name: str = Field(primary_key=True)
+    position: int
+    state: str = "running"
+    attempts: int = 1
+    progress: dict[str, Any] = _json(dict)
+    result: dict[str, Any] = _json(dict)
+    error: str = ""
+    started_at: datetime = _time()
+    finished_at: datetime | None = _maybe_time()
+
+
+class Schedule(Row, table=True):
+    """When cycles are due; one row, changed by admins."""
+
+    id: int = Field(default=1, primary_key=True)
+    cron: str
+    enabled: bool = True
+    changed_at: datetime = _time()
+
+
+class Ask(Row, table=True):
+    """Something the pages ask of the scheduler; taken once, answered once."""
+
+    id: str = Field(default_factory=lambda: new_id("ask"), primary_key=True)
+    kind: str
+    payload: dict[str, Any] = _json(dict)
+    state: str = Field(default="waiting", index=True)
+    answer: dict[str, Any] = _json(dict)
+    created_at: datetime = _time()
+
+
+class AuditEntry(Row, table=True):
+    """Who did what and why; `digest` chains over the entry before it."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = _time(index=True)
+    actor: str
+    action: str
+    subject: str
+    comment: str = ""
+    details: dict[str, Any] = _json(dict)
+    previous: str = ""
+    digest: str = ""
