@@ -1,0 +1,1 @@
+"""Settings and the task taxonomy: YAML files and the one loader for them."""

@@ -1,0 +1,215 @@
+"""Typed, frozen settings: defaults from a YAML file, then environment variables; unknown keys are errors.
+
+It reads no other source and keeps no global: each `__main__` loads the settings and passes on what is needed.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from configs.tasks import Taxonomy, load_tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+SHORT = {
+    "RATCHET_DATA": "server.data",
+    "RATCHET_MODELS": "models.folder",
+    "RATCHET_PORT": "server.port",
+    "RATCHET_HOST": "server.host",
+    "RATCHET_DATABASE_URL": "database.url",
+}
+"""Environment variables with a name of their own; any other setting is RATCHET__SECTION__KEY."""
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message names the key, what was found and what was expected."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(_Section):
+    """Where the bot listens and keeps its data."""
+
+    host: str
+    port: int = Field(ge=1, le=65535)
+    data: Path
+    open_chat: bool
+    max_upload_mb: int = Field(ge=1)
+    requests_per_key: int = Field(ge=8)
+
+
+class DatabaseSection(_Section):
+    """The database."""
+
+    url: str
+
+
+class Models(_Section):
+    """The base model and the embedding model."""
+
+    chat: str
+    embedding: str
+    folder: Path
+    dtype: str = Field(pattern="^(bfloat16|float16|float32)$")
+
+
+class Retrieval(_Section):
+    """Finding passages."""
+
+    passages: int = Field(ge=1, le=20)
+    min_score: float = Field(ge=0, le=1)
+    dense_weight: float = Field(ge=0, le=1)
+    chunk_characters: int = Field(ge=200)
+    documents: list[str]
+
+
+class Generation(_Section):
+    """Writing answers."""
+
+    max_tokens: int = Field(ge=1)
+    temperature: float = Field(ge=0, le=2)
+    slots: int = Field(ge=1)
+    queue: int = Field(ge=1)
+    context_tokens: int = Field(ge=256)
+    threads: int = Field(ge=1)
+
+
+class Training(_Section):
+    """Fine-tuning."""
+
+    strategy: str = Field(pattern="^(auto|single|multi|progressive)$")
+    min_examples: int = Field(ge=2)
+    max_examples: int = Field(ge=2)
+    max_minutes: float = Field(gt=0)
+    max_passes: int | None = Field(default=None, ge=1)
+    max_tokens: int = Field(ge=64)
+    scale_learning_rate: bool
+    unanswerable_share: float = Field(ge=0, le=0.5)
+    replay_share: float = Field(ge=0, le=0.5)
+    threads: int = Field(ge=1)
+    seed: int
+
+
+class Evaluation(_Section):
+    """Measuring candidate and serving adapter."""
+
+    held_out_share: float = Field(gt=0, lt=1)
+    max_cases: int = Field(ge=2)
+    batch: int = Field(ge=1)
+
+
+class Gate(_Section):
+    """Deciding on a candidate."""
+
+    primary: list[str]
+    margin: float = Field(ge=0, le=1)
+    loss_margin: float = Field(ge=0, le=1)
+    min_cases: int = Field(ge=2)
+
+
+class Scheduler(_Section):
+    """When cycles run."""
+
+    embedded: bool
+    cron: str
+    approval_days: float = Field(gt=0)
+
+
+class Watch(_Section):
+    """After a swap."""
+
+    hours: float = Field(ge=0)
+    max_decline_rise: float = Field(ge=0, le=1)
+
+
+class Settings(_Section):
+    """Every knob of Ratchet; `configs/default.yaml` explains each."""
+
+    server: Server
+    database: DatabaseSection
+    models: Models
+    retrieval: Retrieval
+    generation: Generation
+    training: Training
+    evaluation: Evaluation
+    gate: Gate
+    scheduler: Scheduler
+    watch: Watch
+    tasks: Path
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL; SQLite in the data folder when none is set."""
+        return self.database.url or f"sqlite:///{self.server.data.resolve()}/ratchet.db"
+
+    def taxonomy(self) -> Taxonomy:
+        """The task taxonomy; raises SettingsError when the file is missing or wrong."""
+        try:
+            return load_tasks(self.tasks)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings from `RATCHET_CONFIG` (default `configs/default.yaml`) and the environment.
+
+    A file other than the default need only name what differs. Relative folders count from the working folder,
+    files that the checkout ships from the checkout. Raises SettingsError naming the key.
+    """
+    default = ROOT / "configs" / "default.yaml"
+    values = _read(default)
+    chosen = Path(environment.get("RATCHET_CONFIG", str(default)))
+    if chosen != default:
+        values = _merge(values, _read(chosen if chosen.exists() else ROOT / chosen))
+    for name, value in environment.items():
+        path = SHORT.get(name) or (name[9:].lower().replace("__", ".") if name.startswith("RATCHET__") else None)
+        if path is not None and value != "":
+            _set(values, path, yaml.safe_load(value) if not path.endswith(("url", "data", "folder")) else value, name)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, chosen)) from error
+    tasks = settings.tasks if settings.tasks.is_absolute() else ROOT / settings.tasks
+    models = settings.models
+    folder = models.folder if models.folder.is_absolute() or "RATCHET_MODELS" in environment else ROOT / models.folder
+    return settings.model_copy(update={"tasks": tasks, "models": models.model_copy(update={"folder": folder})})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"the settings file {path} holds {type(values).__name__}, expected sections.")
+    return values
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _set(values: dict[str, Any], path: str, value: Any, name: str) -> None:
+    *sections, key = path.split(".")
+    for section in sections:
+        if not isinstance(values.get(section), dict):
+            raise SettingsError(f"unknown section {section} in {name}.")
+        values = values[section]
+    values[key] = value
+
+
+def _sentence(error: ValidationError, file: Path) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {key} (from {file.name} or the environment): remove it or correct its name."
+    return f"setting {key} is {first['input']!r}: {first['msg']}."

@@ -1,0 +1,100 @@
+"""The task taxonomy: what people ask for, and how to train for it; read from a YAML file, nothing is built in."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+UNCLASSIFIED = "unclassified"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recipe(_Part):
+    """How a LoRA adapter is trained; `learning_rate` is meant for a model 4,096 wide."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    target_modules: tuple[str, ...] = ("q_proj", "v_proj", "k_proj")
+    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    epochs: int = Field(default=3, ge=1, le=100)
+    warmup_steps: int = Field(default=100, ge=0)
+    batch_size: int = Field(default=3, ge=1)
+
+
+class DataRules(_Part):
+    """What an example's answer must be like; lengths in characters. Answers that people wrote are exempt."""
+
+    min_length: int = Field(default=1, ge=0)
+    max_length: int = Field(default=1000, ge=1)
+    preserve_context: bool = False
+    preserve_structure: bool = False
+    preserve_technical_terms: bool = False
+    filter_quality: str = Field(default="medium", pattern="^(low|medium|high)$")
+
+
+class Task(_Part):
+    """One kind of question."""
+
+    description: str = Field(min_length=1)
+    examples: tuple[str, ...] = Field(min_length=1)
+    recipe: Recipe = Recipe()
+    data: DataRules = DataRules()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    passages_score: float = Field(default=0.0, ge=0, le=1)
+
+
+class Combined(_Part):
+    """What multi-task training uses in place of the tasks' own recipes."""
+
+    rank: int = 32
+    learning_rate: float = 1.5e-4
+    epochs: int = 4
+
+
+class Taxonomy(_Part):
+    """All tasks, in the file's order."""
+
+    tasks: dict[str, Task] = Field(min_length=1)
+    combined: Combined = Combined()
+    phases: tuple[str, ...] = ()
+    digest: str = ""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A YAML loader that refuses the same key twice, where YAML silently keeps the last."""
+
+
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise ValueError(f'"{twice}" is defined twice (line {node.start_mark.line + 1} on).')
+    return dict(loader.construct_mapping(node, deep=True))
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load_tasks(path: Path) -> Taxonomy:
+    """The taxonomy in a file; raises ValueError with a sentence naming the file, the key and what was expected."""
+    try:
+        text = path.read_text()
+        taxonomy = Taxonomy.model_validate(yaml.load(text, Loader=_UniqueKeys))  # noqa: S506, a SafeLoader
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{path}: {key or 'the file'}: {first['msg']}, found {first['input']!r:.80}.") from error
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    reserved = {UNCLASSIFIED, "all"} & set(taxonomy.tasks)
+    unknown = set(taxonomy.phases) - set(taxonomy.tasks)
+    if reserved or unknown:
+        what = f'"{reserved.pop()}" is reserved' if reserved else f'phase "{unknown.pop()}" is not a task'
+        raise ValueError(f"{path}: {what}.")
+    return taxonomy.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()[:16]})
