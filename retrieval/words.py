@@ -1,0 +1,40 @@
+"""BM25 over passages, scaled to [0, 1] by the best score that the question could reach."""
+
+import bm25s
+import numpy as np
+import numpy.typing as npt
+import Stemmer
+
+K1, B = 1.2, 0.75
+
+
+class Words:
+    """A BM25 index of texts (Lucene's formula, English stemming, through the library bm25s)."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._stemmer = Stemmer.Stemmer("english")
+        tokens = bm25s.tokenize(texts, stopwords="en", stemmer=self._stemmer, return_ids=False, show_progress=False)
+        self._size = len(texts)
+        self._counts: dict[str, int] = {}
+        for words in tokens:
+            for word in set(words):
+                self._counts[word] = self._counts.get(word, 0) + 1
+        self._index = bm25s.BM25(k1=K1, b=B, method="lucene") if self._counts else None
+        if self._index is not None:
+            self._index.index(tokens, show_progress=False)
+
+    def scores(self, question: str) -> npt.NDArray[np.float32]:
+        """A score for each text in [0, 1]: the share of the question's word weight (IDF) that BM25 finds in it."""
+        nothing = np.zeros(self._size, dtype=np.float32)
+        [words] = bm25s.tokenize(
+            [question], stopwords="en", stemmer=self._stemmer, return_ids=False, show_progress=False
+        )
+        bound = sum(self._weight(word) for word in words)
+        known = [word for word in words if word in self._counts]
+        if self._index is None or not known:
+            return nothing
+        return np.clip(np.asarray(self._index.get_scores(known), dtype=np.float32) / bound, 0, 1)
+
+    def _weight(self, word: str) -> float:
+        count = self._counts.get(word, 0)
+        return float(np.log1p((self._size - count + 0.5) / (count + 0.5)))
