@@ -120,16 +120,16 @@ class Batch:
     @torch.inference_mode()
     def advance(self) -> list[Request]:
         """Read one chunk of a waiting prompt, then write one token for every row; returns the requests that ended."""
+        ended = []
+        if self._filling is not None and self._filling.cancelled:
+            ended, self._filling = [self._filling], None
         if self._filling is not None:
             self._fill(self._filling)
         if any(not self._over(row) for row in self.rows):
             self._step()
-        return self._sweep()
+        return ended + self._sweep()
 
     def _fill(self, request: Request) -> None:
-        if request.cancelled:
-            self._filling = None
-            return
         start, row = request.filled, len(self.rows)
         chunk = request.prompt[start : start + PREFILL_TOKENS]
         end = start + len(chunk)

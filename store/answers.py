@@ -19,7 +19,7 @@ _DECLINING = re.compile(
     r"|\bno (passage|document|source|information)\b",
     re.IGNORECASE,
 )
-_BOUNDARY = re.compile(r"(?<=[.!?])(?:\s*\[\d[\d\s,;]*\])*\s+(?=[\"'(\[]?[A-Z0-9`*-])|\n+")
+_BOUNDARY = re.compile(r"(?<=[.!?])(?:\s*\[\d[\d\s,;]*\])*\s+(?!\[\d[\d\s,;]*\])(?=[\"'(\[]?[A-Z0-9`*-])|\n+")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|(?:^|\s)\d+\.|\b[A-Z]\.)$")
 
 

@@ -1,0 +1,76 @@
+"""Adapter folders to weights: checks a folder's digests and base model, merges it into a copy of the base.
+
+A copy shares every tensor that the adapter does not touch, so that several versions fit side by side.
+"""
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors import safe_open
+from transformers import PreTrainedModel
+
+from bot.models import file_digest
+from store.errors import BrokenAdapter
+
+MANIFEST = "manifest.json"
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+
+
+def check(folder: Path, *, digest: str, base_digest: str) -> None:
+    """Raise BrokenAdapter unless the folder is whole, unaltered, finite and made for this base model.
+
+    `digest` is the manifest's SHA-256 as the registry has it.
+    """
+    manifest_path = folder / MANIFEST
+    if not manifest_path.is_file():
+        raise BrokenAdapter(f"the adapter folder {folder.name} has no {MANIFEST}: it was never finished.")
+    if digest and folder_digest(folder) != digest:
+        raise BrokenAdapter(f"the manifest of {folder.name} does not match the digest in the registry.")
+    manifest: dict[str, Any] = json.loads(manifest_path.read_text())
+    for name, expected in manifest["files"].items():
+        if not (folder / name).is_file() or file_digest(folder / name) != expected:
+            raise BrokenAdapter(f"{name} of adapter {folder.name} is missing or altered since it was published.")
+    if manifest["base_digest"] != base_digest:
+        raise BrokenAdapter(
+            f"adapter {folder.name} was made for the base model {manifest['base_model']}, not for the one that serves.",
+            "Set models.chat to that model, or train the adapter again.",
+        )
+    _check_finite(folder)
+
+
+def folder_digest(folder: Path) -> str:
+    """What an adapter is recognised by: the SHA-256 of its manifest, which holds those of all its files."""
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def _check_finite(folder: Path) -> None:
+    with safe_open(folder / WEIGHTS, framework="pt") as weights:
+        for name in weights.keys():  # noqa: SIM118, not a dict
+            if not torch.isfinite(weights.get_tensor(name)).all():
+                raise BrokenAdapter(f"adapter {folder.name} holds values that are not finite in {name}.")
+
+
+def merged(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """A copy of the base with the adapter merged in; untouched tensors are shared with the base.
+
+    Raises BrokenAdapter when the adapter does not fit the model.
+    """
+    config = json.loads((folder / CONFIG).read_text())
+    targets = config["target_modules"]
+    shared = {
+        id(parameter): parameter
+        for name, parameter in base.named_parameters()
+        if isinstance(targets, list) and not config.get("modules_to_save") and name.split(".")[-2] not in targets
+    }
+    try:
+        model = PeftModel.from_pretrained(copy.deepcopy(base, dict(shared)), str(folder))
+        result: PreTrainedModel = model.merge_and_unload(safe_merge=True)  # type: ignore[operator]
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise BrokenAdapter(f"adapter {folder.name} does not fit the base model: {error}") from error
+    return result.eval().requires_grad_(False)

@@ -1,0 +1,61 @@
+"""The HTTP face of Ratchet as one application: OpenAI-compatible chat, feedback, documents, admin, pages and health.
+
+It wires the routes to the parts it is given and opens nothing itself: no settings, no database, no model.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from fastapi import Depends, FastAPI
+from fastapi.templating import Jinja2Templates
+from starlette.staticfiles import StaticFiles
+
+from bot import api_admin, api_chat, api_documents, api_edge, api_log, api_pages, api_people
+from bot.api_parts import Parts, signed_in
+from bot.auth import Access
+from bot.chat import Chat
+from bot.live import Live
+from retrieval.library import Library
+from store.database import Database
+
+THREADS = 200
+"""Requests that may block at once: each answer under way holds a thread while it waits for its next token."""
+
+
+def create_app(
+    *,
+    database: Database,
+    chat: Chat,
+    library: Library,
+    live: Live,
+    open_chat: bool,
+    max_upload_mb: int,
+    requests_per_key: int,
+    default_cron: str,
+) -> FastAPI:
+    """The application over these parts; `open_chat` lets anonymous requests from this machine chat."""
+    access = Access(database, open_chat=open_chat, requests_per_key=requests_per_key)
+    app = FastAPI(
+        title="Ratchet",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(signed_in)],
+        lifespan=_lifespan,
+    )
+    app.state.parts = Parts(database, chat, library, live, access, default_cron)
+    app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
+    for part in (api_chat, api_log, api_documents, api_admin, api_people, api_pages):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=api_pages.WEB / "static"), name="static")
+    app.add_middleware(api_edge.Edge, max_bytes=max_upload_mb * 1_000_000 + 100_000)
+    api_edge.install(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield

@@ -1,0 +1,197 @@
+"""What admins see and decide over HTTP: cycles, adapters, the schedule, the log and the audit record.
+
+Everything shown comes from the store; what only the scheduler can do is asked of it. Every route needs an admin.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from croniter import croniter
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+from sqlmodel import Session, col, select
+
+from bot import api_views
+from bot.api_parts import Admin, Parts, WithPage, WithParts, admin_only, listing
+from store import adapters, audit, cycles, exchanges, people, processes
+from store.errors import Conflict, Invalid
+from store.models import AdapterState, AuditEntry, Cycle, Schedule, now
+from store.requests import ask
+
+NEXT_TIMES = 5
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
+
+
+class Decision(BaseModel):
+    """Why an adapter is approved or rejected."""
+
+    comment: str = Field("", max_length=5_000)
+
+
+class Rollback(Decision):
+    """Why, and to which adapter; null is the one before."""
+
+    to: Annotated[str | None, Field(max_length=100)] = None
+
+
+class NewSchedule(BaseModel):
+    """When cycles are due: five cron fields, UTC."""
+
+    cron: str = Field(max_length=100)
+    enabled: bool = True
+
+
+@router.get("/overview")
+def overview(parts: WithParts) -> dict[str, Any]:
+    """What serves, who runs, and what waits for a decision."""
+    with parts.database.read() as session:
+        row = adapters.deployment(session)
+        running = processes.alive(session, "bot") + processes.alive(session, "scheduler")
+        waiting = [a for a in adapters.page(session) if a.state == AdapterState.AWAITING_APPROVAL]
+        open_cycles = [c for c in cycles.page(session, limit=50) if c.state in cycles.OPEN]
+        shown = [api_views.cycle(c, cycles.steps(session, c.id)) for c in open_cycles]
+        counts = {"people": people.count(session)}
+    return {
+        "adapter": row.adapter,
+        "generation": row.generation,
+        "changed_at": api_views.moment(row.changed_at),
+        "processes": [
+            {"id": p.id, "kind": p.kind, "adapter": p.adapter, "generation": p.generation, "error": p.error}
+            for p in running
+        ],
+        "awaiting_approval": [a.id for a in waiting],
+        "cycles": shown,
+        "counts": counts,
+    }
+
+
+@router.get("/report")
+def report(parts: WithParts) -> dict[str, Any]:
+    """The task distribution of the log; the scheduler makes it."""
+    return _ask(parts, "report")
+
+
+@router.get("/plan")
+def plan(parts: WithParts) -> dict[str, Any]:
+    """The training strategy the next cycle would take, with reasons; the scheduler makes it."""
+    return _ask(parts, "plan")
+
+
+@router.post("/cycles")
+def run_cycle(parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Run a cycle now; while one is running, that one is answered."""
+    return _ask(parts, "run_cycle", {"actor": admin.person.id})
+
+
+def _ask(parts: Parts, kind: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+    answer = ask(parts.database, kind, payload)
+    if "error" in answer:
+        raise Conflict(f"the scheduler could not do this: {answer['error']}", "See the cycles page.")
+    return answer
+
+
+@router.get("/cycles")
+def list_cycles(parts: WithParts, page: WithPage) -> dict[str, Any]:
+    """Cycles with their timelines, newest first."""
+    with parts.database.read() as session:
+        rows = cycles.page(session, limit=page.limit + 1, before=page.cursor)
+        return listing(rows, page, lambda row: _cycle_view(session, row))
+
+
+@router.get("/cycles/{cycle_id}")
+def show_cycle(cycle_id: str, parts: WithParts) -> dict[str, Any]:
+    """One cycle with its timeline."""
+    with parts.database.read() as session:
+        return _cycle_view(session, cycles.get(session, cycle_id))
+
+
+@router.post("/cycles/{cycle_id}/cancel")
+def cancel_cycle(cycle_id: str, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Stop a cycle."""
+    cycles.cancel(parts.database, cycle_id, actor=admin.person.id)
+    return show_cycle(cycle_id, parts)
+
+
+def _cycle_view(session: Session, row: Cycle) -> dict[str, Any]:
+    return api_views.cycle(row, cycles.steps(session, row.id))
+
+
+@router.get("/adapters")
+def list_adapters(parts: WithParts, page: WithPage) -> dict[str, Any]:
+    """Adapters, newest first."""
+    with parts.database.read() as session:
+        rows = adapters.page(session, limit=page.limit + 1, before=page.cursor)
+    return listing(rows, page, api_views.adapter)
+
+
+@router.get("/adapters/{adapter_id}")
+def show_adapter(adapter_id: str, parts: WithParts) -> dict[str, Any]:
+    """One adapter with its evaluation and the gate's verdict."""
+    with parts.database.read() as session:
+        return api_views.adapter(adapters.get(session, adapter_id))
+
+
+@router.post("/adapters/{adapter_id}/approve")
+def approve_adapter(adapter_id: str, body: Decision, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Deploy an adapter that passed the gate."""
+    row = adapters.approve(parts.database, adapter_id, actor=admin.person.id, comment=body.comment)
+    return api_views.adapter(row)
+
+
+@router.post("/adapters/{adapter_id}/reject")
+def reject_adapter(adapter_id: str, body: Decision, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Refuse an adapter."""
+    row = adapters.reject(parts.database, adapter_id, actor=admin.person.id, comment=body.comment)
+    return api_views.adapter(row)
+
+
+@router.post("/rollback")
+def roll_back(body: Rollback, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Return to the adapter before, or to the one named."""
+    row = adapters.rollback(parts.database, actor=admin.person.id, comment=body.comment, to=body.to)
+    return {"adapter": row.adapter, "generation": row.generation, "changed_at": api_views.moment(row.changed_at)}
+
+
+@router.get("/schedule")
+def show_schedule(parts: WithParts) -> dict[str, Any]:
+    """When cycles are due, and the next times, UTC."""
+    with parts.database.read() as session:
+        row = session.get(Schedule, 1) or Schedule(cron=parts.default_cron)
+    times = croniter(row.cron, datetime.now(UTC))
+    upcoming = [times.get_next(datetime).isoformat() for _ in range(NEXT_TIMES)] if row.enabled else []
+    return {"cron": row.cron, "enabled": row.enabled, "next": upcoming}
+
+
+@router.put("/schedule")
+def change_schedule(body: NewSchedule, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Change when cycles are due; the scheduler follows."""
+    cron = " ".join(body.cron.split())
+    if len(cron.split()) != 5 or not croniter.is_valid(cron):
+        hint = 'Write minute, hour, day, month and weekday, like "0 2 * * *" for two at night, UTC.'
+        raise Invalid(f'the schedule is "{cron}", expected five cron fields.', hint)
+    with parts.database.write() as session:
+        row = session.get(Schedule, 1) or Schedule(cron=cron)
+        row.cron, row.enabled, row.changed_at = cron, body.enabled, now()
+        session.add(row)
+        details = {"cron": cron, "enabled": body.enabled}
+        audit.record(session, actor=admin.person.id, action="schedule.changed", subject="schedule", details=details)
+    return show_schedule(parts)
+
+
+@router.get("/exchanges")
+def list_exchanges(parts: WithParts, page: WithPage, task: str | None = None) -> dict[str, Any]:
+    """Everybody's exchanges, newest first."""
+    with parts.database.read() as session:
+        rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, task=task)
+    return listing(rows, page, api_views.exchange)
+
+
+@router.get("/audit")
+def list_audit(parts: WithParts, page: WithPage, verify: bool = False) -> dict[str, Any]:
+    """Who did what and why, newest first; `verify=true` also says whether the chain is whole."""
+    query = select(AuditEntry).order_by(col(AuditEntry.id).desc()).limit(page.limit + 1)
+    if page.cursor is not None and page.cursor.isdigit():
+        query = query.where(col(AuditEntry.id) < int(page.cursor))
+    with parts.database.read() as session:
+        shown = listing(session.exec(query).all(), page, api_views.audit)
+        return {**shown, "broken_at": audit.broken_at(session)} if verify else shown

@@ -1,0 +1,114 @@
+"""Over HTTP: what was asked and answered, and what people say of it.
+
+It decides who may see and rate which exchange; the log itself is `store/exchanges.py`.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from sqlmodel import col, select
+
+from bot import api_views
+from bot.api_parts import AnyCaller, WithPage, WithParts, listing
+from bot.auth import Caller
+from store import exchanges
+from store.database import Database
+from store.errors import NotAllowed, NotFound
+from store.models import Conversation, Person, Role
+
+Name = Annotated[str, Field(max_length=100)]
+router = APIRouter(prefix="/v1")
+
+
+class FeedbackRequest(BaseModel):
+    """What somebody says of an answer; `approved` is for reviewers, `user` for keys that act on behalf."""
+
+    exchange_id: Name
+    rating: str | None = None
+    reasons: list[Annotated[str, Field(max_length=200)]] = Field(default=[], max_length=20)
+    comment: str = Field("", max_length=5_000)
+    correction: str = ""
+    approved: bool | None = None
+    user: Name | None = None
+
+
+@router.post("/feedback")
+def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) -> dict[str, Any]:
+    """Rate or correct an answer; a second call replaces the first, rating null takes it back."""
+    person = _rating_person(parts.database, caller, parts.access.person_for(caller, body.user), body)
+    own_word = person.id == caller.person.id and caller.has(Role.REVIEWER)
+    if body.approved and not caller.has(Role.REVIEWER):
+        raise NotAllowed("only reviewers and admins approve a correction.", "Leave approved out.")
+    row = exchanges.rate(
+        parts.database,
+        body.exchange_id,
+        person=person,
+        rating=body.rating,
+        reasons=body.reasons,
+        comment=body.comment,
+        correction=body.correction,
+        approved=own_word if body.approved is None else body.approved,
+    )
+    return api_views.feedback(row)
+
+
+def _rating_person(database: Database, caller: Caller, named: Person, body: FeedbackRequest) -> Person:
+    """Who rates: the person named, else, for keys that act on behalf, whoever asked.
+
+    A key without the scope rates as its owner; raises NotAllowed for somebody else's exchange below reviewer.
+    """
+    with database.read() as session:
+        exchange = exchanges.get(session, body.exchange_id).exchange
+        if "on_behalf" in caller.scopes and body.user is None and not body.approved:
+            named = session.get(Person, exchange.person_id) or named
+    if exchange.person_id != named.id and not caller.has(Role.REVIEWER):
+        raise NotAllowed(f"exchange {exchange.id} belongs to somebody else.", "Rate your own answers.")
+    return named
+
+
+@router.get("/exchanges")
+def list_exchanges(
+    caller: AnyCaller, parts: WithParts, page: WithPage, everybody: bool = False, task: str | None = None
+) -> dict[str, Any]:
+    """The caller's exchanges, newest first; with `everybody=true`, for reviewers, all of them."""
+    if everybody:
+        caller.need(Role.REVIEWER)
+    owner = None if everybody else caller.person.id
+    with parts.database.read() as session:
+        rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, task=task, person_id=owner)
+    return listing(rows, page, api_views.exchange)
+
+
+@router.get("/exchanges/{exchange_id}")
+def show_exchange(
+    exchange_id: str, caller: AnyCaller, parts: WithParts, user: Annotated[str | None, Query(max_length=100)] = None
+) -> dict[str, Any]:
+    """One exchange: one's own, or anybody's for reviewers."""
+    with parts.database.read() as session:
+        logged = exchanges.get(session, exchange_id)
+    if not caller.has(Role.REVIEWER) and logged.exchange.person_id != parts.access.person_for(caller, user).id:
+        raise NotFound(f"no exchange {exchange_id}.")
+    return api_views.exchange(logged)
+
+
+@router.get("/conversations")
+def list_conversations(caller: AnyCaller, parts: WithParts, page: WithPage) -> dict[str, Any]:
+    """The caller's conversations, newest first."""
+    query = select(Conversation).where(Conversation.person_id == caller.person.id)
+    with parts.database.read() as session:
+        if page.cursor is not None and (last := session.get(Conversation, page.cursor)) is not None:
+            query = query.where(col(Conversation.created_at) < last.created_at)
+        rows = session.exec(query.order_by(col(Conversation.created_at).desc()).limit(page.limit + 1)).all()
+    return listing(rows, page, api_views.conversation)
+
+
+@router.get("/conversations/{conversation_id}")
+def show_conversation(conversation_id: str, caller: AnyCaller, parts: WithParts) -> dict[str, Any]:
+    """One of the caller's conversations with its exchanges, oldest first."""
+    with parts.database.read() as session:
+        row = session.get(Conversation, conversation_id)
+        if row is None or (row.person_id != caller.person.id and not caller.has(Role.REVIEWER)):
+            raise NotFound(f"no conversation {conversation_id}.")
+        found = exchanges.page(session, limit=1_000, conversation_id=conversation_id)
+    return {**api_views.conversation(row), "exchanges": [api_views.exchange(logged) for logged in reversed(found)]}

@@ -1,0 +1,85 @@
+"""What the routes work with: the parts of the product, who is asking, and pages of a list.
+
+It declares dependencies and shapes; it has no route of its own.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Query, Request
+
+from bot.auth import Access, Caller
+from bot.chat import Chat
+from bot.live import Live
+from retrieval.library import Library
+from store.database import Database
+from store.models import Role
+
+T = TypeVar("T")
+PUBLIC = frozenset({"/livez", "/readyz", "/login", "/setup"})
+"""The only routes that answer without a caller; static files beside them."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that the routes need."""
+
+    database: Database
+    chat: Chat
+    library: Library
+    live: Live
+    access: Access
+    default_cron: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which part of a list is wanted."""
+
+    limit: Annotated[int, Query(ge=1, le=200)] = 50
+    cursor: Annotated[str | None, Query(max_length=100)] = None
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the app that got the request."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def signed_in(request: Request) -> None:
+    """The root dependency: every route but the public ones needs a caller."""
+    if getattr(request.scope.get("route"), "path", None) not in PUBLIC:
+        request.state.caller = parts_of(request).access.caller(request)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who is asking; the root dependency has found out."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+WithParts = Annotated[Parts, Depends(parts_of)]
+AnyCaller = Annotated[Caller, Depends(caller_of)]
+
+
+def admin_only(caller: AnyCaller) -> Caller:
+    """The caller, who must be an admin."""
+    caller.need(Role.ADMIN)
+    return caller
+
+
+async def one_slot(caller: AnyCaller, parts: WithParts) -> AsyncIterator[None]:
+    """Count the request against the caller's limit until its answer has been sent."""
+    with parts.access.slot(caller):
+        yield
+
+
+Admin = Annotated[Caller, Depends(admin_only)]
+WithPage = Annotated[Page, Depends()]
+
+
+def listing(rows: Sequence[T], page: Page, view: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+    """A list answer; `rows` holds one more than the page when there is a next one."""
+    data = [view(row) for row in rows[: page.limit]]
+    return {"data": data, "next": data[-1]["id"] if len(rows) > page.limit else None}

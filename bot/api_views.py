@@ -1,0 +1,105 @@
+"""Rows of the store as the JSON that the API answers with (pure)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from store.exchanges import Logged
+from store.models import Adapter, AuditEntry, Conversation, Cycle, CycleStep, Document, Feedback, Key, Person
+
+
+def moment(at: datetime | None) -> str | None:
+    """A time as ISO 8601 in UTC."""
+    return None if at is None else at.isoformat()
+
+
+def feedback(row: Feedback) -> dict[str, Any]:
+    """What somebody said of an answer."""
+    return {
+        "exchange_id": row.exchange_id,
+        "person_id": row.person_id,
+        "rating": row.rating,
+        "reasons": row.reasons,
+        "comment": row.comment,
+        "correction": row.correction,
+        "approved": row.approved_by is not None,
+        "updated_at": moment(row.updated_at),
+    }
+
+
+def exchange(logged: Logged) -> dict[str, Any]:
+    """An exchange with what was said of it."""
+    row, label = logged.exchange, logged.label
+    labels = [] if label is None else [{"task": label.task, "confidence": label.confidence, "scores": label.scores}]
+    names = ("id", "conversation_id", "parent_id", "person_id", "state", "question", "answer", "messages", "passages")
+    names += ("citations", "declined", "given", "trainable", "adapter", "model", "sampling", "timings")
+    names += ("prompt_tokens", "completion_tokens", "error")
+    return {
+        **{name: getattr(row, name) for name in names},
+        "feedback": None if logged.feedback is None else feedback(logged.feedback),
+        "labels": labels,
+        "created_at": moment(row.created_at),
+        "finished_at": moment(row.finished_at),
+    }
+
+
+def conversation(row: Conversation) -> dict[str, Any]:
+    """A conversation, without its exchanges."""
+    return {"id": row.id, "title": row.title, "created_at": moment(row.created_at)}
+
+
+def document(row: Document, chunks: int | None = None) -> dict[str, Any]:
+    """A document, without its text."""
+    view = {name: getattr(row, name) for name in ("id", "source", "title", "media_type", "digest")}
+    view |= {"characters": len(row.text), "created_at": moment(row.created_at), "updated_at": moment(row.updated_at)}
+    return view if chunks is None else {**view, "chunks": chunks}
+
+
+def step(row: CycleStep) -> dict[str, Any]:
+    """One step of a cycle."""
+    names = ("name", "state", "attempts", "progress", "result", "error")
+    view = {name: getattr(row, name) for name in names}
+    return {**view, "started_at": moment(row.started_at), "finished_at": moment(row.finished_at)}
+
+
+def cycle(row: Cycle, steps: Sequence[CycleStep]) -> dict[str, Any]:
+    """A cycle with its timeline."""
+    names = ("id", "state", "outcome", "step", "plan", "results", "adapter_id", "error", "started_by")
+    return {
+        **{name: getattr(row, name) for name in names},
+        "steps": [step(s) for s in steps],
+        "created_at": moment(row.created_at),
+        "finished_at": moment(row.finished_at),
+    }
+
+
+def adapter(row: Adapter) -> dict[str, Any]:
+    """An adapter and everything that was decided about it."""
+    names = ("id", "state", "origin", "lineage", "recipe", "digest", "dataset_digest", "report_digest", "base_model")
+    names += ("compared_with", "replaced", "parent_id", "cycle_id", "note", "verdict")
+    return {
+        **{name: getattr(row, name) for name in names},
+        "evaluation": row.report,
+        "reasons": row.verdict.get("reasons", []),
+        "created_at": moment(row.created_at),
+        "decided_at": moment(row.decided_at),
+    }
+
+
+def key(row: Key) -> dict[str, Any]:
+    """An API key, without its secret."""
+    view = {"id": row.id, "prefix": row.prefix, "scopes": row.scopes}
+    return {**view, "created_at": moment(row.created_at), "revoked_at": moment(row.revoked_at)}
+
+
+def person(row: Person, keys: Sequence[Key]) -> dict[str, Any]:
+    """Somebody, with their keys."""
+    view: dict[str, Any] = {name: getattr(row, name) for name in ("id", "name", "role", "consent")}
+    view |= {"signs_in": row.password is not None, "keys": [key(k) for k in keys]}
+    return {**view, "created_at": moment(row.created_at), "erased_at": moment(row.erased_at)}
+
+
+def audit(row: AuditEntry) -> dict[str, Any]:
+    """An entry of the audit record."""
+    names = ("actor", "action", "subject", "comment", "details", "digest")
+    return {"id": str(row.id), "at": moment(row.at), **{name: getattr(row, name) for name in names}}

@@ -1,0 +1,1 @@
+"""From logged exchanges to a better adapter: curation, training, judging, evaluation and the gate."""

@@ -1,0 +1,190 @@
+"""Claims about the gate: what is promoted, what blocks, what stays open, and that luck alone seldom passes."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+
+from finetune.evaluate import CaseScore, Report
+from finetune.gate import GateInputError, Verdict, decide
+
+
+def score(number: int, task: str, *, attribution=0.5, accuracy=0.5, decline=1.0, ground=0.5, loss: float | None = 2.0):
+    scores = {
+        "source_attribution": attribution,
+        "answer_accuracy": accuracy,
+        "decline_correct": decline,
+        "groundedness": ground,
+    }
+    return CaseScore(f"{task}-{number}", task, f"doc-{number % 25}", True, "said", scores, loss, 10)
+
+
+def report(cases: list[CaseScore], model: str = "candidate") -> Report:
+    return Report(model, "words", tuple(cases), ())
+
+
+def noisy(seed: int, counts: dict[str, int], *, gain=0.0, on: str = "", loss=2.0, **fixed) -> list[CaseScore]:
+    """Cases with scores around 0.5; `gain` is added to both primaries of the task `on`."""
+    rng = random.Random(seed)
+    rows = []
+    for task, count in counts.items():
+        plus = gain if task == on else 0.0
+        for n in range(count):
+            a, b = (min(1.0, max(0.0, rng.gauss(0.5, 0.2) + plus)) for _ in range(2))
+            rows.append(score(n, task, attribution=a, accuracy=b, loss=loss + rng.gauss(0, 0.01), **fixed))
+    return rows
+
+
+def gate(candidate: list[CaseScore], serving: list[CaseScore], tasks=("facts",), **options) -> Verdict:
+    return decide(report(candidate), report(serving, "serving"), planned_tasks=tasks, samples=500, **options)
+
+
+COUNTS = {"facts": 100, "steps": 60}
+
+
+def steady(counts=COUNTS, **changes) -> list[CaseScore]:
+    return [score(n, task, **changes) for task, count in counts.items() for n in range(count)]
+
+
+def changed(rows: list[CaseScore], task: str, **deltas: float) -> list[CaseScore]:
+    """The rows with `deltas` added to the named scores of one task."""
+    return [
+        replace(row, scores={k: v + deltas.get(k, 0.0) for k, v in row.scores.items()}) if row.task == task else row
+        for row in rows
+    ]
+
+
+def test_a_clear_gain_without_a_loss_is_promoted():
+    verdict = gate(noisy(1, COUNTS, gain=0.2, on="facts"), noisy(1, COUNTS))
+    assert verdict.verdict == "promote"
+    assert verdict.cases_needed is None
+    assert any("n = 100" in reason and "better" in reason for reason in verdict.reasons)
+
+
+def test_identical_reports_are_never_promoted():
+    for rows in (steady(), noisy(3, COUNTS), noisy(4, {"facts": 5}), steady({"facts": 30}, loss=None)):
+        assert gate(rows, rows).verdict == "reject"
+
+
+def test_a_loss_on_another_task_blocks_promotion():
+    serving = steady()
+    candidate = changed(changed(serving, "facts", answer_accuracy=0.2), "steps", answer_accuracy=-0.08)
+    verdict = gate(candidate, serving)
+    assert verdict.verdict == "reject"
+    assert any("answer accuracy, steps" in reason for reason in verdict.reasons)
+
+
+def test_a_loss_hidden_in_many_small_tasks_blocks_promotion():
+    counts = {"facts": 100} | {f"small-{n}": 5 for n in range(8)}
+    serving = steady(counts)
+    candidate = changed(serving, "facts", answer_accuracy=0.2)
+    for n in range(8):
+        candidate = changed(candidate, f"small-{n}", source_attribution=-0.2)
+    verdict = gate(candidate, serving)
+    assert verdict.verdict == "reject"
+    assert any("source attribution, other tasks" in reason and "n = 40" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("metric", ["decline_correct", "groundedness"])
+def test_worse_declining_or_grounding_blocks_promotion(metric):
+    serving = steady()
+    candidate = changed(changed(serving, "facts", answer_accuracy=0.2), "steps", **{metric: -0.3})
+    verdict = gate(candidate, serving)
+    assert verdict.verdict == "reject"
+    assert any(reason.startswith(metric.replace("_", " ")) for reason in verdict.reasons)
+
+
+def test_a_higher_held_out_loss_blocks_promotion():
+    verdict = gate(noisy(1, COUNTS, gain=0.2, on="facts", loss=2.2), noisy(1, COUNTS))
+    assert verdict.verdict == "reject"
+    assert any(reason.startswith("loss, all") for reason in verdict.reasons)
+
+
+def test_a_gain_on_a_task_that_was_not_planned_is_not_a_gain():
+    assert gate(noisy(1, COUNTS, gain=0.2, on="steps"), noisy(1, COUNTS)).verdict == "reject"
+
+
+def test_a_gain_on_too_few_cases_is_not_enough_evidence():
+    counts = {"facts": 12}
+    verdict = gate(noisy(1, counts, gain=0.2, on="facts"), noisy(1, counts))
+    assert verdict.verdict == "not_enough_evidence"
+    assert verdict.cases_needed is not None and verdict.cases_needed >= 30
+    assert any("too few cases, 30 are needed" in reason for reason in verdict.reasons)
+
+
+def test_a_gain_from_one_document_alone_is_not_enough_evidence():
+    serving = [replace(row, cluster="one") for row in steady({"facts": 60})]
+    verdict = gate(changed(serving, "facts", answer_accuracy=0.3), serving)
+    assert verdict.verdict == "not_enough_evidence"
+
+
+def test_a_small_unclear_gain_says_how_many_cases_are_needed():
+    counts = {"facts": 40}
+    verdict = gate(noisy(11, counts, gain=0.04, on="facts"), noisy(12, counts))
+    assert verdict.verdict == "not_enough_evidence"
+    assert verdict.cases_needed is not None and verdict.cases_needed > 40
+    assert f"about {verdict.cases_needed} cases" in verdict.reasons[0]
+
+
+def unsettled(loss: float | None) -> tuple[list[CaseScore], list[CaseScore]]:
+    """A clear gain on facts, and ten cases of another task that went up and down by as much."""
+    serving = steady({"facts": 100, "steps": 10}, loss=loss)
+    candidate = changed(serving, "facts", answer_accuracy=0.2)
+    for at in range(100, 110):
+        move = 0.2 if at % 2 else -0.2
+        moved = {**candidate[at].scores, "answer_accuracy": 0.5 + move}
+        candidate[at] = replace(candidate[at], scores=moved)
+    return candidate, serving
+
+
+def test_a_small_guardrail_leans_on_the_held_out_loss_and_says_so():
+    verdict = gate(*unsettled(loss=2.0))
+    assert verdict.verdict == "promote"
+    small = next(d for d in verdict.deltas if (d.metric, d.task) == ("answer_accuracy", "other tasks"))
+    assert small.passed and small.low < -small.margin
+    assert "too few cases to certify the margin of 0.03; held on the point estimate" in small.sentence
+
+
+def test_without_held_out_loss_a_small_guardrail_stays_open():
+    verdict = gate(*unsettled(loss=None))
+    assert verdict.verdict == "not_enough_evidence"
+    assert verdict.cases_needed is not None and verdict.cases_needed > 10
+    assert any("other tasks" in reason and "too few cases to tell" in reason for reason in verdict.reasons)
+
+
+def test_no_case_of_a_planned_task_is_not_enough_evidence():
+    verdict = gate(steady(), steady(), tasks=("poems",))
+    assert verdict.verdict == "not_enough_evidence"
+    assert "planned tasks (poems)" in verdict.reasons[0]
+
+
+def test_reports_of_different_cases_cannot_be_compared():
+    with pytest.raises(GateInputError, match="Found 160 cases of candidate and 159 of serving, 1 in only one of them"):
+        gate(steady(), steady()[:-1])
+    with pytest.raises(GateInputError, match="facts-0 differs in task, cluster or answerable"):
+        gate(steady(), [replace(steady()[0], cluster="elsewhere"), *steady()[1:]])
+
+
+def test_reports_of_different_judges_cannot_be_compared():
+    with pytest.raises(GateInputError, match='the judges "words" and "other"'):
+        decide(report(steady()), replace(report(steady()), judge="other"), planned_tasks=("facts",))
+
+
+def test_the_verdict_is_json_with_every_delta():
+    verdict = gate(noisy(1, COUNTS, gain=0.2, on="facts"), noisy(1, COUNTS))
+    data = json.loads(verdict.to_json())
+    assert data["verdict"] == "promote"
+    assert {delta["role"] for delta in data["deltas"]} >= {"primary", "guardrail"}
+    assert all(delta["low"] <= delta["high"] for delta in data["deltas"])
+
+
+def test_swapping_candidate_and_serving_turns_a_promotion_into_a_rejection():
+    better, worse = noisy(1, COUNTS, gain=0.2, on="facts"), noisy(1, COUNTS)
+    assert gate(better, worse).verdict == "promote"
+    assert gate(worse, better).verdict == "reject"
+
+
+def test_adapters_that_are_equally_good_are_seldom_promoted():
+    promoted = [gate(noisy(2 * s, COUNTS), noisy(2 * s + 1, COUNTS)).verdict == "promote" for s in range(60)]
+    assert sum(promoted) <= 4

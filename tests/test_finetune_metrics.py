@@ -1,0 +1,241 @@
+"""Claims about the metrics: what each rewards, what each must not be fooled by."""
+
+import math
+import random
+
+import pytest
+
+from finetune import metrics
+from store.answers import DECLINE
+
+PASSAGES = [
+    "The museum opens at nine on weekdays. It is closed on Mondays.",
+    "Tickets cost 12 euros. Children under six enter free.",
+    "The café on the roof serves lunch until three.",
+]
+
+
+def contained(claim: str, passage: str) -> float:
+    """A support judge as plain as can be: all content words are in the passage."""
+    return float(metrics.share_found(metrics.content_words(claim), metrics.content_words(passage)) == 1.0)
+
+
+def test_a_supported_and_cited_answer_scores_one():
+    answer = "The museum opens at nine on weekdays [1]. Tickets cost 12 euros [2]."
+    assert metrics.citation_recall(answer, PASSAGES, contained) == 1.0
+    assert metrics.citation_precision(answer, PASSAGES, contained) == 1.0
+    assert metrics.context_relevance(answer, PASSAGES, contained) == 1.0
+    assert metrics.groundedness(answer, PASSAGES, contained) == 1.0
+
+
+def test_citing_everything_lowers_precision():
+    answer = "Tickets cost 12 euros [1][2][3]."
+    assert metrics.citation_recall(answer, PASSAGES, contained) == 1.0
+    assert metrics.citation_precision(answer, PASSAGES, contained) == pytest.approx(1 / 3)
+
+
+def test_two_passages_that_are_needed_together_both_count():
+    answer = "Tickets cost 12 euros and lunch is served until three [2, 3]."
+    assert metrics.citation_recall(answer, PASSAGES, contained) == 1.0
+    assert metrics.citation_precision(answer, PASSAGES, contained) == 1.0
+
+
+def test_a_sentence_without_citation_lowers_recall():
+    answer = "The museum opens at nine on weekdays [1]. Tickets cost 12 euros."
+    assert metrics.citation_recall(answer, PASSAGES, contained) == 0.5
+    assert metrics.citation_precision(answer, PASSAGES, contained) == 1.0
+
+
+@pytest.mark.parametrize("gap", ["[2].", ". [2]", ".\n[2]", ".[2]"])
+def test_a_marker_before_or_after_the_full_stop_cites_the_same(gap):
+    answer = f"Tickets cost 12 euros{gap}"
+    assert metrics.citation_recall(answer, PASSAGES, contained) == 1.0
+    assert metrics.citation_precision(answer, PASSAGES, contained) == 1.0
+
+
+@pytest.mark.parametrize("answer", ["Tickets cost 12 euros [9].", "Tickets cost 12 euros [0].", "No marks at all."])
+def test_out_of_range_and_missing_citations_score_nothing(answer):
+    assert metrics.citation_recall(answer, PASSAGES, contained) == 0.0
+    assert metrics.citation_precision(answer, PASSAGES, contained) == 0.0
+
+
+def test_the_wrong_passage_cited_scores_nothing():
+    assert metrics.citation_recall("Tickets cost 12 euros [1].", PASSAGES, contained) == 0.0
+    assert metrics.citation_precision("Tickets cost 12 euros [1].", PASSAGES, contained) == 0.0
+
+
+def test_rightly_declining_is_not_scored_and_wrongly_declining_is_zero():
+    for metric in (
+        metrics.citation_recall,
+        metrics.citation_precision,
+        metrics.context_relevance,
+        metrics.groundedness,
+    ):
+        assert metric(DECLINE, PASSAGES, contained, answerable=False) is None
+        assert metric(DECLINE, PASSAGES, contained, answerable=True) == 0.0
+
+
+def test_small_talk_without_passages_is_not_scored_for_citations():
+    assert metrics.citation_recall("You are welcome!", [], contained) is None
+    assert metrics.citation_precision("You are welcome!", [], contained) is None
+    assert metrics.context_relevance("You are welcome!", [], contained) is None
+    assert metrics.citation_recall("You are welcome [1]!", [], contained) == 0.0
+
+
+def test_source_attribution_is_the_harmonic_mean():
+    assert metrics.source_attribution(1.0, 0.5) == pytest.approx(2 / 3)
+    assert metrics.source_attribution(0.0, 0.0) == 0.0
+    assert metrics.source_attribution(None, 1.0) is None
+
+
+def test_the_right_citation_is_the_gold_passage():
+    assert metrics.right_citation("Twelve euros [2].", 2) == 1.0
+    assert metrics.right_citation("Twelve euros [1].", 2) == 0.0
+    assert metrics.right_citation("Twelve euros [1].", None) is None
+    assert metrics.right_citation(DECLINE, 2) == 0.0
+
+
+def test_passages_about_the_question_are_more_relevant_than_others():
+    question = "When does the museum open on weekdays?"
+    assert metrics.passage_relevance(question, PASSAGES[:1]) > metrics.passage_relevance(question, PASSAGES[1:])
+    assert metrics.passage_relevance(question, []) == 0.0
+
+
+def test_a_longer_answer_with_the_facts_is_still_accurate():
+    short = metrics.answer_accuracy("12 euros [2].", ["Tickets cost 12 euros."], question="What do tickets cost?")
+    long = metrics.answer_accuracy(
+        "Thank you for asking. Tickets cost 12 euros [2].", ["Tickets cost 12 euros."], question="What do tickets cost?"
+    )
+    assert long == 1.0
+    assert short is not None and short > 0.5
+
+
+def test_copying_context_does_not_answer_accurately():
+    copied = f"{PASSAGES[0]} {PASSAGES[2]}"
+    accuracy = metrics.answer_accuracy(copied, ["Tickets cost 12 euros."], question="What do tickets cost?")
+    assert accuracy is not None and accuracy < 0.1
+    assert metrics.verbatim_share(copied, PASSAGES) > 0.9
+
+
+def test_restating_the_question_does_not_answer_accurately():
+    question = "Who sang the song should have been a cowboy"
+    reference = "Toby Keith sang Should Have Been a Cowboy."
+    accuracy = metrics.answer_accuracy(f"{question}?", [reference], question=question)
+    assert accuracy is not None and accuracy < 0.4
+    assert metrics.answer_accuracy("Toby Keith.", [reference], question=question) > 0.6  # type: ignore[operator]
+
+
+def test_facts_scattered_over_a_long_text_do_not_add_up_to_an_answer():
+    scattered = "Ada is here. One came. Two came. Three came. Four came. Lovelace was there."
+    whole = metrics.answer_accuracy("It was Ada Lovelace.", ["Ada Lovelace"])
+    assert whole == 1.0
+    assert metrics.answer_accuracy(scattered, ["Ada Lovelace"]) == 0.5
+
+
+def test_a_wrong_number_and_a_turned_negation_each_halve_the_score():
+    reference = ["Children under 6 enter free."]
+    right = metrics.answer_accuracy("Children under 6 enter free.", reference)
+    wrong_number = metrics.answer_accuracy("Children under 9 enter free.", reference)
+    negated = metrics.answer_accuracy("Children under 6 do not enter free.", reference)
+    assert right == 1.0
+    assert wrong_number is not None and wrong_number <= 0.5
+    assert negated == 0.5
+
+
+def test_number_words_and_digits_are_the_same_number():
+    assert metrics.answer_accuracy("Two stamps.", ["2 stamps"]) == 1.0
+    assert metrics.numbers("1. pay 1,000 euros [3]\n2. wait two days") == {"1000", "2"}
+
+
+def test_the_best_reference_counts():
+    assert metrics.answer_accuracy("In Lyon.", ["Paris", "Lyon"]) == 1.0
+    assert metrics.answer_accuracy("In Lyon.", []) is None
+
+
+def test_accuracy_of_declining_depends_on_whether_there_is_an_answer():
+    assert metrics.answer_accuracy(DECLINE, [], answerable=False) == 1.0
+    assert metrics.answer_accuracy("Paris.", [], answerable=False) == 0.0
+    assert metrics.answer_accuracy(DECLINE, ["Paris"], answerable=True) == 0.0
+
+
+def test_declining_is_right_exactly_where_nothing_answers():
+    table = [(text, can) for text in (DECLINE, "Paris [1].") for can in (True, False)]
+    assert [metrics.decline_correct(text, can) for text, can in table] == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_perplexity_is_exp_of_the_mean_negative_log_probability():
+    assert metrics.perplexity([math.log(0.5), math.log(0.125)]) == pytest.approx(4.0)
+    assert metrics.perplexity([]) is None
+
+
+REFERENCE_STEPS = "1. Open the lid.\n2. Fill the tank with water.\n3. Press the red button."
+
+
+def test_a_missing_step_lowers_completeness():
+    assert metrics.step_completeness(REFERENCE_STEPS, [REFERENCE_STEPS]) == 1.0
+    assert metrics.step_completeness("1. Open the lid.\n2. Press the red button.", [REFERENCE_STEPS]) == pytest.approx(
+        2 / 3
+    )
+    assert metrics.step_completeness("Open it.", ["Just open it."]) is None
+
+
+def test_structure_asks_for_a_list_where_the_reference_has_one():
+    assert metrics.structure(REFERENCE_STEPS, [REFERENCE_STEPS]) == 1.0
+    assert metrics.structure("- Open the lid\n- Press the button", [REFERENCE_STEPS]) == 0.5
+    assert metrics.structure("Open the lid, then press the button.", [REFERENCE_STEPS]) == 0.0
+    assert metrics.structure(REFERENCE_STEPS, ["Open the lid."]) is None
+
+
+def test_technical_terms_are_kept_or_lost():
+    reference = "Set `max_tokens` with --limit over HTTP in LangChain."
+    assert metrics.terms(reference) == {"max_tokens", "--limit", "http", "langchain"}
+    assert metrics.technical_terms("Use max_tokens and --limit.", [reference]) == 0.5
+    assert metrics.technical_terms("Use it.", ["Use it."]) is None
+
+
+def test_length_ratio_is_one_for_the_same_length():
+    assert metrics.length_ratio("one two three [1]", ["four five six"]) == 1.0
+    assert metrics.length_ratio("one two", ["a b c d"]) == 0.5
+    assert metrics.length_ratio("one", []) is None
+
+
+def test_every_score_stays_between_zero_and_one_for_any_text():
+    pieces = [
+        "",
+        "[1]",
+        "[2, 9]",
+        "not",
+        "The",
+        "museum",
+        "12",
+        "1,000.5",
+        ".",
+        "?\n",
+        "- item",
+        "1. do",
+        "`x_y`",
+        "ÄÖ ½",
+    ]
+    pieces += ["```code\n", "I could not find this in the documents.", "🎟️", "HTTP", "n't", "[", "e.g."]
+    rng = random.Random(7)
+    for _ in range(400):
+        answer, reference, passage, question = (" ".join(rng.choices(pieces, k=rng.randrange(12))) for _ in range(4))
+        can = rng.random() < 0.7
+        scores = [
+            metric(answer, [passage, reference], contained, answerable=can)
+            for metric in (metrics.citation_recall, metrics.citation_precision, metrics.context_relevance)
+        ]
+        scores += [
+            metrics.source_attribution(scores[0], scores[1]),
+            metrics.groundedness(answer, [passage], contained, answerable=can),
+            metrics.answer_accuracy(answer, [reference], question=question, answerable=can),
+            metrics.decline_correct(answer, can),
+            metrics.passage_relevance(question, [passage]),
+            metrics.step_completeness(answer, [reference]),
+            metrics.structure(answer, [reference]),
+            metrics.technical_terms(answer, [reference]),
+            metrics.verbatim_share(answer, [passage]),
+            metrics.length_ratio(answer, [reference]),
+            metrics.right_citation(answer, 1, answerable=can),
+        ]
+        assert all(score is None or 0.0 <= score <= 1.0 for score in scores), (answer, reference, scores)
