@@ -1,0 +1,85 @@
+"""An adapter folder's manifest, digests and model card, and its atomic publication."""
+
+import hashlib
+import json
+import os
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+_LIBRARIES = ("torch", "transformers", "peft", "safetensors")
+
+
+def publish(
+    part: Path, target: Path, *, base_model: str, base_digest: str, dataset_digest: str, facts: dict[str, Any]
+) -> str:
+    """Finish an adapter folder and move it to `target` in one step; returns the manifest's SHA-256.
+
+    The configuration names the base model, not a path of this machine. Whoever finds `target` finds it whole.
+    """
+    _neutral_config(part / "adapter_config.json", base_model)
+    (part / "README.md").write_text(_card(base_model, dataset_digest, facts))
+    files = {path.name: _digest(path) for path in sorted(part.iterdir()) if path.name != MANIFEST}
+    manifest = {
+        "base_model": base_model,
+        "base_digest": base_digest,
+        "dataset_digest": dataset_digest,
+        "files": files,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        **facts,
+    }
+    (part / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    for path in [*part.iterdir(), part]:
+        _fsync(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.rename(target)
+    _fsync(target.parent)
+    return _digest(target / MANIFEST)
+
+
+def adopt(folder: Path, target: Path, *, base_model: str, base_digest: str, facts: dict[str, Any]) -> str:
+    """Copy a PEFT folder that was trained elsewhere and publish the copy; returns the manifest's SHA-256."""
+    part = target.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        shutil.copyfile(folder / name, part / name)
+    return publish(part, target, base_model=base_model, base_digest=base_digest, dataset_digest="", facts=facts)
+
+
+def _neutral_config(path: Path, base_model: str) -> None:
+    config = json.loads(path.read_text())
+    config["base_model_name_or_path"] = base_model
+    config["target_modules"] = (
+        sorted(config["target_modules"]) if isinstance(config["target_modules"], list) else config["target_modules"]
+    )
+    path.write_text(json.dumps(config, indent=1, sort_keys=True))
+
+
+def _card(base_model: str, dataset_digest: str, facts: dict[str, Any]) -> str:
+    rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in facts.items() if name != "losses")
+    return (
+        f"---\nbase_model: {base_model}\nlibrary_name: peft\n---\n\n# A Ratchet adapter\n\n"
+        "A LoRA adapter fine-tuned on curated exchanges of one installation. It was evaluated against the adapter that\n"
+        "served at the time; see the registry for the report and the decision.\n\n"
+        f"| what | value |\n|---|---|\n| dataset | {dataset_digest[:16]} |\n{rows}\n"
+    )
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

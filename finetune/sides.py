@@ -1,0 +1,48 @@
+"""Which side, train or held out, an example is on: by the hash of what answers it, at first sight, for ever (pure).
+
+Sides are kept in the store by whoever calls; here they are a mapping that grows.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+TRAIN, HELD_OUT, LEAVES = "train", "held_out", "leaves"
+
+
+class Sides:
+    """The sides given so far, and new ones by hash.
+
+    `known` maps keys to sides; `new` collects what was added. People count once there are 20 of them.
+    """
+
+    def __init__(self, known: dict[str, str], *, held_out_share: float, people: int) -> None:
+        self.known = known
+        self.new: dict[str, str] = {}
+        self._share = held_out_share
+        self._split_people = people >= 20
+
+    def of(self, keys: Sequence[str], *, person: str) -> str:
+        """The side of an example with these keys, the deciding one first; LEAVES when they disagree.
+
+        Keys without a side inherit it, so that a conversation or a near-duplicate follows its first example.
+        """
+        every = [*keys, *([person] if self._split_people else [])]
+        found = {self.known[key] for key in every if key in self.known}
+        if len(found) > 1:
+            return LEAVES
+        side = found.pop() if found else self._hashed(keys[0])
+        if self._split_people and person not in self.known:
+            self._enter(person, self._hashed(person))
+            if self.known[person] != side:
+                return LEAVES
+        for key in keys:
+            self._enter(key, side)
+        return side
+
+    def _hashed(self, key: str) -> str:
+        value = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+        return HELD_OUT if value < self._share else TRAIN
+
+    def _enter(self, key: str, side: str) -> None:
+        if key not in self.known:
+            self.known[key] = self.new[key] = side
