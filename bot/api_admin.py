@@ -4,15 +4,15 @@ Everything shown comes from the store; what only the scheduler can do is asked o
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
 from bot import api_views
-from bot.api_parts import Admin, Parts, WithPage, WithParts, admin_only, listing
+from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from store import adapters, audit, cycles, exchanges, people, processes
 from store.errors import Conflict, Invalid
 from store.models import AdapterState, AuditEntry, Cycle, Schedule, now
@@ -25,19 +25,19 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
 class Decision(BaseModel):
     """Why an adapter is approved or rejected."""
 
-    comment: str = Field("", max_length=5_000)
+    comment: Text = Field("", max_length=5_000)
 
 
 class Rollback(Decision):
     """Why, and to which adapter; null is the one before."""
 
-    to: Annotated[str | None, Field(max_length=100)] = None
+    to: Name | None = None
 
 
 class NewSchedule(BaseModel):
     """When cycles are due: five cron fields, UTC."""
 
-    cron: str = Field(max_length=100)
+    cron: Name
     enabled: bool = True
 
 
@@ -157,16 +157,24 @@ def show_schedule(parts: WithParts) -> dict[str, Any]:
     """When cycles are due, and the next times, UTC."""
     with parts.database.read() as session:
         row = session.get(Schedule, 1) or Schedule(cron=parts.default_cron)
-    times = croniter(row.cron, datetime.now(UTC))
-    upcoming = [times.get_next(datetime).isoformat() for _ in range(NEXT_TIMES)] if row.enabled else []
-    return {"cron": row.cron, "enabled": row.enabled, "next": upcoming}
+    upcoming = next_times(row.cron) if row.enabled else []
+    return {"cron": row.cron, "enabled": row.enabled, "next": [api_views.moment(at) for at in upcoming]}
+
+
+def next_times(cron: str) -> list[datetime]:
+    """The next times of a schedule, UTC; none for a day that never comes, such as 31 February."""
+    times = croniter(cron, datetime.now(UTC))
+    try:
+        return [times.get_next(datetime) for _ in range(NEXT_TIMES)]
+    except CroniterBadDateError:
+        return []
 
 
 @router.put("/schedule")
 def change_schedule(body: NewSchedule, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Change when cycles are due; the scheduler follows."""
     cron = " ".join(body.cron.split())
-    if len(cron.split()) != 5 or not croniter.is_valid(cron):
+    if len(cron.split()) != 5 or not croniter.is_valid(cron) or not next_times(cron):
         hint = 'Write minute, hour, day, month and weekday, like "0 2 * * *" for two at night, UTC.'
         raise Invalid(f'the schedule is "{cron}", expected five cron fields.', hint)
     with parts.database.write() as session:

@@ -6,7 +6,7 @@ It knows OpenAI's format; answering itself is `bot/chat.py`.
 import json
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import anyio
 from fastapi import APIRouter, Depends, Response
@@ -15,7 +15,7 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from bot.api_parts import AnyCaller, Parts, WithParts, one_slot
+from bot.api_parts import AnyCaller, Name, Parts, Text, WithParts, one_slot
 from bot.auth import Caller
 from bot.chat import MAX_QUESTION, Ended, Question, Started, Token
 from store.errors import Invalid, NotFound, RatchetError, TooLarge
@@ -23,7 +23,6 @@ from store.errors import Invalid, NotFound, RatchetError, TooLarge
 MODEL = "ratchet"
 MAX_PASSAGES = 100
 Event = Started | Token | Ended
-Name = Annotated[str, Field(max_length=100)]
 router = APIRouter(prefix="/v1")
 
 
@@ -31,20 +30,20 @@ class TextPart(BaseModel):
     """A part of a message; only text is read."""
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class Message(BaseModel):
     """One OpenAI message."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] | None = None
+    content: Text | list[TextPart] | None = None
 
     def plain(self) -> dict[str, str]:
         """Role and text; `developer` is OpenAI's newer word for `system`."""
         content = self.content or ""
         text = content if isinstance(content, str) else "\n".join(part.text for part in content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text.replace("\0", "")}
+        return {"role": "system" if self.role == "developer" else self.role, "content": text}
 
 
 class Metadata(BaseModel):
@@ -57,8 +56,8 @@ class Metadata(BaseModel):
 class GivenPassage(BaseModel):
     """A passage to answer from instead of searching."""
 
-    title: str = Field("", max_length=1_000)
-    text: str = Field(min_length=1)
+    title: Text = Field("", max_length=1_000)
+    text: Text = Field(min_length=1)
 
 
 class Extra(BaseModel):
@@ -77,7 +76,7 @@ class ChatRequest(BaseModel):
     """What is read of an OpenAI chat completion request; other fields are ignored."""
 
     messages: list[Message] = Field(min_length=1, max_length=1_000)
-    model: str = MODEL
+    model: Name = MODEL
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
@@ -85,7 +84,7 @@ class ChatRequest(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: Text | list[Text] | None = None
     n: int | None = Field(None, ge=1, le=1)
     user: Name | None = None
     metadata: Metadata | None = None
@@ -137,7 +136,7 @@ def complete(body: ChatRequest, caller: AnyCaller, parts: WithParts) -> Response
 
 def _question(body: ChatRequest, caller: Caller, parts: Parts) -> Question:
     if body.model != MODEL:
-        raise NotFound(f'there is no model "{body.model[:100]}".', f'Use the model "{MODEL}"; GET /v1/models lists it.')
+        raise NotFound(f'there is no model "{body.model}".', f'Use the model "{MODEL}"; GET /v1/models lists it.')
     messages = [message.plain() for message in body.messages]
     given = body.ratchet.passages if body.ratchet is not None else None
     length = sum(len(message["content"]) for message in messages) + sum(len(passage.text) for passage in given or [])
@@ -165,8 +164,7 @@ def _question(body: ChatRequest, caller: Caller, parts: Parts) -> Question:
 async def _lines(events: Iterator[Event], first: Event, with_usage: bool) -> AsyncIterator[str]:
     assert isinstance(first, Started)
     head = _head(first.exchange_id, "chat.completion.chunk")
-    start = {"exchange_id": first.exchange_id, "conversation_id": first.conversation_id, "adapter": first.adapter}
-    start["passages"] = first.passages
+    start = {name: getattr(first, name) for name in ("exchange_id", "conversation_id", "adapter", "passages")}
     yield _data({**head, "choices": [_delta({"role": "assistant", "content": ""})], "ratchet_start": start})
     try:
         async for event in iterate_in_threadpool(events):

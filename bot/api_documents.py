@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
 from bot import api_views
-from bot.api_parts import Admin, AnyCaller, Parts, WithPage, WithParts, listing
+from bot.api_parts import Admin, AnyCaller, Parts, Text, WithPage, WithParts, listing
 from store import audit, documents
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Document
@@ -24,14 +24,14 @@ router = APIRouter(prefix="/v1")
 class TextDocument(BaseModel):
     """A text to answer from; the same title again replaces it."""
 
-    title: str = Field(min_length=1, max_length=500)
-    text: str = Field(min_length=1)
+    title: Text = Field(min_length=1, max_length=500)
+    text: Text = Field(min_length=1)
 
 
 class SearchRequest(BaseModel):
     """What to look for."""
 
-    query: str = Field(max_length=20_000)
+    query: Text = Field(max_length=20_000)
     k: int = Field(5, ge=1, le=MAX_RESULTS)
 
 

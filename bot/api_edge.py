@@ -6,7 +6,7 @@ It knows no route: what it does holds for all of them, the unknown ones included
 import anyio
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -109,7 +109,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RatchetError, _ratchet_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(OperationalError, _database_error)
+    app.add_exception_handler(DatabaseError, _database_error)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -152,7 +152,7 @@ def _validation_error(request: Request, error: Exception) -> Response:
 
 
 def _database_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, OperationalError)
+    assert isinstance(error, DatabaseError)
     return failure(503, "database", f"the database could not be read: {error.orig}.", "Try again; see /readyz.")
 
 

@@ -10,14 +10,13 @@ from pydantic import BaseModel, Field
 from sqlmodel import col, select
 
 from bot import api_views
-from bot.api_parts import AnyCaller, WithPage, WithParts, listing
+from bot.api_parts import AnyCaller, Name, Text, WithPage, WithParts, listing
 from bot.auth import Caller
 from store import exchanges
 from store.database import Database
 from store.errors import NotAllowed, NotFound
 from store.models import Conversation, Person, Role
 
-Name = Annotated[str, Field(max_length=100)]
 router = APIRouter(prefix="/v1")
 
 
@@ -25,10 +24,10 @@ class FeedbackRequest(BaseModel):
     """What somebody says of an answer; `approved` is for reviewers, `user` for keys that act on behalf."""
 
     exchange_id: Name
-    rating: str | None = None
-    reasons: list[Annotated[str, Field(max_length=200)]] = Field(default=[], max_length=20)
-    comment: str = Field("", max_length=5_000)
-    correction: str = ""
+    rating: Text | None = None
+    reasons: list[Annotated[Text, Field(max_length=200)]] = Field(default=[], max_length=20)
+    comment: Text = Field("", max_length=5_000)
+    correction: Text = ""
     approved: bool | None = None
     user: Name | None = None
 

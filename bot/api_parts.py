@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
+from pydantic import AfterValidator, Field
 
 from bot.auth import Access, Caller
 from bot.chat import Chat
@@ -19,6 +20,17 @@ from store.models import Role
 T = TypeVar("T")
 PUBLIC = frozenset({"/livez", "/readyz", "/login", "/setup"})
 """The only routes that answer without a caller; static files beside them."""
+
+
+def whole(text: str) -> str:
+    """The text; raises ValueError for a lone surrogate, which JSON can write and no file or database can keep."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("it holds half a character (a lone surrogate)")
+    return text.replace("\0", "")
+
+
+Text = Annotated[str, AfterValidator(whole)]
+Name = Annotated[Text, Field(max_length=100)]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from starlette.responses import JSONResponse, Response
 
 from bot import api_views
-from bot.api_parts import Admin, WithPage, WithParts, admin_only, listing
+from bot.api_parts import Admin, Text, WithPage, WithParts, admin_only, listing
 from store import audit, people
 from store.errors import Conflict, Invalid, NotFound
 from store.models import Key, Person, Role, now
@@ -23,15 +23,15 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
 class NewPerson(BaseModel):
     """Somebody to add; without a password they use keys only."""
 
-    name: str = Field(max_length=200)
-    role: str = Role.CHAT
-    password: str | None = Field(None, max_length=1_000)
+    name: Text = Field(max_length=200)
+    role: Text = Role.CHAT
+    password: Text | None = Field(None, max_length=1_000)
 
 
 class NewKey(BaseModel):
     """A key to make."""
 
-    scopes: list[str] = []
+    scopes: list[Text] = []
 
 
 @router.get("/users")

@@ -7,6 +7,16 @@ from typing import Any
 from store.exchanges import Logged
 from store.models import Adapter, AuditEntry, Conversation, Cycle, CycleStep, Document, Feedback, Key, Person
 
+_EXCHANGE = (
+    *("id", "conversation_id", "parent_id", "person_id", "state", "question", "answer", "messages", "passages"),
+    *("citations", "declined", "given", "trainable", "adapter", "model", "sampling", "timings"),
+    *("prompt_tokens", "completion_tokens", "error"),
+)
+_ADAPTER = (
+    *("id", "state", "origin", "lineage", "recipe", "digest", "dataset_digest", "report_digest", "base_model"),
+    *("compared_with", "replaced", "parent_id", "cycle_id", "note", "verdict"),
+)
+
 
 def moment(at: datetime | None) -> str | None:
     """A time as ISO 8601 in UTC."""
@@ -31,11 +41,8 @@ def exchange(logged: Logged) -> dict[str, Any]:
     """An exchange with what was said of it."""
     row, label = logged.exchange, logged.label
     labels = [] if label is None else [{"task": label.task, "confidence": label.confidence, "scores": label.scores}]
-    names = ("id", "conversation_id", "parent_id", "person_id", "state", "question", "answer", "messages", "passages")
-    names += ("citations", "declined", "given", "trainable", "adapter", "model", "sampling", "timings")
-    names += ("prompt_tokens", "completion_tokens", "error")
     return {
-        **{name: getattr(row, name) for name in names},
+        **{name: getattr(row, name) for name in _EXCHANGE},
         "feedback": None if logged.feedback is None else feedback(logged.feedback),
         "labels": labels,
         "created_at": moment(row.created_at),
@@ -75,10 +82,8 @@ def cycle(row: Cycle, steps: Sequence[CycleStep]) -> dict[str, Any]:
 
 def adapter(row: Adapter) -> dict[str, Any]:
     """An adapter and everything that was decided about it."""
-    names = ("id", "state", "origin", "lineage", "recipe", "digest", "dataset_digest", "report_digest", "base_model")
-    names += ("compared_with", "replaced", "parent_id", "cycle_id", "note", "verdict")
     return {
-        **{name: getattr(row, name) for name in names},
+        **{name: getattr(row, name) for name in _ADAPTER},
         "evaluation": row.report,
         "reasons": row.verdict.get("reasons", []),
         "created_at": moment(row.created_at),

@@ -199,6 +199,12 @@ def logged(session: Session, *, since: datetime | None = None) -> list[Logged]:
     return [Logged(*row) for row in session.exec(query.order_by(col(Exchange.created_at)))]
 
 
+def labelled_by_people(session: Session) -> list[tuple[str, str]]:
+    """The questions whose task a person named, with that task."""
+    query = select(Exchange.question, Label.task).join(Label, col(Label.exchange_id) == col(Exchange.id))
+    return [(question, task) for question, task in session.exec(query.where(col(Label.labelled_by).is_not(None)))]
+
+
 def save_labels(database: Database, labels: Sequence[Label]) -> None:
     """Write the classifier's labels; a label that a person gave stays."""
     with database.write() as session:

@@ -1,0 +1,207 @@
+"""Starts the bot: serve (HTTP and pages) or chat (in the terminal).
+
+python -m bot serve
+python -m bot chat
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from bot.api import create_app
+from bot.chat import Chat, Ended, Question, Token
+from bot.engine import TransformersEngine
+from bot.live import Live
+from bot.models import chat_model
+from configs.settings import ROOT, Settings, SettingsError, load_settings
+from retrieval.__main__ import ingest, library_of
+from retrieval.index import Index
+from retrieval.library import Library
+from store import exchanges, people
+from store.database import Database, open_database
+from store.errors import RatchetError, Unavailable
+from store.models import Role
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m bot", description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, text in (("serve", _serve, "HTTP API and pages"), ("chat", _chat, "chat in the terminal")):
+        made = commands.add_parser(name, help=text, epilog=f"example: python -m bot {name}")
+        made.set_defaults(run=run)
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+        options.run(settings, open_database(settings.database_url))
+    except (RatchetError, SettingsError) as error:
+        print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index, TransformersEngine, Live]:
+    library, index = library_of(settings, database)
+    paths = [ROOT / name for name in settings.retrieval.documents]
+    if paths:
+        counts = ingest(library, paths, root=ROOT)
+        print(f"documents: {counts['new']} new or changed, {counts['unchanged']} unchanged.", flush=True)
+    index.refresh()
+    engine = TransformersEngine(
+        chat_model(settings.models.chat, models=settings.models.folder),
+        name=settings.models.chat,
+        dtype=settings.models.dtype,
+        slots=settings.generation.slots,
+        queue_limit=settings.generation.queue,
+        context_tokens=settings.generation.context_tokens,
+        threads=settings.generation.threads,
+    )
+    live = Live(database, engine)
+    chat = Chat(
+        database,
+        library,
+        engine,
+        live,
+        passages=settings.retrieval.passages,
+        max_tokens=settings.generation.max_tokens,
+        temperature=settings.generation.temperature,
+    )
+    return chat, library, index, engine, live
+
+
+def _serve(settings: Settings, database: Database) -> None:
+    import uvicorn
+
+    host, port = settings.server.host, settings.server.port
+    listening = _listen(host, port)
+    exchanges.abort_left_over(database)
+    _admin_key(database)
+    chat, library, index, engine, live = _parts(settings, database)
+    app = create_app(
+        database=database,
+        chat=chat,
+        library=library,
+        live=live,
+        open_chat=settings.server.open_chat and host in LOOPBACK,
+        max_upload_mb=settings.server.max_upload_mb,
+        requests_per_key=settings.server.requests_per_key,
+        default_cron=settings.scheduler.cron,
+    )
+    scheduler = _start_scheduler() if settings.scheduler.embedded else None
+    _greet(database, host, port)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10))
+        server.run(sockets=[listening])
+    finally:
+        if scheduler is not None:
+            _end(scheduler)
+        live.close()
+        engine.close()
+        index.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise Unavailable(
+            f"port {port} of {host} cannot be used: {error.strerror}.", "Set RATCHET_PORT to a free one."
+        ) from error
+    return listening
+
+
+def _admin_key(database: Database) -> None:
+    """On first start, make the API key that RATCHET_ADMIN_KEY names; a key of that value may exist already."""
+    secret = os.environ.get("RATCHET_ADMIN_KEY", "")
+    if not secret:
+        return
+    with database.read() as session:
+        if people.by_key(session, secret) is not None or people.count(session, role=Role.ADMIN) > 0:
+            return
+    admin = people.add(database, "admin", role=Role.ADMIN, actor="first start")
+    people.add_key(database, admin, actor="first start", scopes=people.SCOPES, secret=secret)
+
+
+def _greet(database: Database, host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    print(f"Ratchet answers on http://{shown}:{port}/", flush=True)
+    secret = people.setup_secret(database)
+    if secret is not None:
+        print(f"No admin yet: set one up once at http://{shown}:{port}/setup?token={secret}", flush=True)
+
+
+def _start_scheduler() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", "scheduler", "run"], cwd=ROOT, env=_absolute(os.environ))
+
+
+def _absolute(environment: "os._Environ[str]") -> dict[str, str]:
+    """The environment with relative folders made absolute, for a child that runs in the checkout."""
+    made = dict(environment)
+    for name in ("RATCHET_DATA", "RATCHET_MODELS"):
+        if name in made:
+            made[name] = str(Path(made[name]).resolve())
+    made.setdefault("RATCHET_DATA", str(Path(load_settings().server.data).resolve()))
+    return made
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    child.terminate()
+    try:
+        child.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _chat(settings: Settings, database: Database) -> None:
+    chat, _, index, engine, live = _parts(settings, database)
+    person = people.named(database, "local")
+    conversation = chat.conversation(person)
+    print("Ask something; an empty line ends.")
+    try:
+        while question := input("\n> ").strip():
+            _answer(chat, Question(person=person, messages=_user(question), conversation_id=conversation))
+    except (EOFError, KeyboardInterrupt):
+        print()
+    finally:
+        live.close()
+        engine.close()
+        index.close()
+
+
+def _user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def _answer(chat: Chat, question: Question) -> None:
+    for event in chat.answer(question):
+        if isinstance(event, Token):
+            print(event.text, end="", flush=True)
+        elif isinstance(event, Ended):
+            cited = {citation["n"] for citation in event.citations}
+            print(f"\n({event.adapter})")
+            for passage in event.passages:
+                if passage["n"] in cited:
+                    print(f"  [{passage['n']}] {passage['title']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

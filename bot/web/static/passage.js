@@ -1,0 +1,54 @@
+// The side panel: a passage, highlighted in the document that it comes from.
+import { call, h } from "./dom.js";
+
+const panel = document.getElementById("passage");
+let opener = null;
+
+/** Show a passage; focus returns to `from` when the panel closes. */
+export async function openPassage(passage, from) {
+  opener = from;
+  const text = h("div", { class: "document", tabindex: "0" }, h("mark", {}, passage.text));
+  const score = `Match ${Math.round(100 * passage.score)} %`;
+  panel.replaceChildren(
+    h("header", {},
+      h("div", { class: "grow" },
+        h("h2", { tabindex: "-1" }, `[${passage.n}] ${passage.title || "Passage"}`),
+        h("p", { class: "muted" }, passage.document ? score : "Given with the question")),
+      h("button", { class: "icon", "aria-label": "Close", onclick: closePassage }, "✕")),
+    text);
+  panel.hidden = false;
+  panel.querySelector("h2").focus();
+  if (passage.document) await inPlace(passage, text);
+}
+
+async function inPlace(passage, box) {
+  try {
+    const found = await call("GET", `/v1/documents/${passage.document}`);
+    const letters = [...found.text]; // offsets count characters, as Python does
+    const exact = letters.slice(passage.start, passage.end).join("") === passage.text;
+    const [before, inside, after] = exact
+      ? [letters.slice(0, passage.start), letters.slice(passage.start, passage.end), letters.slice(passage.end)]
+          .map((part) => part.join(""))
+      : around(found.text, passage.text);
+    const mark = h("mark", {}, inside);
+    box.replaceChildren(before, mark, after);
+    box.scrollTop = Math.max(0, mark.offsetTop - box.offsetTop - 60);
+  } catch {
+    box.append(h("p", { class: "muted" }, "The document it came from has been removed or changed since."));
+  }
+}
+
+function around(text, passage) {
+  const at = text.indexOf(passage);
+  if (at < 0) throw new Error("the passage is not in the document any more");
+  return [text.slice(0, at), passage, text.slice(at + passage.length)];
+}
+
+/** Close the panel. */
+export function closePassage() {
+  panel.hidden = true;
+  opener?.focus();
+}
+
+/** Whether the panel is open. */
+export const passageOpen = () => !panel.hidden;

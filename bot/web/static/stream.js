@@ -1,0 +1,40 @@
+// One question to the API, its answer as events: {start}, {text}, {end} or a thrown Error.
+import { failure } from "./dom.js";
+
+/** Ask and yield what comes; `signal` stops it. */
+export async function* ask(messages, conversationId, signal) {
+  const metadata = conversationId ? { conversation_id: conversationId } : undefined;
+  const response = await fetch("/v1/chat/completions", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ model: "ratchet", stream: true, messages, metadata }),
+    signal,
+  });
+  if (!response.ok) throw await failure(response);
+  for await (const data of dataLines(response.body)) {
+    if (data === "[DONE]") return;
+    const chunk = JSON.parse(data);
+    if (chunk.error) throw new Error(`${chunk.error.message} ${chunk.error.hint}`.trim());
+    if (chunk.ratchet_start) yield { start: chunk.ratchet_start };
+    const text = chunk.choices[0]?.delta?.content;
+    if (text) yield { text };
+    if (chunk.ratchet) yield { end: { ...chunk.ratchet, finish_reason: chunk.choices[0]?.finish_reason } };
+  }
+  throw new Error("The answer broke off: the connection to the server was lost.");
+}
+
+async function* dataLines(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const events = (rest + value).split("\n\n");
+      rest = events.pop();
+      for (const event of events) if (event.startsWith("data: ")) yield event.slice(6);
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

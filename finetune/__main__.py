@@ -1,0 +1,230 @@
+"""Each step of a cycle by hand: prepare, train, evaluate, judge.
+
+python -m finetune prepare --out var/data
+python -m finetune train --data var/data --out var/mine --task rag_enhanced
+python -m finetune evaluate --data var/data --adapter var/mine --json
+python -m finetune judge claims.jsonl --metric support --json
+"""
+
+import argparse
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from configs.settings import Settings, SettingsError, load_settings
+from finetune import jobs
+from finetune.evaluate import EvaluationError
+from finetune.gate import GateInputError
+from finetune.judge import METRICS, JudgeInputError, WordJudge, judge_rows
+from finetune.train import TrainingError
+from store.errors import Invalid, NotFound, RatchetError
+
+PROBLEMS = (RatchetError, SettingsError, JudgeInputError, EvaluationError, GateInputError, TrainingError)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except PROBLEMS as error:
+        hint = getattr(error, "hint", "")
+        print(f"{error} {hint}".strip(), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m finetune", description=__doc__, formatter_class=_Raw)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    prepare = _command(commands, "prepare", "python -m finetune prepare --out var/data", _prepare)
+    prepare.add_argument("--out", required=True, type=Path, help="folder for train.jsonl, held_out.jsonl, funnel.json")
+    prepare.add_argument("--since", type=datetime.fromisoformat, help="only exchanges from this ISO time on")
+    train = _command(commands, "train", "python -m finetune train --data var/data --out var/mine", _train)
+    train.add_argument("--data", type=Path, help="a folder that prepare made")
+    train.add_argument("--out", type=Path, help="the adapter folder to make")
+    train.add_argument("--task", help="train on this task with its recipe (a single-task run)")
+    train.add_argument("--strategy", choices=["auto", "single", "multi", "progressive"], default="auto")
+    train.add_argument("--job", type=Path, help=argparse.SUPPRESS)
+    evaluate = _command(
+        commands, "evaluate", "python -m finetune evaluate --data var/data --adapter var/mine", _evaluate
+    )
+    evaluate.add_argument("--data", type=Path, help="a folder that prepare made")
+    evaluate.add_argument("--adapter", help="an adapter id or folder (default: what is deployed)")
+    evaluate.add_argument("--against", help="an adapter id or folder, or base (default: base)")
+    evaluate.add_argument("--json", action="store_true")
+    evaluate.add_argument("--job", type=Path, help=argparse.SUPPRESS)
+    judge = _command(commands, "judge", "python -m finetune judge claims.jsonl --metric support --json", _judge)
+    judge.add_argument("file", type=Path, help="JSON lines: question, claim or answer, passages, reference")
+    judge.add_argument("--metric", choices=sorted(METRICS), default="support")
+    judge.add_argument("--json", action="store_true")
+    return parser
+
+
+_Raw = argparse.RawDescriptionHelpFormatter
+
+
+def _command(commands: Any, name: str, example: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, epilog=f"example: {example}")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _show(progress: dict[str, Any]) -> None:
+    print(json.dumps(progress), flush=True)
+
+
+def _bench(settings: Settings) -> Any:
+    from scheduler.__main__ import bench_of
+
+    return bench_of(settings)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from scheduler.dataset_files import prepare
+
+    funnel = prepare(_bench(load_settings()), options.out, since=options.since)
+    for name, count in funnel.items():
+        print(f"{count:7}  {name}")
+    print(f"written: {options.out}; which rows each rule removed: {options.out / 'funnel.json'}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    settings = load_settings()
+    from bot.models import base_digest, chat_model
+
+    folder = chat_model(settings.models.chat, models=settings.models.folder)
+    if options.job is not None:
+        job = json.loads(options.job.read_text())
+    else:
+        job = _job(options, settings, folder)
+    _show(jobs.train_job(job, base_digest=base_digest(folder), show=_show))
+
+
+def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[str, Any]:
+    from scheduler.dataset_files import phases_by_hand
+
+    if options.data is None or options.out is None:
+        raise Invalid("train needs --data and --out.", "See python -m finetune train --help.")
+    if options.out.exists():
+        raise Invalid(f"{options.out} exists already: adapters are never overwritten.", "Name another folder.")
+    data = _data(options.data, "train.jsonl")
+    phases = phases_by_hand(_bench(settings), data, task=options.task, strategy=options.strategy)
+    return {
+        "phases": phases,
+        "out": str(options.out),
+        "base_model": settings.models.chat,
+        "base_folder": folder,
+        "dataset_digest": json.loads((data / "funnel.json").read_text())["digest"],
+        "max_tokens": settings.training.max_tokens,
+        "seed": settings.training.seed,
+        "threads": settings.training.threads,
+    }
+
+
+def _data(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise NotFound(f"{folder} holds no {name}.", "Make it with `python -m finetune prepare --out DIR`.")
+    return folder
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    job = json.loads(options.job.read_text()) if options.job else _evaluation(options, load_settings())
+    rows = jobs.read_rows(Path(job["cases"]))
+    if not rows:
+        raise EvaluationError("there is no held-out case: nothing can be measured.")
+    from bot.engine import TransformersEngine
+    from store.models import BASE
+
+    engine = TransformersEngine(
+        job["base_folder"],
+        context_tokens=job["context_tokens"],
+        threads=job["threads"],
+        slots=job["batch"],
+        queue_limit=len(rows) + 1,
+    )
+    sides = [job["candidate"], job["serving"]]
+    for side in sides:
+        if side["id"] != BASE:
+            engine.load(side["id"], Path(side["folder"]), digest=side["digest"])
+    reports = jobs.evaluate_job(
+        rows,
+        engine=engine,
+        adapters=[side["id"] for side in sides],
+        max_tokens=job["max_tokens"],
+        batch=job["batch"],
+        seed=job["seed"],
+        show=(lambda _: None) if options.json else _show,
+    )
+    engine.close()
+    _hand_over(options, job, reports, len(rows))
+
+
+def _hand_over(options: argparse.Namespace, job: dict[str, Any], reports: list[Any], cases: int) -> None:
+    if job["out"] is not None:
+        out = Path(job["out"])
+        out.mkdir(parents=True, exist_ok=True)
+        for name, report in zip(("candidate", "serving"), reports, strict=True):
+            (out / f"{name}.json").write_text(report.to_json())
+        _show({"cases": cases, "out": str(out)})
+        return
+    from finetune.gate import decide
+    from finetune.table import as_table
+
+    verdict = decide(*reports, planned_tasks=sorted({case.task for case in reports[0].cases}), **job["gate"])
+    if options.json:
+        named = {name: json.loads(r.to_json()) for name, r in zip(("candidate", "serving"), reports, strict=True)}
+        print(json.dumps({**named, "verdict": json.loads(verdict.to_json())}))
+    else:
+        print(as_table(json.loads(verdict.to_json())))
+
+
+def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    from bot.models import chat_model
+    from scheduler.dataset_files import adapter_side
+
+    if options.data is None:
+        raise Invalid("evaluate needs --data.", "See python -m finetune evaluate --help.")
+    bench = _bench(settings)
+    return {
+        "cases": str(_data(options.data, "held_out.jsonl") / "held_out.jsonl"),
+        "base_folder": chat_model(settings.models.chat, models=settings.models.folder),
+        "candidate": adapter_side(bench, options.adapter),
+        "serving": adapter_side(bench, options.against or "base"),
+        "max_tokens": settings.generation.max_tokens,
+        "context_tokens": settings.generation.context_tokens,
+        "batch": settings.evaluation.batch,
+        "threads": settings.generation.threads,
+        "seed": settings.training.seed,
+        "out": None,
+        "gate": {
+            "primary": tuple(settings.gate.primary),
+            "margin": settings.gate.margin,
+            "loss_margin": settings.gate.loss_margin,
+            "min_cases": settings.gate.min_cases,
+        },
+    }
+
+
+def _judge(options: argparse.Namespace) -> None:
+    rows: list[Any] = []
+    try:
+        lines = options.file.read_text().splitlines()
+    except OSError as error:
+        raise NotFound(f"{options.file} cannot be read: {error}.") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise JudgeInputError(f"Line {number}: not JSON ({error}).") from error
+    scores = judge_rows(rows, metric=options.metric, judge=WordJudge())
+    print(json.dumps(scores) if options.json else "\n".join(f"{row['score']:.3f}" for row in scores))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

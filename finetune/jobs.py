@@ -1,0 +1,169 @@
+"""What the trainer's and the evaluator's child processes do: a job file in, an adapter folder or two reports out."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune import card
+from finetune.evaluate import Case, Report, evaluate
+from finetune.judge import WordJudge
+from finetune.train import Trained, train
+
+Show = Callable[[dict[str, Any]], None]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON lines file."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str, Any]:
+    """Train the phases of a job on top of each other and publish the adapter folder; returns the digest and figures."""
+    out = Path(job["out"])
+    work = out.with_suffix(".work")
+    shutil.rmtree(work, ignore_errors=True)
+    start_from: Path | None = None
+    totals: dict[str, Any] = {"steps": 0, "tokens": 0, "seconds": 0.0, "too_long": 0, "losses": []}
+    for number, phase in enumerate(job["phases"]):
+        part = work / f"phase-{number}"
+        part.mkdir(parents=True)
+        trained = _phase(job, phase, part, start_from, _shown(show, number, len(job["phases"])))
+        for name in ("steps", "tokens", "seconds", "too_long"):
+            totals[name] += getattr(trained, name)
+        totals["losses"] += [round(loss, 4) for loss in trained.losses]
+        start_from = part
+    assert start_from is not None
+    facts = {
+        "phases": [{key: value for key, value in phase.items() if key != "file"} for phase in job["phases"]],
+        "seed": job["seed"],
+        "steps": totals["steps"],
+        "tokens": totals["tokens"],
+        "losses": totals["losses"],
+    }
+    digest = card.publish(
+        start_from,
+        out,
+        base_model=job["base_model"],
+        base_digest=base_digest,
+        dataset_digest=job["dataset_digest"],
+        facts=facts,
+    )
+    shutil.rmtree(work, ignore_errors=True)
+    rate = totals["tokens"] / max(totals["seconds"], 1e-9)
+    tail = totals["losses"][-10:]
+    done = {key: totals[key] for key in ("steps", "tokens", "too_long")}
+    return {
+        **done,
+        "digest": digest,
+        "folder": str(out),
+        "seconds": round(totals["seconds"], 1),
+        "tokens_per_second": round(rate, 1),
+        "loss": round(sum(tail) / max(1, len(tail)), 4),
+    }
+
+
+def _phase(job: dict[str, Any], phase: dict[str, Any], part: Path, start_from: Path | None, show: Show) -> Trained:
+    recipe = phase["recipe"]
+    return train(
+        read_rows(Path(phase["file"])),
+        base_model=job["base_folder"],
+        out=part,
+        rank=recipe["rank"],
+        alpha=recipe["alpha"],
+        dropout=recipe["dropout"],
+        target_modules=recipe["target_modules"],
+        learning_rate=recipe["learning_rate_used"],
+        epochs=recipe["epochs"],
+        warmup_steps=recipe["warmup_steps"],
+        batch_size=recipe["batch_size"],
+        max_tokens=job["max_tokens"],
+        seed=job["seed"],
+        threads=job["threads"],
+        start_from=start_from,
+        progress=show,
+    )
+
+
+def _shown(show: Show, number: int, phases: int) -> Show:
+    return lambda progress: show({"phase": number + 1, "phases": phases, **progress})
+
+
+def cases_of(rows: list[dict[str, Any]]) -> list[Case]:
+    """Held-out examples as evaluation cases."""
+    return [
+        Case(
+            id=row["id"],
+            task=row["task"],
+            question=row["question"],
+            messages=tuple(row["messages"]),
+            passages=tuple(row["passages"]),
+            references=(row["target"],),
+            answerable=row["answerable"],
+            gold=row["gold"],
+            cluster=row["cluster"],
+            human=row["kind"] in ("approved", "correction"),
+        )
+        for row in rows
+    ]
+
+
+def evaluate_job(
+    rows: list[dict[str, Any]],
+    *,
+    engine: Any,
+    adapters: list[str],
+    max_tokens: int,
+    batch: int,
+    seed: int,
+    show: Show,
+) -> list[Report]:
+    """Let each loaded adapter answer the held-out rows; logged greedy answers of an adapter are reused.
+
+    `engine` is anything with `stream` and `logprobs` (`bot.engine`); the answers of one batch are written side by side.
+    """
+    cases = cases_of(rows)
+    reports = []
+    for number, adapter in enumerate(adapters):
+        logged = {row["id"]: row["logged_answer"] for row in rows if row["logged_adapter"] == adapter}
+        asked = _Asked(engine, adapter, max_tokens, {key: text for key, text in logged.items() if text})
+
+        def progress(done: int, of: int, number: int = number, adapter: str = adapter) -> None:
+            show({"evaluating": adapter, "step": number * of + done, "steps": len(adapters) * of})
+
+        reports.append(
+            evaluate(
+                cases,
+                asked.answers,
+                asked.logprobs,
+                model=adapter,
+                judge=WordJudge(),
+                seed=seed,
+                batch=batch,
+                progress=progress,
+            )
+        )
+    return reports
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One adapter's answers and log-probabilities."""
+
+    engine: Any
+    adapter: str
+    max_tokens: int
+    logged: dict[str, str]
+
+    def answers(self, cases: list[Case]) -> list[str]:
+        writing = {
+            case.id: self.engine.stream(case.messages, adapter=self.adapter, max_tokens=self.max_tokens)
+            for case in cases
+            if case.id not in self.logged
+        }
+        return ["".join(writing[c.id]).strip() if c.id in writing else self.logged[c.id] for c in cases]
+
+    def logprobs(self, cases: list[Case]) -> list[list[float]]:
+        return [self.engine.logprobs(case.messages, case.references[0], adapter=self.adapter) for case in cases]

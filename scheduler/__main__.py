@@ -1,0 +1,264 @@
+"""The automatic retraining: run, once, plan, report, classify.
+
+python -m scheduler run
+python -m scheduler once --json
+python -m scheduler report
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bot.models import chat_model, embedding_model
+from configs.settings import ROOT, Settings, SettingsError, load_settings
+from configs.tasks import Taxonomy, load_tasks
+from finetune.dataset import Rules
+from retrieval.embedding import Embedder
+from scheduler import cycle, jobs, planning
+from scheduler.tasks import Classifier, Item, TaskSpec
+from scheduler.workbench import Workbench
+from store import cycles
+from store.database import open_database
+from store.errors import Invalid, NotFound, RatchetError
+from store.models import Cycle, CycleState
+
+
+def bench_of(settings: Settings) -> Workbench:
+    """The workbench, as the settings say."""
+    taxonomy = settings.taxonomy()
+    embedder = Embedder(embedding_model(settings.models.embedding), name=settings.models.embedding)
+    data = settings.server.data.resolve()
+
+    @cache
+    def base_folder() -> str:
+        return chat_model(settings.models.chat, models=settings.models.folder)
+
+    @cache
+    def hidden_size() -> int:
+        from transformers import AutoConfig
+
+        return int(AutoConfig.from_pretrained(base_folder()).get_text_config().hidden_size)
+
+    return Workbench(
+        database=open_database(settings.database_url),
+        encode=embedder.encode,
+        data=data,
+        checkout=ROOT,
+        environment={**os.environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "RATCHET_DATA": str(data)},
+        base_model=settings.models.chat,
+        base_folder=base_folder,
+        hidden_size=hidden_size,
+        tasks=_specs(taxonomy),
+        taxonomy=taxonomy.digest,
+        rules={
+            name: Rules(task.data.min_length, task.data.max_length, task.data.preserve_structure)
+            for name, task in taxonomy.tasks.items()
+        },
+        recipes={name: task.recipe.model_dump() for name, task in taxonomy.tasks.items()},
+        targets={name: task.metrics for name, task in taxonomy.tasks.items()},
+        combined=taxonomy.combined.model_dump(),
+        phases=taxonomy.phases,
+        strategy=settings.training.strategy,
+        min_examples=settings.training.min_examples,
+        max_examples=settings.training.max_examples,
+        max_minutes=settings.training.max_minutes,
+        max_passes=settings.training.max_passes,
+        max_tokens=settings.training.max_tokens,
+        scale_learning_rate=settings.training.scale_learning_rate,
+        unanswerable_share=settings.training.unanswerable_share,
+        replay_share=settings.training.replay_share,
+        threads=settings.training.threads,
+        seed=settings.training.seed,
+        held_out_share=settings.evaluation.held_out_share,
+        max_cases=settings.evaluation.max_cases,
+        answer_tokens=settings.generation.max_tokens,
+        context_tokens=settings.generation.context_tokens,
+        batch=settings.evaluation.batch,
+        primary=tuple(settings.gate.primary),
+        margin=settings.gate.margin,
+        loss_margin=settings.gate.loss_margin,
+        min_cases=settings.gate.min_cases,
+        approval_days=settings.scheduler.approval_days,
+        watch_hours=settings.watch.hours,
+        max_decline_rise=settings.watch.max_decline_rise,
+    )
+
+
+def _specs(taxonomy: Taxonomy) -> tuple[TaskSpec, ...]:
+    return tuple(
+        TaskSpec(name, task.description, task.examples, task.passages_score) for name, task in taxonomy.tasks.items()
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options, load_settings())
+    except (RatchetError, SettingsError) as error:
+        print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m scheduler", description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, example: str, run: Any, *, as_json: bool = True) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, epilog=f"example: python -m scheduler {example}")
+        made.set_defaults(run=run)
+        if as_json:
+            made.add_argument("--json", action="store_true", help="one JSON document and nothing else")
+        return made
+
+    command("run", "run", _run, as_json=False)
+    once = command("once", "once --json", _once)
+    once.add_argument("--plan-only", action="store_true", help="stop after the plan; train nothing")
+    command("plan", "plan --json", _plan)
+    command("report", "report --json", _report)
+    classify = command("classify", "classify questions.jsonl --json", _classify)
+    classify.add_argument("file", type=Path, help='JSON lines {"question", "answer"?, "passages"?}')
+    classify.add_argument("--tasks", type=Path, help="another taxonomy")
+    return parser
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> None:
+    ticker = jobs.Ticker(bench_of(settings), cron=settings.scheduler.cron)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ticker.stop())
+    ticker.run()
+
+
+def _once(options: argparse.Namespace, settings: Settings) -> None:
+    bench = bench_of(settings)
+    if options.plan_only:
+        _print(planning.plan_now(bench), planning.plan_text, as_json=options.json)
+        return
+    row = jobs.start_now(bench, "command")
+    columns = (TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.fields[shown]}"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=options.json) as bar:
+        task = bar.add_task("starting", total=None, shown="")
+        row = _work_off(bench, row.id, lambda name, progress: _advance(bar, task, name, progress))
+    if options.json:
+        print(json.dumps(_shown(row)))
+    else:
+        print(_summary(row))
+    if row.state == CycleState.FAILED:
+        raise Invalid(f"the cycle failed in its step {row.step}: {row.error.splitlines()[0]}")
+
+
+def _work_off(bench: Workbench, cycle_id: str, show: Any) -> Cycle:
+    """Work on a cycle until it waits or has ended; another scheduler may do some of its steps."""
+    import threading
+
+    stop = threading.Event()
+    watcher = threading.Thread(target=_follow, args=(bench, cycle_id, show, stop), daemon=True)
+    watcher.start()
+    try:
+        while True:
+            claim = cycles.claim(bench.database, cycle_id=cycle_id)
+            if claim is not None and claim.step != "watch":
+                cycle.work(bench, claim)
+            with bench.database.read() as session:
+                row = cycles.get(session, cycle_id)
+            if row.state != CycleState.RUNNING:
+                return row
+            if claim is None:
+                stop.wait(0.5)
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _follow(bench: Workbench, cycle_id: str, show: Any, stop: Any) -> None:
+    while not stop.wait(0.5):
+        with bench.database.read() as session:
+            steps = cycles.steps(session, cycle_id)
+        if steps:
+            show(steps[-1].name, steps[-1].progress)
+
+
+def _advance(bar: Progress, task: Any, name: str, progress: dict[str, Any]) -> None:
+    shown = ""
+    if "loss" in progress:
+        shown = f"loss {progress['loss']:.2f}, {progress['tokens_per_second']:.0f} tok/s, {progress['eta_seconds']} s left"
+    bar.update(task, description=name, completed=progress.get("step", 0), total=progress.get("steps"), shown=shown)
+
+
+def _shown(row: Cycle) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "state": row.state,
+        "outcome": row.outcome,
+        "adapter": row.adapter_id,
+        "plan": row.plan,
+        "results": row.results,
+        "error": row.error,
+    }
+
+
+def _summary(row: Cycle) -> str:
+    lines = [f"cycle {row.id}: {row.state}" + (f", {row.outcome}" if row.outcome else "")]
+    lines += [f"  {reason}" for reason in row.plan.get("reasons", [])[:3]]
+    lines += [f"  {sentence}" for sentence in row.plan.get("data_needed", [])[:3]]
+    lines += [f"  {reason}" for reason in row.results.get("gate", {}).get("reasons", [])]
+    if row.state == CycleState.AWAITING_APPROVAL:
+        lines.append(f'  approve it: python -m store approve {row.adapter_id} --comment "…"')
+    return "\n".join(lines)
+
+
+def _print(content: dict[str, Any], as_text: Any, *, as_json: bool) -> None:
+    print(json.dumps(content) if as_json else as_text(content))
+
+
+def _plan(options: argparse.Namespace, settings: Settings) -> None:
+    _print(planning.plan_now(bench_of(settings)), planning.plan_text, as_json=options.json)
+
+
+def _report(options: argparse.Namespace, settings: Settings) -> None:
+    _print(planning.report_now(bench_of(settings)), planning.report_text, as_json=options.json)
+
+
+def _classify(options: argparse.Namespace, settings: Settings) -> None:
+    try:
+        taxonomy = load_tasks(options.tasks) if options.tasks else settings.taxonomy()
+    except ValueError as error:
+        raise Invalid(str(error)) from error
+    embedder = Embedder(embedding_model(settings.models.embedding), name=settings.models.embedding)
+    found = Classifier(_specs(taxonomy), embedder.encode).classify(_items(options.file))
+    rows = [{"label": one.label, "confidence": one.confidence, "scores": one.scores} for one in found]
+    print(json.dumps(rows) if options.json else "\n".join(f"{r['label']:28} {r['confidence']:.2f}" for r in rows))
+
+
+def _items(file: Path) -> list[Item]:
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error}.") from error
+    items = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            passages = [p["text"] if isinstance(p, dict) else p for p in row.get("passages") or []]
+            items.append(Item(row["question"], row.get("answer") or "", tuple(passages)))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise Invalid(f'{file}, line {number}: {error}; expected {{"question": …, "answer"?, "passages"?}}.') from error
+    return items
+
+
+if __name__ == "__main__":
+    sys.exit(main())

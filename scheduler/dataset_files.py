@@ -1,0 +1,87 @@
+"""Datasets as files, for a cycle and by hand: train.jsonl, held_out.jsonl, phase-N.jsonl, funnel.json."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from finetune.dataset import Curated, Example, choose
+from finetune.sides import Sides
+from scheduler import planning
+from scheduler.workbench import Workbench, curated
+from store import adapters
+from store.errors import Invalid
+from store.models import BASE, Adapter, Side
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_dataset(bench: Workbench, made: Curated, out: Path) -> None:
+    """Write both sides and the funnel into a folder."""
+    write_rows(out / "train.jsonl", [asdict(example) for example in made.train])
+    write_rows(out / "held_out.jsonl", [asdict(example) for example in made.held_out[-bench.max_cases :]])
+    content = {"digest": made.digest(), "counts": dict(made.funnel), "rows": made.rows}
+    (out / "funnel.json").write_text(json.dumps(content, indent=1))
+
+
+def write_phases(bench: Workbench, train: list[Example], phases: list[Mapping[str, Any]], out: Path) -> list[Path]:
+    """Write each phase's chosen examples; returns the files."""
+    files = []
+    for number, phase in enumerate(phases):
+        chosen = choose(
+            train, tasks=phase["tasks"], most=bench.max_examples, replay_share=bench.replay_share, seed=bench.seed
+        )
+        files.append(out / f"phase-{number}.jsonl")
+        write_rows(files[-1], [asdict(example) for example in chosen])
+    return files
+
+
+def keep_sides(bench: Workbench, sides: Sides) -> None:
+    """Keep the sides that were given for the first time, for ever."""
+    with bench.database.write() as session:
+        for key, side in sides.new.items():
+            if session.get(Side, key) is None:
+                session.add(Side(key=key, side=side))
+
+
+def prepare(bench: Workbench, out: Path, *, since: datetime | None = None) -> dict[str, int]:
+    """Curate the log by hand into a folder; returns the funnel."""
+    made, sides = curated(bench, since=since)
+    write_dataset(bench, made, out)
+    keep_sides(bench, sides)
+    return dict(made.funnel)
+
+
+def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: str) -> list[dict[str, Any]]:
+    """The phases of a run by hand over a prepared folder, each with its file of examples."""
+    train = [
+        Example(**{**row, "tasks": tuple(row["tasks"])})
+        for row in map(json.loads, (data / "train.jsonl").read_text().splitlines())
+    ]
+    if not train:
+        raise Invalid(f"{data} holds no training example.", "Rate and correct answers, then prepare again.")
+    if task is not None and task not in bench.recipes:
+        raise Invalid(f'the taxonomy has no task "{task}", expected one of {", ".join(bench.recipes)}.')
+    made = planning.plan_now(bench, strategy=strategy, task=task)
+    if not made["phases"]:
+        raise Invalid(f"nothing to train: {' '.join(made['reasons'])}")
+    files = write_phases(bench, train, made["phases"], data)
+    return [{**phase, "file": str(file)} for phase, file in zip(made["phases"], files, strict=True)]
+
+
+def adapter_side(bench: Workbench, name: str | None) -> dict[str, str]:
+    """An adapter's id, folder and digest from an id, a folder or None (what is deployed); the base has an id only."""
+    with bench.database.read() as session:
+        wanted = name or adapters.deployment(session).adapter
+        if wanted == BASE:
+            return {"id": BASE}
+        if Path(wanted).is_dir():
+            return {"id": Path(wanted).name, "folder": wanted, "digest": ""}
+        row: Adapter = adapters.get(session, wanted)
+    return {"id": row.id, "folder": row.folder, "digest": row.digest}

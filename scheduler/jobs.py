@@ -1,0 +1,89 @@
+"""APScheduler wiring: it only ticks. What is due becomes a cycle row; steps are claimed and done by one worker.
+
+The tick answers what the pages ask (`store/requests.py`) while the worker trains.
+"""
+
+import threading
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlmodel import col, select
+
+from scheduler import cycle, due, planning
+from scheduler.workbench import Workbench
+from store import cycles, processes, requests
+from store.errors import RatchetError
+from store.models import Ask, Cycle, Schedule, new_id, now
+
+TICK_SECONDS = 1
+IDLE_SECONDS = 0.5
+
+
+class Ticker:
+    """The scheduler's heart: ticks every second, works on one step at a time."""
+
+    def __init__(self, bench: Workbench, *, cron: str) -> None:
+        self._bench = bench
+        self._cron = cron
+        self._stop = threading.Event()
+        self._started = now()
+        self._process = processes.register(bench.database, "scheduler")
+
+    def run(self) -> None:
+        """Tick and work until `stop` is called."""
+        ticks = BackgroundScheduler(timezone="UTC")
+        ticks.add_job(
+            self.tick, "interval", seconds=TICK_SECONDS, misfire_grace_time=None, coalesce=True, max_instances=1
+        )
+        ticks.start()
+        try:
+            while not self._stop.is_set():
+                claim = cycles.claim(self._bench.database)
+                if claim is None:
+                    self._stop.wait(IDLE_SECONDS)
+                else:
+                    cycle.work(self._bench, claim)
+        finally:
+            ticks.shutdown(wait=False)
+            processes.leave(self._bench.database, self._process)
+
+    def stop(self) -> None:
+        """End after the step under way."""
+        self._stop.set()
+
+    def tick(self) -> None:
+        """Say that we live, start what is due, follow decisions, answer the pages."""
+        processes.beat(self._bench.database, self._process)
+        self._start_due()
+        cycle.follow_decisions(self._bench)
+        while (asked := requests.take(self._bench.database)) is not None:
+            requests.answer(self._bench.database, asked.id, answer(self._bench, asked))
+
+    def _start_due(self) -> None:
+        with self._bench.database.read() as session:
+            schedule = session.get(Schedule, 1) or Schedule(cron=self._cron)
+            query = select(Cycle.created_at).where(Cycle.started_by == "schedule")
+            last = session.exec(query.order_by(col(Cycle.created_at).desc()).limit(1)).first()
+        slot = due.slot(schedule.cron, now(), last or self._started) if schedule.enabled else None
+        if slot is not None:
+            cycles.start(self._bench.database, slot_key=slot, first_step=cycle.FIRST, started_by="schedule")
+
+
+def start_now(bench: Workbench, actor: str) -> Cycle:
+    """Start a cycle now; the running one when there is one."""
+    row, _ = cycles.start(bench.database, slot_key=new_id("now"), first_step=cycle.FIRST, started_by=actor)
+    return row
+
+
+def answer(bench: Workbench, asked: Ask) -> dict[str, Any]:
+    """The answer to a request of the pages; a user's error is an answer too."""
+    try:
+        if asked.kind == "report":
+            return planning.report_now(bench)
+        if asked.kind == "plan":
+            return planning.plan_now(bench)
+        if asked.kind == "run_cycle":
+            return {"cycle_id": start_now(bench, str(asked.payload.get("actor", "admin"))).id}
+    except RatchetError as error:
+        return {"error": error.message, "hint": error.hint}
+    return {"error": f"unknown request {asked.kind}."}

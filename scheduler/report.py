@@ -1,0 +1,233 @@
+"""What the log says people ask for: the task distribution and the character of questions and answers (pure).
+
+It reads plain rows, labelled already; it knows no database, no model and no task by name.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+UNCLASSIFIED = "unclassified"
+RANKS = ("primary", "secondary", "tertiary")
+LENGTHS = ((80, "short"), (200, "medium"), (500, "medium-long"))
+"""Average answer lengths in characters below which an answer counts as such; above all of them it is long."""
+RECOMMENDED_SHARE = 0.05
+TOP_TERMS = 8
+STRUCTURED_SHARE = 0.3
+
+_HOW_TO = re.compile(
+    r"\bhow (?:do|can|could|should|would|to|must|might)\b|\bwhat (?:are the steps|should i do|do i (?:need|have) to)\b"
+    r"|\b(?:steps to|walk me through|guide me|show me how|help me (?:to )?\w+|is there a way to)\b",
+    re.IGNORECASE,
+)
+_DEFINITION = re.compile(
+    r"^\W*(?:so |and |please |can you |could you )*(?:what(?:'s| is| are| does .* mean)|who (?:is|are)|define|explain|describe"
+    r"|tell me about|meaning of)\b|\bdifference between\b|\bwhat .+ means?\b",
+    re.IGNORECASE,
+)
+_LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+\S", re.MULTILINE)
+_TERM = re.compile(r"[A-Za-z][A-Za-z0-9+#-]{2,}")
+_STOP = frozenset(
+    """the and for that with this from are was were not you your can could will would should may might must has have had
+    its his her their our they them then than there here when where which who what why how all any each more most some
+    such only also into onto over under out off one two use used uses using does did done doing but about after before
+    between both been being because per via very just like get got make made many much other same see set she him these
+    those too until while within without yes no find documents document answer passage passages guide handbook""".split()
+)
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One exchange as the report reads it; `rating` is "up", "down" or None."""
+
+    question: str
+    answer: str
+    label: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    rating: str | None = None
+    has_passages: bool = False
+    created_at: datetime | None = None
+    titles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """One task of the distribution: `count` exchanges have it as primary label; `mean_score` is over all exchanges."""
+
+    name: str
+    count: int
+    share: float
+    mean_score: float
+    ups: int = 0
+    downs: int = 0
+    usable: int = 0
+    held_out: int = 0
+
+    @property
+    def satisfaction(self) -> float | None:
+        """Thumbs up among all ratings, or None when nobody rated."""
+        return self.ups / (self.ups + self.downs) if self.ups + self.downs else None
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """The analysis of a log; shares are in [0, 1], lengths in characters, `tasks` most frequent first."""
+
+    exchanges: int
+    tasks: tuple[TaskLine, ...] = ()
+    recommended: tuple[str, ...] = ()
+    average_length: float = 0.0
+    length_class: str = ""
+    how_to_share: float = 0.0
+    definition_share: float = 0.0
+    other_share: float = 0.0
+    terms: tuple[str, ...] = ()
+    structured_share: float = 0.0
+    code_share: float = 0.0
+    passages_share: float = 0.0
+    unclassified: int = 0
+    oldest: str | None = None
+    newest: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with every task's satisfaction and rank."""
+        plain = asdict(self)
+        ranks = dict(zip(self.recommended, RANKS, strict=False))
+        for line, values in zip(self.tasks, plain["tasks"], strict=True):
+            values |= {"satisfaction": line.satisfaction, "rank": ranks.get(line.name)}
+        plain["structured"] = self.structured_share >= STRUCTURED_SHARE
+        plain["text"] = as_text(self)
+        return plain
+
+
+def analyse(
+    rows: Sequence[ReportRow],
+    *,
+    tasks: Sequence[str] = (),
+    usable: Mapping[str, int] | None = None,
+    held_out: Mapping[str, int] | None = None,
+) -> TaskReport:
+    """Analyse a log. `tasks` is the taxonomy's order (it breaks ties and shows tasks that nobody asks for).
+
+    `usable` and `held_out` are the curated examples per task, training and held-out.
+    """
+    names = list(dict.fromkeys([*tasks, *(row.label for row in rows if row.label != UNCLASSIFIED)]))
+    lines = [_line(name, rows, (usable or {}).get(name, 0), (held_out or {}).get(name, 0)) for name in names]
+    ordered = tuple(sorted(lines, key=lambda line: -line.count))
+    if not rows:
+        return TaskReport(0, ordered)
+    answers = [row.answer for row in rows if row.answer.strip()]
+    average = sum(map(len, answers)) / max(len(answers), 1)
+    patterns = Counter(question_pattern(row.question) for row in rows)
+    times = sorted(row.created_at for row in rows if row.created_at is not None)
+    return TaskReport(
+        exchanges=len(rows),
+        tasks=ordered,
+        recommended=tuple(line.name for line in ordered if line.count and line.share >= RECOMMENDED_SHARE),
+        average_length=round(average, 1),
+        length_class=length_class(average),
+        how_to_share=patterns["how-to"] / len(rows),
+        definition_share=patterns["definition"] / len(rows),
+        other_share=patterns["other"] / len(rows),
+        terms=top_terms(rows),
+        structured_share=sum(map(structured, answers)) / max(len(answers), 1),
+        code_share=sum("```" in answer for answer in answers) / max(len(answers), 1),
+        passages_share=sum(row.has_passages for row in rows) / len(rows),
+        unclassified=sum(row.label == UNCLASSIFIED for row in rows),
+        oldest=times[0].isoformat() if times else None,
+        newest=times[-1].isoformat() if times else None,
+    )
+
+
+def _line(name: str, rows: Sequence[ReportRow], usable: int, held_out: int) -> TaskLine:
+    mine = [row for row in rows if row.label == name]
+    return TaskLine(
+        name=name,
+        count=len(mine),
+        share=len(mine) / len(rows) if rows else 0.0,
+        mean_score=round(sum(row.scores.get(name, 0.0) for row in rows) / len(rows), 4) if rows else 0.0,
+        ups=sum(row.rating == "up" for row in mine),
+        downs=sum(row.rating == "down" for row in mine),
+        usable=usable,
+        held_out=held_out,
+    )
+
+
+def length_class(characters: float) -> str:
+    """short, medium, medium-long or long, by the average length of answers."""
+    return next((name for limit, name in LENGTHS if characters < limit), "long")
+
+
+def question_pattern(question: str) -> str:
+    """how-to, definition or other, by how an English question is put."""
+    if _HOW_TO.search(question):
+        return "how-to"
+    return "definition" if _DEFINITION.search(question) else "other"
+
+
+def structured(answer: str) -> bool:
+    """Whether an answer has a list of two or more entries, a heading, a table or code."""
+    return "```" in answer or len(_LIST.findall(answer)) >= 2 or bool(re.search(r"^(?:#{1,6} |\|.*\|)", answer, re.M))
+
+
+def top_terms(rows: Sequence[ReportRow]) -> tuple[str, ...]:
+    """The words that most exchanges' titles and answers mention; a title's word counts twice."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update(_terms(row.answer))
+        counts.update(_terms(" ".join(row.titles)) | _terms(" ".join(row.titles)))
+        counts.update(_terms(" ".join(row.titles)))
+    ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return tuple(term for term, _ in ranked[:TOP_TERMS])
+
+
+def _terms(text: str) -> set[str]:
+    return {word.lower() for word in _TERM.findall(text)} - _STOP
+
+
+def as_text(report: TaskReport) -> str:
+    """The analysis as lines to print."""
+    if not report.exchanges:
+        return "The log holds no exchanges yet: chat with the bot, then look again."
+    named = [line for line in report.tasks if line.count]
+    lines = [
+        f"Task Distribution: {report.exchanges} exchanges" + (f", {report.newest[:10]} the last" if report.newest else ""),
+        *(f"  {line.name}: {line.share:.1%} (score: {line.count})" for line in named),
+        *([f"  {UNCLASSIFIED}: {report.unclassified / report.exchanges:.1%} (score: {report.unclassified})"] if report.unclassified else []),
+        "",
+        "Recommended Tasks: " + (", ".join(report.recommended) or "none, nothing could be classified"),
+        "",
+        *_ranked(report),
+        "",
+        "Data Characteristics",
+        f"  Response Length: {report.average_length} chars average ({report.length_class} responses)",
+        f"  User Patterns: {report.how_to_share:.0%} how-to, {report.definition_share:.0%} definition, {report.other_share:.0%} other",
+        f"  Content Focus: {_focus(report)}",
+        f"  With passages: {report.passages_share:.0%} of the exchanges",
+        "",
+        "Feedback and usable data",
+        *(_feedback(line) for line in report.tasks if line.count or line.usable),
+    ]
+    return "\n".join(lines)
+
+
+def _ranked(report: TaskReport) -> list[str]:
+    shares = {line.name: line.share for line in report.tasks}
+    return [
+        f"{rank.capitalize()} Task: {name} ({shares[name]:.1%})"
+        for rank, name in zip(RANKS, report.recommended, strict=False)
+    ]
+
+
+def _focus(report: TaskReport) -> str:
+    form = "structured" if report.structured_share >= STRUCTURED_SHARE else "mostly plain"
+    about = ", ".join(report.terms) or "no terms stand out"
+    return f"{about}; {form} responses ({report.structured_share:.0%} with lists or code, {report.code_share:.0%} with code)"
+
+
+def _feedback(line: TaskLine) -> str:
+    liked = "not rated" if line.satisfaction is None else f"{line.ups} up, {line.downs} down ({line.satisfaction:.0%} satisfied)"
+    return f"  {line.name}: {liked}; {line.usable} usable examples, {line.held_out} held out"

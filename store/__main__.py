@@ -1,0 +1,220 @@
+"""The registry and the log from the command line.
+
+python -m store adapters
+python -m store approve v3 --comment "cites better"
+python -m store rollback --comment "people complain"
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from configs.settings import Settings, SettingsError, load_settings
+from store import adapters, cycles, exchanges, people, transfer
+from store.database import Database, open_database, restore
+from store.errors import Invalid, NotFound, RatchetError
+from store.models import Adapter, Cycle, Document, Exchange, Role, Row
+
+ACTOR = "command"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        if options.run is _restore:
+            _restore(options, settings)
+        else:
+            options.run(options, settings, open_database(settings.database_url))
+    except (RatchetError, SettingsError) as error:
+        print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'file'}: {error.strerror}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m store", description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, example: str, run: Any, *names: str, into: Any = commands) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = into.add_parser(name, epilog=f"example: python -m store {example}")
+        made.set_defaults(run=run)
+        for argument in names:
+            made.add_argument(argument)
+        return made
+
+    for name, run in (("adapters", _adapters), ("cycles", _cycles)):
+        command(name, f"{name} --json", run).add_argument("--json", action="store_true")
+    listing = command("exchanges", "exchanges --limit 20", _exchanges)
+    listing.add_argument("--json", action="store_true")
+    listing.add_argument("--task", help="only this task")
+    listing.add_argument("--limit", type=int, default=50)
+    command("show", "show v3", _show, "id")
+    for name, run in (("approve", _approve), ("reject", _reject)):
+        command(name, f'{name} v3 --comment "…"', run, "adapter").add_argument("--comment", default="")
+    back = command("rollback", 'rollback --comment "…"', _rollback)
+    back.add_argument("--to", help="an adapter that was live, or base")
+    back.add_argument("--comment", default="")
+    register = command("register", "register ./my-lora", _register, "folder")
+    register.add_argument("--comment", default="")
+    export = command("export", "export --format jsonl --out log.jsonl", _export)
+    export.add_argument("--format", choices=sorted(transfer.FORMATS), default="jsonl")
+    export.add_argument("--out", type=Path, required=True)
+    load = command("import", "import log.jsonl --format ratchet", _import, "file")
+    load.add_argument("--format", choices=["openai", "flywheel", "ratchet"], required=True)
+    user = command("user", "user add ann --role chat", _user_add).add_subparsers(required=True)
+    add = command("add", "user add ann --role chat", _user_add, "name", into=user)
+    add.add_argument("--role", choices=list(Role), default=Role.CHAT)
+    key = command("key", "key add ann", _key_add).add_subparsers(required=True)
+    command("add", "key add ann", _key_add, "name", into=key)
+    command("erase", "erase ann", _erase, "user")
+    command("backup", "backup ratchet.backup", _backup, "file")
+    command("restore", "restore ratchet.backup", _restore, "file")
+    command("migrate", "migrate", _migrate)
+    return parser
+
+
+def _plain(row: Row, *without: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(row.model_dump_json(exclude=set(without)))
+    return found
+
+
+def _adapters(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    with database.read() as session:
+        rows, live = adapters.page(session), adapters.deployment(session).adapter
+    if options.json:
+        print(json.dumps([{**_plain(row, "report"), "serving": row.id == live} for row in rows]))
+        return
+    for row in rows:
+        said = row.verdict.get("verdict", "")
+        print(f"{row.id:6} {row.state:18} {row.origin:10} {said:20} {'serves now' if row.id == live else ''}")
+    print(f"{len(rows)} adapters; {live} serves.")
+
+
+def _cycles(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    with database.read() as session:
+        rows = cycles.page(session)
+    if options.json:
+        print(json.dumps([_plain(row) for row in rows]))
+        return
+    for row in rows:
+        print(f"{row.id}  {row.state:18} {row.outcome or row.step:20} {row.adapter_id or '':6} {row.created_at:%F %T}")
+    print(f"{len(rows)} cycles.")
+
+
+def _exchanges(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    with database.read() as session:
+        rows = exchanges.page(session, limit=options.limit, task=options.task)
+    if options.json:
+        print(json.dumps([transfer.as_ratchet(row) for row in rows]))
+        return
+    for row in rows:
+        task = row.label.task if row.label else "-"
+        rating = (row.feedback.rating if row.feedback else None) or "-"
+        print(f"{row.exchange.id}  {row.exchange.adapter:5} {task:26} {rating:5} {row.exchange.question[:60]!r}")
+    print(f"{len(rows)} exchanges.")
+
+
+def _show(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    with database.read() as session:
+        for table in (Adapter, Cycle, Exchange, Document):
+            row = session.get(table, options.id)
+            if row is not None:
+                shown = transfer.as_ratchet(exchanges.get(session, row.id)) if table is Exchange else _plain(row)
+                print(json.dumps(shown, indent=1))
+                return
+    raise NotFound(f"nothing is called {options.id}.", "Give the id of an adapter, cycle, exchange or document.")
+
+
+def _approve(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    adapters.approve(database, options.adapter, actor=ACTOR, comment=options.comment)
+    print(f"approved {options.adapter}: running bots load it now.")
+
+
+def _reject(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    adapters.reject(database, options.adapter, actor=ACTOR, comment=options.comment)
+    print(f"rejected {options.adapter}.")
+
+
+def _rollback(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    row = adapters.rollback(database, actor=ACTOR, comment=options.comment, to=options.to)
+    print(f"rolled back: {row.adapter} serves new requests.")
+
+
+def _register(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    from bot.models import base_digest, chat_model
+    from finetune.registration import register
+
+    folder = chat_model(settings.models.chat, models=settings.models.folder)
+    row = register(
+        database,
+        Path(options.folder),
+        data=settings.server.data.resolve(),
+        base_model=settings.models.chat,
+        base_digest=base_digest(folder),
+        comment=options.comment,
+        actor=ACTOR,
+    )
+    print(row.id)
+
+
+def _export(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    with database.read() as session:
+        rows = exchanges.logged(session)
+    lines = transfer.exported(rows, options.format)
+    options.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    print(f"wrote {len(lines)} rows to {options.out}.")
+
+
+def _import(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    path = Path(options.file)
+    if not path.is_file():
+        raise NotFound(f"no file {path}.")
+    count = transfer.imported(database, path.read_text().splitlines(), options.format)
+    print(f"imported {count} exchanges.")
+
+
+def _user_add(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    print(people.add(database, options.name, role=options.role, actor=ACTOR).id)
+
+
+def _key_add(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    with database.read() as session:
+        person = people.find(session, options.name)
+        first = person.role == Role.ADMIN
+    print(people.add_key(database, person, actor=ACTOR, scopes=people.SCOPES if first else ()))
+
+
+def _erase(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    counts = people.erase(database, options.user, actor=ACTOR)
+    print(f"erased {counts['exchanges']} exchanges; {counts['adapters_flagged']} adapters rested on them.")
+
+
+def _backup(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    target = Path(options.file)
+    if target.exists():
+        raise Invalid(f"{target} exists already.", "Name a new file.")
+    database.backup(target)
+    print(f"backed up to {target}.")
+
+
+def _restore(options: argparse.Namespace, settings: Settings) -> None:
+    restore(settings.database_url, Path(options.file))
+    print(f"restored {options.file}; start the bot again.")
+
+
+def _migrate(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    print("the database has the newest schema.")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""A bot with queued answers: everything is real but the model and the embedder, which need no weights.
+
+`QueuedEngine` stands in for the engine alone; `serve` runs the app on a real port.
+"""
+
+import re
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from bot.api import create_app
+from bot.chat import Chat
+from bot.live import Live
+from retrieval.embedding import Embedder, Vectors
+from retrieval.index import Index
+from retrieval.library import Library
+from store import people
+from store.database import Database, open_database
+from store.errors import Unavailable
+from store.models import BASE, Person, Role
+
+RIVER = "The river Aare is 288 kilometres long. It rises in the Bernese Alps and joins the Rhine at Koblenz."
+QUESTION = "How long is the river Aare?"
+BREAD = "Bake the bread for forty minutes at 220 degrees. Let it cool on a rack before you cut it."
+
+
+class QueuedAnswer:
+    """One queued answer, given word by word."""
+
+    def __init__(self, text: str, prompt_tokens: int, pace: float) -> None:
+        self.prompt_tokens, self.completion_tokens, self.finish_reason = prompt_tokens, 0, "stop"
+        self.cancelled = False
+        self._text, self._pace = text, pace
+
+    def __iter__(self) -> Iterator[str]:
+        for word in re.findall(r"\s*\S+|\s+", self._text):
+            if self.cancelled:
+                return
+            time.sleep(self._pace)
+            self.completion_tokens += 1
+            yield word
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class QueuedEngine:
+    """The engine's protocol, answering what was queued and `default` after that; counts words as tokens."""
+
+    def __init__(self) -> None:
+        self.name, self.context_tokens = "queued", 2048
+        self.answers: deque[str] = deque()
+        self.default = "The Aare is 288 kilometres long [1]."
+        self.pace = 0.0
+        self.problem = ""
+        self.prompts: list[list[dict[str, str]]] = []
+        self.last: QueuedAnswer | None = None
+        self._loaded = [BASE]
+
+    def stream(
+        self,
+        messages: Sequence[dict[str, str]],
+        *,
+        adapter: str,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> QueuedAnswer:
+        if self.problem:
+            raise Unavailable(self.problem)
+        self.prompts.append(list(messages))
+        text = self.answers.popleft() if self.answers else self.default
+        self.last = QueuedAnswer(text, self.count(messages), self.pace)
+        return self.last
+
+    def count(self, messages: Sequence[dict[str, str]]) -> int:
+        return sum(len(message["content"].split()) for message in messages)
+
+    def load(self, adapter: str, folder: Path, *, digest: str) -> None:
+        self._loaded.append(adapter)
+
+    def unload(self, adapter: str) -> None:
+        self._loaded.remove(adapter)
+
+    def loaded(self) -> list[str]:
+        return list(self._loaded)
+
+    def healthy(self) -> str:
+        return self.problem
+
+    def close(self) -> None:
+        pass
+
+
+class WordEmbedder(Embedder):
+    """Texts with the same words get near vectors; needs no weights."""
+
+    def __init__(self) -> None:
+        super().__init__("", name="words")
+
+    def encode(self, texts: list[str]) -> Vectors:
+        vectors = np.zeros((len(texts), 256), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower()):
+                row[zlib.crc32(word.encode()) % 256] += 1
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return np.asarray(vectors / lengths, dtype=np.float32)
+
+
+@dataclass
+class QueuedBot:
+    """A whole bot over queued answers, with somebody of each role and their keys."""
+
+    app: FastAPI
+    database: Database
+    engine: QueuedEngine
+    library: Library
+    people: dict[str, Person]
+    keys: dict[str, str]
+
+    def headers(self, who: str) -> dict[str, str]:
+        """The Authorization header of `chat`, `other`, `reviewer` or `admin`; none for `nobody`."""
+        return {} if who == "nobody" else {"Authorization": f"Bearer {self.keys[who]}"}
+
+
+PASSWORD = "correct horse battery"
+EVERYBODY = {"chat": Role.CHAT, "other": Role.CHAT, "reviewer": Role.REVIEWER, "admin": Role.ADMIN}
+
+
+@contextmanager
+def queued_bot(folder: Path, *, open_chat: bool = False, requests_per_key: int = 8) -> Iterator[QueuedBot]:
+    """A bot in `folder` that knows two documents."""
+    database = open_database(f"sqlite:///{folder}/ratchet.db")
+    embedder = WordEmbedder()
+    index = Index(database, embedder, folder=folder / "index", dense_weight=0.5)
+    library = Library(database, embedder, index, chunk_characters=1000, min_score=0.15)
+    library.add_text(source="river.md", title="The Aare", text=RIVER)
+    library.add_text(source="bread.md", title="Bread", text=BREAD)
+    engine = QueuedEngine()
+    live = Live(database, engine)
+    app = create_app(
+        database=database,
+        chat=Chat(database, library, engine, live, passages=3, max_tokens=200, temperature=0.0),
+        library=library,
+        live=live,
+        open_chat=open_chat,
+        max_upload_mb=1,
+        requests_per_key=requests_per_key,
+        default_cron="0 2 * * *",
+    )
+    somebody, keys = {}, {}
+    for name, role in EVERYBODY.items():
+        password = PASSWORD if name in ("chat", "admin") else None
+        somebody[name] = people.add(database, name, role=role, actor="test", password=password)
+        scopes = people.SCOPES if role == Role.ADMIN else ()
+        keys[name] = people.add_key(database, somebody[name], actor="test", scopes=scopes)
+    try:
+        yield QueuedBot(app, database, engine, library, somebody, keys)
+    finally:
+        live.close()
+        index.close()
+        database.close()
+
+
+@contextmanager
+def serve(app: FastAPI) -> Iterator[str]:
+    """Run the app with uvicorn on a free port of this machine; gives its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+def until(true: Callable[[], bool], *, seconds: float = 5.0) -> None:
+    """Wait for something to become true; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def ask(
+    client: TestClient, question: object = QUESTION, headers: dict[str, str] | None = None, **more: object
+) -> httpx2.Response:
+    """Ask through the chat completions route."""
+    body = {"model": "ratchet", "messages": [{"role": "user", "content": question}], **more}
+    return client.post("/v1/chat/completions", json=body, headers=headers)
+
+
+def error(response: httpx2.Response) -> dict[str, str]:
+    """The error of a response, which has the one form that all errors have."""
+    assert "Traceback" not in response.text
+    found: dict[str, Any] = response.json()["error"]
+    assert set(found) == {"type", "message", "hint"}
+    return found

@@ -1,0 +1,236 @@
+"""The pages in a real browser: ask, watch the answer come, open a citation, correct it, decide on an adapter.
+
+Skipped where Chromium is not installed (`apt-get install chromium`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sqlmodel import select
+
+from store import adapters
+from store.models import Adapter, AdapterState, Exchange, Feedback
+from tests.queued import PASSWORD, QueuedBot, queued_bot, serve
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+ARGUMENTS += ["--disable-component-update", "--disable-sync"]
+QUESTION = "How long is the river Aare?"
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> Iterator[QueuedBot]:
+    with queued_bot(tmp_path, open_chat=True) as bot:
+        yield bot
+
+
+@pytest.fixture
+def address(bot: QueuedBot) -> Iterator[str]:
+    with serve(bot.app) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The chat page; the test fails when a script raises or the content policy stops something."""
+    page = browser.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: problems.append(line.text) if "Content Security Policy" in line.text else None)
+    page.goto(address)
+    yield page
+    page.close()
+    assert problems == []
+
+
+def ask(page: Page, question: str = QUESTION) -> None:
+    page.get_by_label("Your question").fill(question)
+    page.keyboard.press("Enter")
+
+
+def stored(bot: QueuedBot) -> Exchange:
+    with bot.database.read() as session:
+        return session.exec(select(Exchange)).one()
+
+
+def test_answer_comes_word_by_word_with_its_adapter_and_passages(page: Page, bot: QueuedBot) -> None:
+    bot.engine.pace = 0.15
+    ask(page)
+    answer = page.locator("article.answer")
+    expect(answer.locator(".text")).to_contain_text("The Aare")
+    assert "kilometres long" not in answer.locator(".text").inner_text()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(answer).to_contain_text("288 kilometres long")
+    expect(answer).to_contain_text("base model")
+    expect(answer).to_have_attribute("aria-busy", "false")
+    expect(page.get_by_label("Your question")).to_be_focused()
+
+
+def test_page_says_what_happens_before_the_first_word(page: Page, bot: QueuedBot) -> None:
+    bot.engine.pace = 1.5
+    ask(page)
+    status = page.locator("article.answer .status")
+    expect(status).to_have_text("Reading 1 passage…")
+    expect(status).to_have_text("Thinking…")
+
+
+def test_citation_opens_its_passage_in_the_document_and_escape_closes_it(page: Page) -> None:
+    ask(page)
+    cite = page.locator("article.answer .text").get_by_role("button", name="Passage 1: The Aare")
+    cite.click()
+    panel = page.get_by_role("complementary", name="Passage")
+    expect(panel.get_by_role("heading")).to_have_text("[1] The Aare")
+    expect(panel.locator("mark")).to_contain_text("288 kilometres long")
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(cite).to_be_focused()
+
+
+def test_thumbs_down_and_a_better_answer_are_stored_and_can_be_taken_back(page: Page, bot: QueuedBot) -> None:
+    ask(page)
+    down = page.get_by_role("button", name="Bad answer")
+    down.click()
+    expect(down).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Incomplete").click()
+    page.get_by_label("The right answer").fill("It is 288 km long and joins the Rhine [1].")
+    page.get_by_role("button", name="Send", exact=True).first.click()
+    expect(page.get_by_text("Your answer is kept.", exact=True)).to_be_visible()
+    with bot.database.read() as session:
+        row = session.exec(select(Feedback)).one()
+    assert (row.rating, row.reasons) == ("down", ["Incomplete"])
+    assert row.correction == "It is 288 km long and joins the Rhine [1]."
+    down.click()
+    expect(down).to_have_attribute("aria-pressed", "false")
+    with bot.database.read() as session:
+        assert session.exec(select(Feedback)).one().rating is None
+
+
+def test_stop_keeps_what_was_written(page: Page, bot: QueuedBot) -> None:
+    bot.engine.default, bot.engine.pace = "word " * 200, 0.05
+    ask(page)
+    expect(page.locator("article.answer .text")).to_contain_text("word word")
+    page.keyboard.press("Escape")
+    expect(page.locator("article.answer .status")).to_have_text("Stopped.")
+    page.wait_for_timeout(300)
+    assert stored(bot).state == "stopped" and stored(bot).answer.startswith("word word")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "<img src=x onerror=\"document.title='owned'\"> [1]",
+        "<script>document.title='owned'</script>",
+        "[click](javascript:document.title='owned') `<svg onload=document.title='owned'>`",
+        "```html\n<iframe srcdoc=\"<script>parent.document.title='owned'</script>\"></iframe>\n```",
+    ],
+)
+def test_markup_in_an_answer_is_shown_and_never_runs(page: Page, bot: QueuedBot, payload: str) -> None:
+    bot.engine.default = payload
+    ask(page, "<b>How long</b> is the Aare?")
+    expect(page.locator("article.answer")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("article.asked")).to_have_text("<b>How long</b> is the Aare?")
+    assert page.locator("article.answer .text").locator("img, script, svg, iframe, a").count() == 0
+    assert "owned" in page.locator("article.answer .text").inner_text() and page.title() == "Ratchet"
+
+
+def test_lists_code_and_paragraphs_look_like_it(page: Page, bot: QueuedBot) -> None:
+    bot.engine.default = (
+        "Two things:\n\n- the `Aare` [1]\n- the **Rhine**\n\n1. first\n2. second\n\n```py\nx = [1]\n```\nDone [7]."
+    )
+    ask(page)
+    text = page.locator("article.answer .text")
+    expect(text.locator("pre code")).to_have_text("x = [1]")
+    assert text.locator("ul li").all_inner_texts() == ["the Aare 1", "the Rhine"]
+    assert text.locator("ol li").all_inner_texts() == ["first", "second"]
+    assert text.locator(".cite").count() == 1
+    expect(text.locator("p").last).to_have_text("Done [7].")
+
+
+def test_declined_answer_looks_different(page: Page, bot: QueuedBot) -> None:
+    bot.engine.default = "I could not find this in the documents."
+    ask(page)
+    expect(page.locator("article.answer.declined")).to_contain_text("Not in the documents")
+
+
+def test_error_is_a_sentence_and_the_question_comes_back(page: Page, bot: QueuedBot) -> None:
+    bot.engine.problem = "the engine is out of memory."
+    ask(page)
+    expect(page.locator("article.answer .status")).to_contain_text("the engine is out of memory.")
+    expect(page.get_by_label("Your question")).to_have_value(QUESTION)
+
+
+def test_conversation_goes_on_and_can_be_opened_again(page: Page, bot: QueuedBot) -> None:
+    ask(page)
+    expect(page.locator("article.answer")).to_have_attribute("aria-busy", "false")
+    ask(page, "And where does it rise?")
+    expect(page.locator("article.answer")).to_have_count(2)
+    expect(page.locator("article.answer").last).to_have_attribute("aria-busy", "false")
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator("article.answer")).to_have_count(0)
+    page.get_by_role("navigation", name="Conversations").get_by_role("button", name=QUESTION).click()
+    expect(page.locator("article.asked")).to_have_text([QUESTION, "And where does it rise?"])
+    with bot.database.read() as session:
+        assert len({row.conversation_id for row in session.exec(select(Exchange))}) == 1
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_pages_fit_their_width(browser: Browser, address: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    sign_in(page, address)
+    for path in ("/", "/admin", "/admin/people", "/admin/documents", "/admin/schedule"):
+        page.goto(address + path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page.close()
+
+
+def sign_in(page: Page, address: str) -> None:
+    page.goto(f"{address}/admin")
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def test_admin_signs_in_reads_the_deltas_and_approves(page: Page, bot: QueuedBot, address: str) -> None:
+    row = awaiting(bot)
+    sign_in(page, address)
+    page.get_by_role("link", name="Approval").click()
+    card = page.locator(f"#{row.id}")
+    expect(card.get_by_role("row", name="source_attribution")).to_contain_text("+0.310")
+    card.get_by_role("button", name="Approve and deploy").click()
+    expect(page.locator("#toast")).to_contain_text("needs a comment")
+    card.get_by_label("Comment").fill("Cites far better.")
+    card.get_by_role("button", name="Approve and deploy").click()
+    expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
+    with bot.database.read() as session:
+        assert session.get_one(Adapter, row.id).state in ("approved", "live")
+
+
+def awaiting(bot: QueuedBot) -> Adapter:
+    delta = {"metric": "source_attribution", "task": "rag_enhanced", "candidate": 0.71, "serving": 0.4}
+    delta |= {
+        "difference": 0.31,
+        "low": 0.2,
+        "high": 0.42,
+        "n": 60,
+        "role": "primary",
+        "passed": True,
+        "sentence": "It gains.",
+    }
+    verdict = {"decision": "promote", "reasons": ["It gains."], "deltas": [delta]}
+    row = adapters.create(bot.database, actor="test", verdict=verdict, report_digest=adapters.report_digest({}))
+    with bot.database.write() as session:
+        adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test")
+        return adapters.move(session, row.id, AdapterState.AWAITING_APPROVAL, actor="test")
