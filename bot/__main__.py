@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (RatchetError, SettingsError) as error:
         print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 
@@ -79,12 +81,23 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
 
 
 def _serve(settings: Settings, database: Database) -> None:
+    host, port = settings.server.host, settings.server.port
+    listening = _listen(host, port)
+    signal.signal(signal.SIGTERM, _interrupt)
+    exchanges.abort_left_over(database)
+    _admin_key(database)
+    scheduler = _start_scheduler() if settings.scheduler.embedded else None
+    try:
+        _serve_on(listening, settings, database)
+    finally:
+        if scheduler is not None:
+            _end(scheduler)
+
+
+def _serve_on(listening: socket.socket, settings: Settings, database: Database) -> None:
     import uvicorn
 
     host, port = settings.server.host, settings.server.port
-    listening = _listen(host, port)
-    exchanges.abort_left_over(database)
-    _admin_key(database)
     chat, library, index, engine, live = _parts(settings, database)
     app = create_app(
         database=database,
@@ -96,15 +109,11 @@ def _serve(settings: Settings, database: Database) -> None:
         requests_per_key=settings.server.requests_per_key,
         default_cron=settings.scheduler.cron,
     )
-    scheduler = _start_scheduler() if settings.scheduler.embedded else None
     _greet(database, host, port)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10))
         server.run(sockets=[listening])
     finally:
-        if scheduler is not None:
-            _end(scheduler)
         live.close()
         engine.close()
         index.close()
@@ -146,7 +155,8 @@ def _greet(database: Database, host: str, port: int) -> None:
 
 
 def _start_scheduler() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "scheduler", "run"], cwd=ROOT, env=_absolute(os.environ))
+    command = [sys.executable, "-m", "scheduler", "run", "--parent", str(os.getpid())]
+    return subprocess.Popen(command, cwd=ROOT, env=_absolute(os.environ))
 
 
 def _absolute(environment: "os._Environ[str]") -> dict[str, str]:

@@ -33,8 +33,9 @@ def check(folder: Path, *, digest: str, base_digest: str) -> None:
     if digest and folder_digest(folder) != digest:
         raise BrokenAdapter(f"the manifest of {folder.name} does not match the digest in the registry.")
     manifest: dict[str, Any] = json.loads(manifest_path.read_text())
-    for name, expected in manifest["files"].items():
-        if not (folder / name).is_file() or file_digest(folder / name) != expected:
+    for name in (WEIGHTS, CONFIG, *manifest["files"]):
+        path, expected = folder / name, manifest["files"].get(name)
+        if not path.is_file() or file_digest(path) != expected:
             raise BrokenAdapter(f"{name} of adapter {folder.name} is missing or altered since it was published.")
     if manifest["base_digest"] != base_digest:
         raise BrokenAdapter(

@@ -178,8 +178,13 @@ class Chat:
             top_p=question.top_p,
             seed=question.seed,
         )
-        chunks = model.stream(exchange.messages, stop=list(question.stop))
-        exchanges.begin(self._database, exchange)
+        generation = model.begin(exchange.messages, question.stop)
+        try:
+            exchanges.begin(self._database, exchange)
+        except RatchetError:
+            generation.cancel()
+            raise
+        chunks = model.stream(exchange.messages, generation=generation)
         logged = time.monotonic()
         timings = {"retrieval_ms": 1000 * (retrieved - begun), "prepare_ms": 1000 * (logged - retrieved)}
         writing = _Writing(started=logged, timings=timings)
@@ -195,6 +200,7 @@ class Chat:
             state, error = ExchangeState.FAILED, problem.message
             raise
         finally:
+            generation.cancel()
             ended = self._finish(exchange, history, writing, state, error)
         yield ended
 

@@ -1,6 +1,6 @@
 """The engine as a LangChain chat model, so that chains and tools written for LangChain can use what serves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -9,6 +9,8 @@ from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_messages
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+from bot.engine import Generation
 
 _ROLES = {"human": "user", "ai": "assistant", "system": "system"}
 
@@ -27,15 +29,10 @@ class EngineModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "ratchet"
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        generation = self.engine.stream(
-            plain(messages),
+    def begin(self, messages: list[dict[str, str]], stop: Sequence[str] | None = None) -> Generation:
+        """Queue an answer now; `stream(…, generation=…)` then reads it. Raises what the engine raises, Busy above all."""
+        generation: Generation = self.engine.stream(
+            messages,
             adapter=self.adapter,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
@@ -43,6 +40,16 @@ class EngineModel(BaseChatModel):
             seed=self.seed,
             stop=tuple(stop or ()),
         )
+        return generation
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        generation: Generation = kwargs.get("generation") or self.begin(plain(messages), stop)
         try:
             for text in generation:
                 if run_manager is not None:

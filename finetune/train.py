@@ -18,7 +18,6 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 Progress = Callable[[dict[str, Any]], None]
-WIDTH = 4096
 
 
 class TrainingError(ValueError):
@@ -42,14 +41,6 @@ class Trained:
     seconds: float
     losses: list[float]
     too_long: int
-
-
-def scaled_rate(rate: float, hidden_size: int) -> float:
-    """A recipe's learning rate for a model of this width: rate x (4096 / hidden size)^0.781.
-
-    Source: the width law of "LoRA without regret" (Thinking Machines, 2025).
-    """
-    return rate * float((WIDTH / hidden_size) ** 0.781)
 
 
 def train(

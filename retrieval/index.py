@@ -70,6 +70,10 @@ class Index:
         found = self._collection.query(query_embeddings=[vector], n_results=CANDIDATES, include=[])
         return np.array([self._at[i] for i in found["ids"][0] if i in self._at], dtype=np.intp)
 
+    def changed(self) -> None:
+        """This process changed the store: the next search looks at once."""
+        self._looked = -_LOOK_SECONDS
+
     def refresh(self) -> None:
         """Take in what changed in the store since the last look; looks at most twice a second."""
         with self._lock:

@@ -79,6 +79,7 @@ class Library:
             drafts=drafts,
             model=self._embedder.name,
         )
+        self._index.changed()
         return kept, True
 
     def _embeddings(self, pieces: list[passages.Piece]) -> list[bytes]:
@@ -99,11 +100,12 @@ class Library:
     def remove(self, document_id: str) -> None:
         """Take a document out; raises NotFound."""
         documents.remove(self._database, document_id)
+        self._index.changed()
 
     def healthy(self) -> str:
-        """An empty text, or what is wrong."""
+        """An empty text, or what is wrong; raises what the store raises."""
         self._index.refresh()
-        return "" if self._index.owner else "the index folder belongs to another process; searching without Chroma."
+        return ""
 
     def retriever(self, k: int) -> BaseRetriever:
         """This library as a LangChain retriever."""

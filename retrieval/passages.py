@@ -49,21 +49,44 @@ def _sections(text: str) -> list[tuple[tuple[str, ...], int, int]]:
 
 
 def _cut(text: str, title: str, start: int, end: int, limit: int) -> list[Piece]:
-    body = text[start:end]
-    if len(body) <= limit:
-        return _piece(text, title, start, end)
+    found: list[Piece] = []
+    spans = [span for block in _blocks(text, start, end) for span in _short(text, *block, limit)]
+    at = start
+    for i, (_, stop) in enumerate(spans):
+        if i + 1 == len(spans) or spans[i + 1][1] - at > limit:
+            found.extend(_piece(text, title, at, stop))
+            at = stop
+    return found
+
+
+def _blocks(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Spans of code fences and of the prose between them."""
+    found: list[tuple[int, int]] = []
+    fenced, at, position = False, start, start
+    for line in text[start:end].splitlines(keepends=True):
+        if _FENCE.match(line):
+            edge = position + len(line) if fenced else position
+            found.append((at, edge))
+            fenced, at = not fenced, edge
+        position += len(line)
+    return [(a, b) for a, b in [*found, (at, end)] if b > a]
+
+
+def _short(text: str, start: int, end: int, limit: int) -> list[tuple[int, int]]:
+    """A block as spans of at most about `limit` characters, cut between paragraphs where possible."""
+    if end - start <= limit:
+        return [(start, end)]
     splitter = RecursiveCharacterTextSplitter(
         chunk_size=limit,
         chunk_overlap=0,
-        separators=["\n```\n\n", "\n\n", "\n", ". ", " ", ""],
+        separators=["\n\n", "\n", ". ", " ", ""],
         keep_separator="end",
-        add_start_index=True,
         strip_whitespace=False,
     )
-    found: list[Piece] = []
-    for document in splitter.create_documents([body]):
-        at = start + int(document.metadata["start_index"])
-        found.extend(_piece(text, title, at, at + len(document.page_content)))
+    found: list[tuple[int, int]] = []
+    for part in splitter.split_text(text[start:end]):
+        found.append((start, start + len(part)))
+        start += len(part)
     return found
 
 

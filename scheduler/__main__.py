@@ -122,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument("--json", action="store_true", help="one JSON document and nothing else")
         return made
 
-    command("run", "run", _run, as_json=False)
+    run = command("run", "run", _run, as_json=False)
+    run.add_argument("--parent", type=int, help="end when the process with this id, which started it, has ended")
     once = command("once", "once --json", _once)
     once.add_argument("--plan-only", action="store_true", help="stop after the plan; train nothing")
     command("plan", "plan --json", _plan)
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> None:
-    ticker = jobs.Ticker(bench_of(settings), cron=settings.scheduler.cron)
+    ticker = jobs.Ticker(bench_of(settings), cron=settings.scheduler.cron, parent=options.parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ticker.stop())
     ticker.run()

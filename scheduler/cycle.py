@@ -232,7 +232,8 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     shown = json.loads(verdict.to_json())
     report = {"candidate": json.loads(candidate.to_json()), "serving": json.loads(serving.to_json())}
     _judged(bench, cycle, verdict.verdict, report, shown, serving=cycle.results["evaluate"]["serving"])
-    result = {"verdict": verdict.verdict, "reasons": shown["reasons"]}
+    lost = sorted({d.task for d in verdict.deltas if d.role == "guardrail" and d.passed is False})
+    result = {"verdict": verdict.verdict, "reasons": shown["reasons"], "lost": lost}
     if verdict.verdict == "promote":
         return Next(result, "watch", CycleState.AWAITING_APPROVAL)
     outcome = Outcome.REJECTED if verdict.verdict == "reject" else Outcome.NOT_ENOUGH_EVIDENCE

@@ -35,7 +35,7 @@ def write_phases(bench: Workbench, train: list[Example], phases: list[Mapping[st
     files = []
     for number, phase in enumerate(phases):
         chosen = choose(
-            train, tasks=phase["tasks"], most=bench.max_examples, replay_share=bench.replay_share, seed=bench.seed
+            train, tasks=phase["tasks"], most=phase["examples"], replay_share=bench.replay_share, seed=bench.seed
         )
         files.append(out / f"phase-{number}.jsonl")
         write_rows(files[-1], [asdict(example) for example in chosen])
@@ -68,7 +68,7 @@ def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: 
         raise Invalid(f"{data} holds no training example.", "Rate and correct answers, then prepare again.")
     if task is not None and task not in bench.recipes:
         raise Invalid(f'the taxonomy has no task "{task}", expected one of {", ".join(bench.recipes)}.')
-    made = planning.plan_now(bench, strategy=strategy, task=task)
+    made = planning.plan_now(bench, strategy_wanted=strategy, task=task)
     if not made["phases"]:
         raise Invalid(f"nothing to train: {' '.join(made['reasons'])}")
     files = write_phases(bench, train, made["phases"], data)

@@ -3,6 +3,7 @@
 The tick answers what the pages ask (`store/requests.py`) while the worker trains.
 """
 
+import os
 import threading
 from typing import Any
 
@@ -22,8 +23,9 @@ IDLE_SECONDS = 0.5
 class Ticker:
     """The scheduler's heart: ticks every second, works on one step at a time."""
 
-    def __init__(self, bench: Workbench, *, cron: str) -> None:
+    def __init__(self, bench: Workbench, *, cron: str, parent: int | None = None) -> None:
         self._bench = bench
+        self._parent = parent
         self._cron = cron
         self._stop = threading.Event()
         self._started = now()
@@ -53,6 +55,9 @@ class Ticker:
 
     def tick(self) -> None:
         """Say that we live, start what is due, follow decisions, answer the pages."""
+        if self._parent is not None and os.getppid() != self._parent:
+            self.stop()
+            return
         processes.beat(self._bench.database, self._process)
         self._start_due()
         cycle.follow_decisions(self._bench)

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-UNCLASSIFIED = "unclassified"
+from scheduler.tasks import UNCLASSIFIED
+
 RANKS = ("primary", "secondary", "tertiary")
 LENGTHS = ((80, "short"), (200, "medium"), (500, "medium-long"))
 """Average answer lengths in characters below which an answer counts as such; above all of them it is long."""
@@ -24,7 +25,7 @@ _HOW_TO = re.compile(
     re.IGNORECASE,
 )
 _DEFINITION = re.compile(
-    r"^\W*(?:so |and |please |can you |could you )*(?:what(?:'s| is| are| does .* mean)|who (?:is|are)|define|explain|describe"
+    r"^\W*(?:so |and |please |can you |could you )*(?:what(?:'s| is| are)|who (?:is|are)|define|explain|describe"
     r"|tell me about|meaning of)\b|\bdifference between\b|\bwhat .+ means?\b",
     re.IGNORECASE,
 )
@@ -35,7 +36,7 @@ _STOP = frozenset(
     its his her their our they them then than there here when where which who what why how all any each more most some
     such only also into onto over under out off one two use used uses using does did done doing but about after before
     between both been being because per via very just like get got make made many much other same see set she him these
-    those too until while within without yes no find documents document answer passage passages guide handbook""".split()
+    those too until while within without yes no find document documents answer passage passages guide""".split()  # noqa: SIM905
 )
 
 
@@ -178,8 +179,7 @@ def top_terms(rows: Sequence[ReportRow]) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
     for row in rows:
         counts.update(_terms(row.answer))
-        counts.update(_terms(" ".join(row.titles)) | _terms(" ".join(row.titles)))
-        counts.update(_terms(" ".join(row.titles)))
+        counts.update(2 * list(_terms(" ".join(row.titles))))
     ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     return tuple(term for term, _ in ranked[:TOP_TERMS])
 
@@ -192,26 +192,31 @@ def as_text(report: TaskReport) -> str:
     """The analysis as lines to print."""
     if not report.exchanges:
         return "The log holds no exchanges yet: chat with the bot, then look again."
-    named = [line for line in report.tasks if line.count]
     lines = [
-        f"Task Distribution: {report.exchanges} exchanges" + (f", {report.newest[:10]} the last" if report.newest else ""),
-        *(f"  {line.name}: {line.share:.1%} (score: {line.count})" for line in named),
-        *([f"  {UNCLASSIFIED}: {report.unclassified / report.exchanges:.1%} (score: {report.unclassified})"] if report.unclassified else []),
+        f"Task Distribution: {report.exchanges} exchanges",
+        *_distribution(report),
         "",
-        "Recommended Tasks: " + (", ".join(report.recommended) or "none, nothing could be classified"),
+        "Recommended Tasks: " + (", ".join(report.recommended) or "none, no task stands out"),
         "",
         *_ranked(report),
         "",
-        "Data Characteristics",
-        f"  Response Length: {report.average_length} chars average ({report.length_class} responses)",
-        f"  User Patterns: {report.how_to_share:.0%} how-to, {report.definition_share:.0%} definition, {report.other_share:.0%} other",
+        "Data Characteristics:",
+        f"  Response Length: {report.average_length} characters average ({report.length_class} responses)",
+        f"  User Patterns: {report.how_to_share:.0%} how-to questions,"
+        f" {report.definition_share:.0%} definition questions, {report.other_share:.0%} other",
         f"  Content Focus: {_focus(report)}",
         f"  With passages: {report.passages_share:.0%} of the exchanges",
         "",
-        "Feedback and usable data",
+        "Satisfaction and usable data:",
         *(_feedback(line) for line in report.tasks if line.count or line.usable),
     ]
     return "\n".join(lines)
+
+
+def _distribution(report: TaskReport) -> list[str]:
+    counts = [(line.name, line.count) for line in report.tasks if line.count]
+    counts += [(UNCLASSIFIED, report.unclassified)] if report.unclassified else []
+    return [f"  {name}: {count / report.exchanges:.1%} (score: {count})" for name, count in counts]
 
 
 def _ranked(report: TaskReport) -> list[str]:
@@ -223,11 +228,15 @@ def _ranked(report: TaskReport) -> list[str]:
 
 
 def _focus(report: TaskReport) -> str:
-    form = "structured" if report.structured_share >= STRUCTURED_SHARE else "mostly plain"
     about = ", ".join(report.terms) or "no terms stand out"
-    return f"{about}; {form} responses ({report.structured_share:.0%} with lists or code, {report.code_share:.0%} with code)"
+    form = "structured" if report.structured_share >= STRUCTURED_SHARE else "plain"
+    return (
+        f"{about}; {form} responses (lists or code in {report.structured_share:.0%}, code in {report.code_share:.0%})"
+    )
 
 
 def _feedback(line: TaskLine) -> str:
-    liked = "not rated" if line.satisfaction is None else f"{line.ups} up, {line.downs} down ({line.satisfaction:.0%} satisfied)"
+    liked = "not rated"
+    if line.satisfaction is not None:
+        liked = f"{line.ups} up, {line.downs} down ({line.satisfaction:.0%} satisfied)"
     return f"  {line.name}: {liked}; {line.usable} usable examples, {line.held_out} held out"

@@ -1,1 +1,1 @@
-"""Shared vocabulary and shared memory: tables, the log, the registry, durable cycles. Imports nothing of ours, no torch."""
+"""Shared vocabulary and shared memory: tables, the log, the registry, durable cycles. It imports no torch."""

@@ -128,7 +128,7 @@ def approve(database: Database, adapter_id: str, *, actor: str, comment: str) ->
         if row.state == S.CANDIDATE:
             raise Conflict(
                 f"adapter {adapter_id} has not passed the gate.",
-                "Run `python -m scheduler once`, or evaluate it: only adapters with the verdict promote can be approved.",
+                "Run `python -m scheduler once`: only adapters with the verdict promote can be approved.",
             )
         if row.report_digest != report_digest(row.report):
             raise Conflict(f"the report of adapter {adapter_id} does not match the digest it was gated with.")
@@ -191,20 +191,32 @@ def rollback(database: Database, *, actor: str, comment: str, to: str | None = N
         target = to or _before(session, current)
         if target == current:
             raise Conflict(f"{target} serves already.")
-        if target != BASE and not allowed(get(session, target).state, S.LIVE):
+        if target != BASE and not _was_live(session, target):
             raise Conflict(f"adapter {target} is {get(session, target).state}: only one that was live can come back.")
         if current != BASE and get(session, current).state in (S.LIVE, S.APPROVED, S.CANARY):
             move(session, current, S.ROLLED_BACK, actor=actor, comment=comment)
-        if target != BASE:
-            move(session, target, S.LIVE, actor=actor, comment=comment)
-        return deploy(session, target, actor=actor, comment=comment)
+        return _return_to(session, target, actor=actor, comment=comment)
 
 
 def _before(session: Session, adapter_id: str) -> str:
     target = get(session, adapter_id).replaced
-    while target != BASE and not allowed(get(session, target).state, S.LIVE):
+    while target != BASE and not _was_live(session, target):
         target = get(session, target).replaced
     return target
+
+
+def _was_live(session: Session, adapter_id: str) -> bool:
+    """Whether an adapter can serve again; it is still live when the one that replaced it was never loaded."""
+    state = get(session, adapter_id).state
+    return state in (S.LIVE, S.RETIRED, S.ROLLED_BACK)
+
+
+def _return_to(session: Session, target: str, *, actor: str, comment: str) -> Deployment:
+    for other in session.exec(select(Adapter).where(Adapter.state == S.LIVE, Adapter.id != target)):
+        move(session, other.id, S.RETIRED, actor=actor)
+    if target != BASE and get(session, target).state != S.LIVE:
+        move(session, target, S.LIVE, actor=actor, comment=comment)
+    return deploy(session, target, actor=actor, comment=comment)
 
 
 def quarantine(database: Database, adapter_id: str, *, actor: str, comment: str) -> None:
@@ -214,10 +226,7 @@ def quarantine(database: Database, adapter_id: str, *, actor: str, comment: str)
             return
         move(session, adapter_id, S.QUARANTINED, actor=actor, comment=comment)
         if deployment(session).adapter == adapter_id:
-            target = _before(session, adapter_id)
-            if target != BASE:
-                move(session, target, S.LIVE, actor=actor, comment=comment)
-            deploy(session, target, actor=actor, comment=comment)
+            _return_to(session, _before(session, adapter_id), actor=actor, comment=comment)
 
 
 def _need_comment(comment: str, doing: str) -> None:

@@ -6,7 +6,7 @@ has read and then writes fails at once when another one committed in between, wh
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Database:
         """Copy the SQLite database, while in use, into the file `target`."""
         if not self.is_sqlite:
             raise Invalid("backup copies SQLite databases only.", "Use pg_dump for Postgres.")
-        with sqlite3.connect(_file(self.url)) as source, sqlite3.connect(target) as copy:
+        with closing(sqlite3.connect(_file(self.url))) as source, closing(sqlite3.connect(target)) as copy:
             source.backup(copy)
 
 
@@ -102,11 +102,20 @@ def restore(url: str, source: Path) -> None:
     """Put the backup `source` in the place of the SQLite database at `url`; stop Ratchet first."""
     if not source.is_file():
         raise NotFound(f"no backup file {source}.")
-    with sqlite3.connect(source) as copy:
-        if copy.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
-            raise Invalid(f"the backup {source} is damaged.", "Use another backup.")
-        with sqlite3.connect(_file(url)) as target:
-            copy.backup(target)
+    _file(url).parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(source)) as copy, closing(sqlite3.connect(_file(url))) as target:
+        if not _whole(copy):
+            raise Invalid(f"the backup {source} is damaged or no Ratchet database.", "Use another backup.")
+        copy.backup(target)
+
+
+def _whole(copy: sqlite3.Connection) -> bool:
+    """Whether a file is an undamaged database of ours; an empty file is an empty database to SQLite."""
+    try:
+        known = copy.execute("SELECT count(*) FROM alembic_version").fetchone()[0]
+        return bool(known and copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _file(url: str) -> Path:

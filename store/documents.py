@@ -68,10 +68,13 @@ def save(
 
 def _replace_chunks(session: Session, document_id: str, drafts: Sequence[Draft], model: str) -> None:
     query = select(Chunk).where(Chunk.document_id == document_id, col(Chunk.retired_at).is_(None))
-    old = {(chunk.digest, chunk.embedding_model): chunk for chunk in session.exec(query)}
+    old: dict[tuple[str, str], list[Chunk]] = {}
+    for chunk in session.exec(query.order_by(col(Chunk.ordinal).desc())):
+        old.setdefault((chunk.digest, chunk.embedding_model), []).append(chunk)
     for ordinal, draft in enumerate(drafts):
         digest = text_digest(draft.text)
-        kept = old.pop((digest, model), None)
+        same = old.get((digest, model))
+        kept = same.pop() if same else None
         chunk = kept or Chunk(
             document_id=document_id,
             ordinal=ordinal,
@@ -83,11 +86,13 @@ def _replace_chunks(session: Session, document_id: str, drafts: Sequence[Draft],
             embedding=draft.embedding,
             embedding_model=model,
         )
-        chunk.ordinal, chunk.title, chunk.start, chunk.end = ordinal, draft.title, draft.start, draft.end
+        place = (ordinal, draft.title, draft.start, draft.end)
+        moved = (chunk.ordinal, chunk.title, chunk.start, chunk.end) != place
+        chunk.ordinal, chunk.title, chunk.start, chunk.end = place
         session.add(chunk)
-        if kept is None:
+        if kept is None or moved:
             session.add(IndexEvent(chunk_id=chunk.id, operation="upsert"))
-    for chunk in old.values():
+    for chunk in (chunk for left in old.values() for chunk in left):
         chunk.retired_at = now()
         session.add(chunk)
         session.add(IndexEvent(chunk_id=chunk.id, operation="delete"))

@@ -52,7 +52,11 @@ def named(database: Database, name: str) -> Person:
         found = by_name(session, name)
     if found is not None and found.erased_at is None:
         return found
-    return add(database, name, role=Role.CHAT, actor="on_behalf")
+    try:
+        return add(database, name, role=Role.CHAT, actor="on_behalf")
+    except Conflict:  # another request for the same person came first
+        with database.read() as session:
+            return find(session, name)
 
 
 def find(session: Session, name_or_id: str) -> Person:

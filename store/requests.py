@@ -15,14 +15,12 @@ _POLL_SECONDS = 0.1
 
 
 def ask(database: Database, kind: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the scheduler for `kind` and wait up to 10 s for its answer.
+    """Ask the scheduler for `kind` and wait up to 10 s for its answer; one that just starts has time to come up.
 
-    Raises Unavailable when no scheduler is alive or it does not answer in time.
+    Raises Unavailable when no scheduler is alive or it does not answer in time; the request is then withdrawn.
     """
+    row = Ask(kind=kind, payload=payload or {})
     with database.write() as session:
-        if not processes.alive(session, "scheduler"):
-            raise Unavailable("no scheduler is running.", "Start one with `python -m scheduler run`.")
-        row = Ask(kind=kind, payload=payload or {})
         session.add(row)
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
@@ -31,6 +29,13 @@ def ask(database: Database, kind: str, payload: dict[str, Any] | None = None) ->
             if found is not None and found.state == "answered":
                 return found.answer
         time.sleep(_POLL_SECONDS)
+    with database.write() as session:
+        found = session.get_one(Ask, row.id)
+        found.state = "withdrawn" if found.state == "waiting" else found.state
+        session.add(found)
+        alive = bool(processes.alive(session, "scheduler"))
+    if not alive:
+        raise Unavailable("no scheduler is running.", "Start one with `python -m scheduler run`.")
     raise Unavailable(f"the scheduler did not answer within {WAIT_SECONDS:.0f} s.", "It may be busy: try again.")
 
 

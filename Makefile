@@ -1,0 +1,39 @@
+# make run | test | demo | check | bench | test-slow | test-gpu
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: run test demo check bench test-slow test-gpu test-vllm install browser
+
+run: install
+	@$(PY) -m bot serve
+
+install:
+	@PYTHON="$(PYTHON)" sh scripts/install.sh "$(VENV)"
+
+browser: install
+	@sh scripts/browser.sh
+
+test: browser
+	OMP_NUM_THREADS=1 $(PY) -m pytest
+
+test-slow: browser
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m slow
+
+test-gpu: install
+	$(PY) -m pytest -m gpu
+
+test-vllm: install
+	@echo "the vLLM engine is not part of this version; nothing to test."
+
+check: browser
+	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && OMP_NUM_THREADS=1 $(PY) -m pytest
+
+demo: install
+	@$(PY) examples/demo.py
+
+bench: install
+	@for script in bench/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done

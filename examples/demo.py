@@ -1,0 +1,298 @@
+"""The whole loop before your eyes: people chat and correct, a cycle trains, you see the gain, approve, roll back.
+
+make demo
+
+Scripted people ask the handbook's questions over HTTP, rate truthfully and correct what is wrong. It starts a bot of
+its own in a temporary folder on a free port, and ends with 1 when the new adapter does not cite measurably better on
+held-out questions.
+"""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import httpx  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+
+from finetune.metrics import answer_accuracy  # noqa: E402
+from finetune.table import as_table  # noqa: E402
+from store.answers import DECLINE, cited_numbers, declined  # noqa: E402
+
+CHATS = 124
+STREAMS = 4
+PEOPLE = 6
+AGAIN = 6
+SETTINGS = {
+    "GENERATION__MAX_TOKENS": "48",
+    "TRAINING__MAX_EXAMPLES": "72",
+    "TRAINING__MAX_PASSES": "2",
+    "TRAINING__MIN_EXAMPLES": "30",
+    "TRAINING__THREADS": "2",
+    "TRAINING__UNANSWERABLE_SHARE": "0.04",
+    "EVALUATION__BATCH": "16",
+    "EVALUATION__MAX_CASES": "48",
+    "SCHEDULER__CRON": '"0 0 1 1 *"',
+    "WATCH__HOURS": "0",
+}
+console = Console(width=120)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question of examples/questions.jsonl and what the bot answered."""
+
+    row: dict[str, Any]
+    reply: dict[str, Any]
+
+    @property
+    def answer(self) -> str:
+        """The bot's answer."""
+        return str(self.reply["choices"][0]["message"]["content"])
+
+    @property
+    def gold(self) -> int | None:
+        """The number of the shown passage that answers; None when none does."""
+        passage = self.row["passage"]
+        shown = self.reply["ratchet"]["passages"]
+        return next((p["n"] for p in shown if passage and passage[:80] in p["text"]), None)
+
+    @property
+    def right(self) -> bool:
+        """Whether a person who knows the handbook would be content: right source and right answer, or a fair decline."""
+        if self.gold is None:
+            return declined(self.answer)
+        accurate = answer_accuracy(self.answer, [self.row["answer"]], question=self.row["question"]) or 0.0
+        return self.gold in cited_numbers(self.answer) and accurate >= 0.5
+
+
+class Bot:
+    """A running bot and the HTTP calls the demo needs."""
+
+    def __init__(self, data: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.key = secrets.token_urlsafe(16)
+        environment = {f"RATCHET__{name}": value for name, value in SETTINGS.items()}
+        environment |= {"RATCHET_DATA": str(data), "RATCHET_PORT": str(port), "RATCHET_ADMIN_KEY": self.key}
+        self.log = data / "bot.log"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bot", "serve"],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {self.key}"}, timeout=120
+        )
+
+    def wait(self) -> None:
+        """Until the bot is ready; exits when it never is."""
+        for _ in range(180):
+            try:
+                if self.http.get("/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.5)
+        sys.exit(f"the bot did not start:\n{self.log.read_text()[-2000:]}")
+
+    def ask(self, question: str, person: str) -> dict[str, Any]:
+        """Ask as a person; the OpenAI-style reply."""
+        body = {"model": "ratchet", "user": person, "messages": [{"role": "user", "content": question}]}
+        return self.post("/v1/chat/completions", body)
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST, and the JSON answer; raises on an error."""
+        return self._read(self.http.post(path, json=body))
+
+    def get(self, path: str) -> dict[str, Any]:
+        """GET, and the JSON answer; raises on an error."""
+        return self._read(self.http.get(path))
+
+    def _read(self, response: httpx.Response) -> dict[str, Any]:
+        if response.is_error:
+            sys.exit(f"{response.request.url.path}: {response.status_code} {response.text}")
+        found: dict[str, Any] = response.json()
+        return found
+
+    def stop(self) -> None:
+        """End the bot."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def main() -> int:
+    """Play the loop; returns the exit status."""
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ratchet-demo-") as folder:
+        bot = Bot(Path(folder))
+        try:
+            bot.wait()
+            console.rule("1. people chat, rate and correct")
+            asked = chat(bot)
+            console.rule("2. a cycle: classify, plan, curate, train, evaluate, gate")
+            cycle = run_cycle(bot)
+            adapter = cycle["adapter_id"]
+            evaluation = bot.get(f"/v1/admin/adapters/{adapter}") if adapter else {"verdict": {}}
+            better = show_gain(evaluation["verdict"])
+            if cycle["state"] != "awaiting_approval":
+                console.print(f"the gate did not promote: {cycle['state']}, {cycle['outcome']}. {cycle['error']}")
+                return 1
+            console.rule("3. approve, swap while somebody chats, ask again, roll back")
+            swapped = swap(bot, adapter, asked)
+        finally:
+            bot.stop()
+    console.print(f"\nthe whole loop took {(time.monotonic() - begun) / 60:.1f} minutes.")
+    return 0 if better and swapped else 1
+
+
+def chat(bot: Bot) -> list[Asked]:
+    """Several people ask at once; what is wrong is corrected."""
+    rows = [json.loads(line) for line in (ROOT / "examples" / "questions.jsonl").read_text().splitlines()][:CHATS]
+
+    def one(number: int) -> Asked:
+        person = f"person-{number % PEOPLE + 1}"
+        asked = Asked(rows[number], bot.ask(rows[number]["question"], person))
+        bot.post("/v1/feedback", feedback(asked, person))
+        return asked
+
+    with Progress(TextColumn("asking"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(),
+                  console=console) as bar, ThreadPoolExecutor(STREAMS) as streams:  # fmt: skip
+        found = list(bar.track(streams.map(one, range(len(rows))), total=len(rows)))
+    right = sum(asked.right for asked in found)
+    console.print(f"{len(found)} questions asked by {PEOPLE} people: {right} answered rightly with the right source, "
+                  f"{len(found) - right} corrected.")  # fmt: skip
+    return found
+
+
+def feedback(asked: Asked, person: str) -> dict[str, Any]:
+    """A truthful rating, with the right answer where the bot's was wrong."""
+    body = {"exchange_id": asked.reply["ratchet"]["exchange_id"], "user": person}
+    if asked.right:
+        return {**body, "rating": "up"}
+    return {**body, "rating": "down", "correction": DECLINE if asked.gold is None else asked.row["answer"]}
+
+
+def run_cycle(bot: Bot) -> dict[str, Any]:
+    """Run a cycle and show its steps until it waits for approval or has ended."""
+    cycle_id = bot.post("/v1/admin/cycles", {})["cycle_id"]
+    columns = (TextColumn("{task.description:10}"), BarColumn(), TextColumn("{task.fields[shown]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        bars: dict[str, Any] = {}
+        while True:
+            cycle = bot.get(f"/v1/admin/cycles/{cycle_id}")
+            for step in cycle["steps"]:
+                bars.setdefault(step["name"], bar.add_task(step["name"], total=1, shown=""))\
+                    if step["name"] not in bars else None  # fmt: skip
+                show_step(bar, bars[step["name"]], step)
+            if cycle["state"] != "running":
+                break
+            time.sleep(1)
+    for reason in cycle["plan"].get("reasons", []):
+        console.print(f"  plan: {reason}")
+    return cycle
+
+
+def show_step(bar: Progress, task: Any, step: dict[str, Any]) -> None:
+    """Bring a step's bar up to date."""
+    progress = step["progress"] or {}
+    shown = ""
+    if "loss" in progress:
+        shown = f"step {progress['step']}/{progress['steps']}  loss {progress['loss']:.2f}  " \
+                f"{progress['tokens_per_second']:.0f} tok/s  {progress['eta_seconds']} s left"  # fmt: skip
+    if step["state"] == "done":
+        bar.update(task, total=1, completed=1, shown="")
+        bar.stop_task(task)
+    else:
+        bar.update(task, total=progress.get("steps", 1), completed=progress.get("step", 0), shown=shown)
+
+
+def show_gain(verdict: dict[str, Any]) -> bool:
+    """The table of base and candidate on held-out questions; whether citing is measurably better."""
+    if not verdict:
+        return False
+    console.print("\nheld-out questions, never trained on (serving = base model):\n")
+    console.print(as_table(verdict), highlight=False)
+    rows = [d for d in verdict["deltas"] if d["metric"] == "source_attribution" and d["role"] == "primary"]
+    return bool(rows) and rows[0]["low"] > 0
+
+
+def swap(bot: Bot, adapter: str, asked: list[Asked]) -> bool:
+    """Approve during a chat, ask again what went wrong, roll back; whether each did what it must."""
+    wrong = [one for one in asked if not one.right and one.gold is not None][:AGAIN]
+    before = [bot.ask(one.row["question"], "person-1") for one in wrong]
+    chatting = Chatting(bot, [one.row["question"] for one in asked])
+    begun = time.monotonic()
+    bot.post(f"/v1/admin/adapters/{adapter}/approve", {"comment": "cites measurably better on held-out questions"})
+    while bot.ask("Hello, who are you?", "person-2")["ratchet"]["adapter"] != adapter:
+        time.sleep(0.1)
+    console.print(f"approved; the first answer by {adapter} came {time.monotonic() - begun:.1f} s later.")
+    chatting.stop()
+    console.print(f"meanwhile {chatting.answers} answers were written for somebody else, {chatting.lost} lost.")
+    after = [bot.ask(one.row["question"], "person-1") for one in wrong]
+    bot.post("/v1/admin/rollback", {"comment": "the demo shows the way back"})
+    while bot.ask("Hello, who are you?", "person-2")["ratchet"]["adapter"] != "base":
+        time.sleep(0.1)
+    back = [bot.ask(one.row["question"], "person-1") for one in wrong]
+    console.print("\nquestions that were answered badly, asked again (corrected or near what was: not held out):")
+    for one, was, is_ in zip(wrong, before, after, strict=True):
+        console.print(f"\n  [b]{one.row['question']}[/b]", highlight=False)
+        console.print(f"  base:  {_line(was)}\n  {adapter}:    {_line(is_)}", highlight=False, markup=False)
+    same = sum(_line(one) == _line(two) for one, two in zip(before, back, strict=True))
+    console.print(f"\nrolled back: {same} of {len(wrong)} answers of the base model are back, word for word.")
+    return same == len(wrong) and not chatting.lost
+
+
+def _line(reply: dict[str, Any]) -> str:
+    return " ".join(str(reply["choices"][0]["message"]["content"]).split())[:220]
+
+
+class Chatting:
+    """Somebody who keeps chatting in the background, and counts."""
+
+    def __init__(self, bot: Bot, questions: list[str]) -> None:
+        self.answers = self.lost = 0
+        self._bot, self._questions = bot, questions
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        for question in self._questions:
+            if self._stop.is_set():
+                return
+            body = {"model": "ratchet", "user": "person-3", "messages": [{"role": "user", "content": question}]}
+            response = self._bot.http.post("/v1/chat/completions", json=body)
+            good = response.status_code == 200 and response.json()["choices"][0]["message"]["content"]
+            self.answers += bool(good)
+            self.lost += not good
+
+    def stop(self) -> None:
+        """End after the answer under way."""
+        self._stop.set()
+        self._thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

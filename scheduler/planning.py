@@ -1,0 +1,122 @@
+"""The report and the plan of this moment: reads the log, curates it for counting, writes labels only."""
+
+from collections import Counter
+from typing import Any
+
+from sqlmodel import col, select
+
+from finetune.dataset import Example
+from scheduler import report, strategy
+from scheduler.workbench import Workbench, curated, label_all
+from store import exchanges
+from store.models import Cycle, CycleState
+
+TOKENS_PER_SECOND = 150.0
+"""The trainer's speed before it was ever measured here."""
+CHARACTERS_PER_TOKEN = 4.0
+
+
+def report_now(bench: Workbench) -> dict[str, Any]:
+    """The guide's analysis of the log, with its text."""
+    label_all(bench)
+    train, held_out = _counts(bench)
+    analysed = _analysed(bench, train, held_out)
+    return {**analysed.to_json(), "text": report.as_text(analysed)}
+
+
+def report_text(content: dict[str, Any]) -> str:
+    """The text of a report."""
+    return str(content["text"])
+
+
+def plan_text(content: dict[str, Any]) -> str:
+    """The text of a plan."""
+    return str(content["text"])
+
+
+def plan_now(bench: Workbench, *, strategy_wanted: str | None = None, task: str | None = None) -> dict[str, Any]:
+    """The plan for a cycle now; `task` makes it a single-task run with that task's recipe."""
+    label_all(bench)
+    made, _ = curated(bench)
+    train, held_out = _tasks_of(made.train, bench), _tasks_of(made.held_out, bench)
+    if task is not None:
+        train = {name: count for name, count in train.items() if name == task}
+    planned = strategy.plan(
+        _analysed(bench, train, held_out),
+        examples=train,
+        held_out=held_out,
+        recipes=bench.recipes,
+        combined=bench.combined,
+        phases=bench.phases,
+        strategy="single" if task is not None else strategy_wanted or bench.strategy,
+        min_examples=bench.min_examples,
+        max_examples=bench.max_examples,
+        max_minutes=bench.max_minutes,
+        tokens_per_second=_speed(bench),
+        tokens_per_example=_tokens_per_example(made.train),
+        hidden_size=bench.hidden_size(),
+        scale_learning_rate=bench.scale_learning_rate,
+        max_passes=bench.max_passes,
+        last=_earlier(bench),
+        total=len(made.train),
+        replay_share=bench.replay_share,
+        min_cases=bench.min_cases,
+    )
+    return planned.to_json()
+
+
+def _counts(bench: Workbench) -> tuple[dict[str, int], dict[str, int]]:
+    made, _ = curated(bench)
+    return _tasks_of(made.train, bench), _tasks_of(made.held_out, bench)
+
+
+def _tasks_of(examples: list[Example], bench: Workbench) -> dict[str, int]:
+    return dict(Counter(task for example in examples for task in example.tasks if task in bench.recipes))
+
+
+def _analysed(bench: Workbench, train: dict[str, int], held_out: dict[str, int]) -> report.TaskReport:
+    with bench.database.read() as session:
+        logged = exchanges.logged(session)
+    rows = [
+        report.ReportRow(
+            question=row.exchange.question,
+            answer=row.exchange.answer,
+            label=row.label.task if row.label else "unclassified",
+            scores=row.label.scores if row.label else {},
+            rating=row.feedback.rating if row.feedback else None,
+            has_passages=bool(row.exchange.passages),
+            created_at=row.exchange.created_at,
+            titles=tuple(passage["title"] for passage in row.exchange.passages),
+        )
+        for row in logged
+    ]
+    return report.analyse(rows, tasks=list(bench.recipes), usable=train, held_out=held_out)
+
+
+def _speed(bench: Workbench) -> float:
+    """The trainer's tokens per second, as the latest cycle measured it."""
+    with bench.database.read() as session:
+        for cycle in session.exec(select(Cycle).order_by(col(Cycle.created_at).desc()).limit(20)):
+            if found := cycle.results.get("train", {}).get("tokens_per_second"):
+                return float(found)
+    return TOKENS_PER_SECOND
+
+
+def _tokens_per_example(examples: list[Example]) -> float:
+    characters = [len(e.target) + sum(len(message["content"]) for message in e.messages) for e in examples]
+    return max(1.0, sum(characters) / max(1, len(characters)) / CHARACTERS_PER_TOKEN)
+
+
+def _earlier(bench: Workbench) -> list[strategy.CycleResult]:
+    with bench.database.read() as session:
+        query = select(Cycle).where(Cycle.state == CycleState.DONE).order_by(col(Cycle.created_at))
+        return [
+            strategy.CycleResult(
+                strategy=cycle.plan["strategy"],
+                tasks=tuple(cycle.plan["tasks"]),
+                outcome=cycle.outcome or "",
+                lost=tuple(cycle.results.get("gate", {}).get("lost", ())),
+            )
+            for cycle in session.exec(query)
+            if cycle.plan.get("tasks")
+        ]

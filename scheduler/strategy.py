@@ -1,0 +1,211 @@
+"""A task report and counts of usable data to a training plan with its reasons (pure).
+
+The task people ask for most is trained first and alone; several at once when they are balanced; one after the other
+once the first has succeeded or tasks got in each other's way. It knows no task by name, reads nothing, trains nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from scheduler.matrix import Cell, matrix
+from scheduler.phases import Means, Phase, fits, fitted, minutes
+from scheduler.reasons import (
+    STRATEGIES,
+    CycleResult,
+    adjusted,
+    against_each,
+    data_needed,
+    demands,
+    groups_of,
+    lacking,
+    reasons,
+    runner_up,
+)
+from scheduler.report import TaskReport
+
+__all__ = ["CycleResult", "Plan", "as_text", "plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cycle trains and why; `examples` counts the distinct targets of the planned tasks, replay aside."""
+
+    strategy: str
+    tasks: tuple[str, ...]
+    phases: tuple[Phase, ...]
+    examples: int
+    reasons: tuple[str, ...]
+    runner_up: str
+    runner_up_reason: str
+    decision_matrix: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    estimated_minutes: float = 0.0
+    data_needed: tuple[str, ...] = ()
+    too_little_data: bool = False
+    override: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the text that `as_text` prints."""
+        return asdict(self) | {"text": as_text(self)}
+
+
+def plan(
+    report: TaskReport,
+    *,
+    examples: Mapping[str, int],
+    held_out: Mapping[str, int],
+    recipes: Mapping[str, Mapping[str, Any]],
+    combined: Mapping[str, Any],
+    phases: Sequence[str],
+    strategy: str,
+    min_examples: int,
+    max_examples: int,
+    max_minutes: float,
+    tokens_per_second: float,
+    tokens_per_example: float,
+    hidden_size: int,
+    scale_learning_rate: bool,
+    max_passes: int | None,
+    last: Sequence[CycleResult] = (),
+    total: int | None = None,
+    replay_share: float = 0.0,
+    min_cases: int = 0,
+) -> Plan:
+    """Choose a strategy, its tasks and its phases.
+
+    `examples` and `held_out` count per task; one example may count for several, `total` is how many there are in all.
+    `last` are earlier cycles, oldest first; `min_cases` is what the gate needs. Raises ValueError for an unknown
+    strategy or a speed that is not above zero.
+    """
+    if strategy not in ("auto", *STRATEGIES):
+        raise ValueError(f'the strategy is "{strategy}", expected auto, {", ".join(STRATEGIES)}.')
+    if tokens_per_second <= 0:
+        raise ValueError(f"tokens_per_second is {tokens_per_second}, expected the trainer's measured speed, above 0.")
+    usable = {name: count for name, count in examples.items() if name in recipes and count > 0}
+    means = Means(
+        examples=usable,
+        total=sum(usable.values()) if total is None else total,
+        recipes=recipes,
+        combined=combined,
+        min_examples=min_examples,
+        max_examples=max_examples,
+        max_minutes=max_minutes,
+        seconds_per_example=tokens_per_example / tokens_per_second,
+        hidden_size=hidden_size if scale_learning_rate else None,
+        max_passes=max_passes,
+        replay_share=replay_share,
+    )
+    needed = data_needed(report, means, held_out, min_cases)
+    if missing := lacking(report, means):
+        return _nothing(missing, needed, strategy)
+    return _planned(report, means, order=phases, strategy=strategy, last=last, needed=needed)
+
+
+def _planned(
+    report: TaskReport,
+    means: Means,
+    *,
+    order: Sequence[str],
+    strategy: str,
+    last: Sequence[CycleResult],
+    needed: tuple[str, ...],
+) -> Plan:
+    demand = demands(report, means.recipes)
+    groups = groups_of(demand, means, order)
+    against = against_each(demand, means, groups, last)
+    chosen = _chosen(against) if strategy == "auto" else strategy
+    plans = {name: fitted(groups[name], means) for name in STRATEGIES}
+    shares = {line.name: line.share for line in report.tasks}
+    table = matrix(plans, demand, shares, means)
+    phases = plans[chosen]
+    if not fits(phases, means):
+        reason = (
+            f"{means.max_minutes:g} minutes are too short: one pass over {phases[0].examples} examples takes about "
+            f"{minutes(phases):.1f}. Raise training.max_minutes."
+        )
+        return _nothing(reason, needed, strategy, table)
+    tasks = tuple(dict.fromkeys(task for phase in phases for task in phase.tasks))
+    second, why = runner_up(chosen, against)
+    return Plan(
+        strategy=chosen,
+        tasks=tasks,
+        phases=phases,
+        examples=min(means.of(tasks), sum(phase.examples - phase.replay for phase in phases)),
+        reasons=(
+            *reasons(chosen, against, asked=strategy, report=report, means=means, tasks=tasks),
+            *adjusted(groups[chosen], phases, means),
+        ),
+        runner_up=second,
+        runner_up_reason=why,
+        decision_matrix=table,
+        estimated_minutes=round(minutes(phases), 1),
+        data_needed=needed,
+        override=strategy != "auto",
+    )
+
+
+def _chosen(against: Mapping[str, str]) -> str:
+    if not against["progressive"]:
+        return "progressive"
+    return "multi" if not against["multi"] else "single"
+
+
+def _nothing(
+    reason: str, needed: tuple[str, ...], strategy: str, table: dict[str, dict[str, Cell]] | None = None
+) -> Plan:
+    return Plan(
+        strategy="single" if strategy == "auto" else strategy,
+        tasks=(),
+        phases=(),
+        examples=0,
+        reasons=(reason,),
+        runner_up="none",
+        runner_up_reason="There is nothing to choose from.",
+        decision_matrix=table or {},
+        data_needed=needed,
+        too_little_data=True,
+        override=strategy != "auto",
+    )
+
+
+def as_text(made: Plan) -> str:
+    """The plan as lines to print."""
+    lines = [
+        f"Strategy: {made.strategy}" + (" (set, not chosen)" if made.override else ""),
+        "Nothing is trained." if made.too_little_data else f"Tasks: {', '.join(made.tasks)}",
+        "",
+        "Why:",
+        *(f"  {reason}" for reason in made.reasons),
+        *(line for number, phase in enumerate(made.phases, start=1) for line in _phase_text(number, phase)),
+        "",
+        f"Estimated time: {made.estimated_minutes:.1f} min",
+        f"Runner-up: {made.runner_up}. {made.runner_up_reason}",
+    ]
+    if made.decision_matrix:
+        lines += ["", "Decision matrix:", *_matrix_text(made.decision_matrix)]
+    if made.data_needed:
+        lines += ["", "Data needed:", *(f"  {sentence}" for sentence in made.data_needed)]
+    return "\n".join(lines)
+
+
+def _phase_text(number: int, phase: Phase) -> list[str]:
+    recipe = phase.recipe
+    return [
+        "",
+        f"Phase {number}: {', '.join(phase.tasks)}",
+        f"  LoRA rank {recipe['rank']}, alpha {recipe['alpha']}, on {', '.join(recipe['target_modules'])}",
+        f"  Learning rate: recipe {recipe['learning_rate_recipe']:.2g}, used {recipe['learning_rate_used']:.2g}",
+        f"  Epochs: {phase.epochs}; warm-up: recipe {recipe['warmup_steps_recipe']},"
+        f" used {recipe['warmup_steps']} of {phase.steps} steps",
+        f"  Examples: {phase.examples} ({phase.replay} of other tasks); about {phase.minutes:.1f} min",
+    ]
+
+
+def _matrix_text(table: Mapping[str, Mapping[str, Cell]]) -> list[str]:
+    columns = list(next(iter(table.values()), {}))
+    rows = [["Factor", *columns]]
+    rows += [[factor, *(f"{'*' * row[c].stars:5} {row[c].value}" for c in columns)] for factor, row in table.items()]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

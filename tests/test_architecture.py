@@ -1,0 +1,71 @@
+"""The import rule: data goes round through the database, imports go down."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+OURS = {"configs", "store", "retrieval", "bot", "finetune", "scheduler"}
+SERVING = {"bot.engine", "bot.vllm", "bot.models", "bot.prompt"}
+MAY: dict[str, set[str]] = {
+    "configs": set(),
+    "store": {"store"},
+    "retrieval": {"retrieval", "store"},
+    "bot": {"bot", "store", "retrieval"},
+    "finetune": {"finetune", "store"},
+    "scheduler": {"scheduler", "store", "retrieval", "finetune", *SERVING},
+}
+TORCH = {"retrieval/embedding.py", "finetune/train.py"}
+TORCH |= {f"bot/{name}.py" for name in ("engine", "decoding", "adapters", "models")}
+LANGCHAIN = {"bot/chat.py", "bot/langchain_model.py"}
+FILES = sorted(path.relative_to(ROOT) for folder in OURS for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    """The dotted names that a file imports, wherever in it: `bot.engine` for each form of importing it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            package = (ROOT / (node.module or "").replace(".", "/")).is_dir()
+            found |= {f"{node.module}.{alias.name}" if package else str(node.module) for alias in node.names}
+    return found
+
+
+def under(name: str, allowed: set[str]) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in allowed)
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_a_file_imports_only_what_is_below_it(file: Path) -> None:
+    names = imports(file)
+    ours = {name for name in names if name.split(".")[0] in OURS | {"tests", "bench"}}
+    allowed = MAY[file.parts[0]]
+    if file.name == "__main__.py":
+        allowed = OURS - {"finetune", "scheduler"} if file.parts[0] == "bot" else OURS
+    if "configs" == file.parts[0]:
+        allowed = {"configs"}
+    assert {name for name in ours if not under(name, allowed)} == set()
+    if str(file) not in TORCH:
+        assert {name for name in names if name.split(".")[0] in ("torch", "transformers", "peft")} <= lazily(file)
+    if file.parts[0] != "retrieval" and str(file) not in LANGCHAIN:
+        assert {name for name in names if name.startswith("langchain")} == set()
+
+
+def lazily(file: Path) -> set[str]:
+    """Programs may load a model's configuration themselves."""
+    return {"transformers"} if file.name == "__main__.py" else set()
+
+
+def test_the_trainer_needs_no_other_folder_and_no_other_library() -> None:
+    libraries = {"torch", "transformers", "peft", "safetensors"}
+    assert {name.split(".")[0] for name in imports(Path("finetune/train.py"))} <= libraries | sys.stdlib_module_names
+
+
+def test_no_file_is_over_300_lines() -> None:
+    assert [str(file) for file in FILES if len((ROOT / file).read_text().splitlines()) > 300] == []

@@ -1,0 +1,124 @@
+"""Claims about settings and taxonomy: every knob is explained, and what cannot be used is named."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from configs.settings import ROOT, Settings, SettingsError, load_settings
+from configs.tasks import load_tasks
+
+
+def task(name: str, **more: object) -> dict[str, object]:
+    return {name: {"description": "d", "examples": ["What is it?"], **more}}
+
+
+def written(tmp_path: Path, content: object) -> Path:
+    path = tmp_path / "tasks.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def test_the_default_loads_without_any_environment() -> None:
+    settings = load_settings({})
+    assert settings.server.port == 8000
+    assert settings.database_url.startswith("sqlite:////") and settings.database_url.endswith("/var/ratchet.db")
+    assert settings.models.folder.is_absolute() and settings.tasks.is_file()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings({}).server.port = 9000  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"RATCHET__SERVER__PRT": "1"}, "unknown setting server.prt"),
+        ({"RATCHET__SEVER__PORT": "1"}, "unknown section sever in RATCHET__SEVER__PORT"),
+        ({"RATCHET_PORT": "99999"}, "setting server.port is 99999"),
+        ({"RATCHET_PORT": "http"}, "setting server.port is 'http'"),
+        ({"RATCHET__MODELS__DTYPE": "int4"}, "setting models.dtype is 'int4'"),
+        ({"RATCHET_CONFIG": "no/such.yaml"}, "the settings file .*no/such.yaml cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_named(environment: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        load_settings(environment)
+
+
+def test_an_unknown_key_of_a_file_is_named_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("server: {prt: 9}\n")
+    with pytest.raises(SettingsError, match=r"unknown setting server\.prt \(from mine\.yaml"):
+        load_settings({"RATCHET_CONFIG": str(tmp_path / "mine.yaml")})
+
+
+def test_a_file_need_only_name_what_differs_and_the_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("server: {port: 9000, host: 0.0.0.0}\n")
+    settings = load_settings(
+        {"RATCHET_CONFIG": str(tmp_path / "mine.yaml"), "RATCHET_PORT": "9001", "RATCHET__GATE__MARGIN": "0.1"}
+    )
+    assert (settings.server.port, settings.server.host, settings.gate.margin) == (9001, "0.0.0.0", 0.1)
+    assert settings.server.max_upload_mb == load_settings({}).server.max_upload_mb
+
+
+def test_production_loads() -> None:
+    assert load_settings({"RATCHET_CONFIG": "configs/production.yaml"}).server.open_chat is False
+
+
+def test_every_key_of_the_default_has_a_comment() -> None:
+    lines = (ROOT / "configs" / "default.yaml").read_text().splitlines()
+    keys = [line for line in lines if re.match(r"\s*\w+:", line)]
+    assert [line for line in keys if not re.search(r"\S\s+# \S", line)] == []
+    sections = [name for name in Settings.model_fields if name != "tasks"]
+    known = {key for name in sections for key in yaml.safe_load("\n".join(lines))[name]}
+    assert {re.match(r"\s*(\w+):", line).group(1) for line in keys} == known | set(Settings.model_fields)  # type: ignore[union-attr]
+
+
+def test_the_shipped_taxonomy_loads_with_its_phases() -> None:
+    taxonomy = load_settings({}).taxonomy()
+    assert set(taxonomy.phases) <= set(taxonomy.tasks)
+    assert all(len(task.examples) >= 3 for task in taxonomy.tasks.values())
+
+
+def test_only_description_and_examples_are_required(tmp_path: Path) -> None:
+    taxonomy = load_tasks(written(tmp_path, {"tasks": task("legal")}))
+    assert taxonomy.tasks["legal"].recipe.rank == 16 and len(taxonomy.digest) == 16
+
+
+def test_a_task_named_twice_is_refused(tmp_path: Path) -> None:
+    one = yaml.safe_dump(task("legal"))
+    text = "tasks:\n" + "".join(f"  {line}\n" for line in (one + one).splitlines())
+    with pytest.raises(ValueError, match=r'tasks\.yaml: "legal" is defined twice'):
+        load_tasks(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"tasks": {}}, "tasks: Dictionary should have at least 1 item"),
+        ({"tasks": {"legal": {"examples": ["What?"]}}}, r"tasks\.legal\.description: Field required"),
+        ({"tasks": task("legal", recipe={"rank": 0})}, r"tasks\.legal\.recipe\.rank"),
+        ({"tasks": task("legal", colour="red")}, r"tasks\.legal\.colour: Extra inputs are not permitted"),
+        ({"tasks": task("unclassified")}, '"unclassified" is reserved'),
+        ({"tasks": task("legal"), "phases": ["tax"]}, 'phase "tax" is not a task'),
+        ("tasks: [", r"tasks\.yaml"),
+        ("", "the file"),
+    ],
+)
+def test_a_taxonomy_that_cannot_be_used_is_named(tmp_path: Path, content: object, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        load_tasks(written(tmp_path, content))
+
+
+def test_a_missing_taxonomy_is_a_settings_error(tmp_path: Path) -> None:
+    settings = load_settings({"RATCHET__TASKS": str(tmp_path / "none.yaml")})
+    with pytest.raises(SettingsError, match=r"none\.yaml"):
+        settings.taxonomy()
+
+
+def test_the_digest_of_a_taxonomy_changes_with_its_text(tmp_path: Path) -> None:
+    first = load_tasks(written(tmp_path, {"tasks": task("legal")})).digest
+    assert load_tasks(written(tmp_path, {"tasks": task("law")})).digest != first

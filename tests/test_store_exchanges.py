@@ -1,0 +1,167 @@
+"""Claims about the log: which conversation a request continues, what feedback does, what a dead bot leaves behind."""
+
+from datetime import timedelta
+
+import pytest
+
+from store import exchanges, people, processes
+from store.database import Database
+from store.errors import Conflict, Invalid, NotAllowed, NotFound
+from store.models import Exchange, ExchangeState, Label, Person, Process, Role, now
+
+Messages = list[dict[str, str]]
+
+
+@pytest.fixture
+def ann(database: Database) -> Person:
+    return people.add(database, "ann", role=Role.CHAT, actor="test")
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def bot(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def asked(database: Database, person: Person, messages: Messages, answer: str, conversation: str | None = None) -> Exchange:
+    """One exchange, logged as the bot logs it."""
+    conversation_id, parent = exchanges.find_conversation(
+        database, person_id=person.id, conversation_id=conversation, messages=messages
+    )
+    row = Exchange(
+        conversation_id=conversation_id, parent_id=parent, person_id=person.id, question=messages[-1]["content"]
+    )
+    exchanges.begin(database, row)
+    digest = exchanges.history_digest(person.id, [*messages, bot(answer)])
+    exchanges.finish(
+        database, row.id, state=ExchangeState.FINISHED, answer=answer, history_digest=digest, messages=messages
+    )
+    return row
+
+
+def test_a_conversation_without_an_id_is_matched_by_its_history(database: Database, ann: Person) -> None:
+    first = asked(database, ann, [user("Hello?")], "Hi!")
+    second = asked(database, ann, [user("Hello?"), bot("Hi!"), user("And now?")], "Now this.")
+    assert (second.conversation_id, second.parent_id) == (first.conversation_id, first.id)
+
+
+def test_an_edit_is_a_sibling(database: Database, ann: Person) -> None:
+    first = asked(database, ann, [user("Hello?")], "Hi!")
+    one = asked(database, ann, [user("Hello?"), bot("Hi!"), user("And now?")], "Now this.")
+    edited = asked(database, ann, [user("Hello?"), bot("Hi!"), user("And then?")], "Then that.")
+    assert (edited.conversation_id, edited.parent_id) == (one.conversation_id, first.id)
+    with database.read() as session:
+        assert exchanges.turns(session, edited.id) == [
+            user("Hello?"),
+            bot("Hi!"),
+            user("And then?"),
+            bot("Then that."),
+        ]
+
+
+def test_no_match_starts_a_new_conversation(database: Database, ann: Person) -> None:
+    first = asked(database, ann, [user("Hello?")], "Hi!")
+    other = asked(database, ann, [user("Hello?"), bot("Something we never said"), user("And now?")], "Now this.")
+    assert other.conversation_id != first.conversation_id and other.parent_id is None
+
+
+def test_the_same_history_of_somebody_else_is_not_joined(database: Database, ann: Person) -> None:
+    bob = people.add(database, "bob", role=Role.CHAT, actor="test")
+    first = asked(database, ann, [user("Hello?")], "Hi!")
+    other = asked(database, bob, [user("Hello?"), bot("Hi!"), user("And now?")], "Now this.")
+    assert other.conversation_id != first.conversation_id
+
+
+def test_an_explicit_id_continues_after_its_last_exchange(database: Database, ann: Person) -> None:
+    first = asked(database, ann, [user("Hello?")], "Hi!")
+    second = asked(database, ann, [user("And now?")], "Now this.", first.conversation_id)
+    third = asked(database, ann, [user("And then?")], "Then that.", first.conversation_id)
+    assert (second.parent_id, third.parent_id) == (first.id, second.id)
+
+
+def test_an_unknown_or_foreign_conversation_is_not_found(database: Database, ann: Person) -> None:
+    bob = people.add(database, "bob", role=Role.CHAT, actor="test")
+    foreign = asked(database, bob, [user("Hello?")], "Hi!").conversation_id
+    for wanted in ("co_none", foreign):
+        with pytest.raises(NotFound, match=f"no conversation {wanted}"):
+            asked(database, ann, [user("Hello?")], "Hi!", wanted)
+
+
+def test_an_exchange_is_finished_once(database: Database, ann: Person) -> None:
+    row = asked(database, ann, [user("Hello?")], "Hi!")
+    with pytest.raises(Conflict, match=f"exchange {row.id} is finished, not streaming"):
+        exchanges.finish(database, row.id, state=ExchangeState.STOPPED)
+
+
+def test_a_second_feedback_replaces_the_first(database: Database, ann: Person) -> None:
+    row = asked(database, ann, [user("Hello?")], "Hi!")
+    exchanges.rate(database, row.id, person=ann, rating="down", reasons=["wrong"], comment="no", correction=" Hello. ")
+    with database.read() as session:
+        first = exchanges.get(session, row.id).feedback
+    assert first is not None and (first.rating, first.correction) == ("down", "Hello.")
+    exchanges.rate(database, row.id, person=ann, rating="up")
+    with database.read() as session:
+        again = exchanges.get(session, row.id).feedback
+    assert again is not None
+    assert (again.rating, again.reasons, again.comment, again.correction) == ("up", [], "", "")
+
+
+def test_feedback_that_cannot_be_kept_is_refused_with_a_sentence(database: Database, ann: Person) -> None:
+    bob = people.add(database, "bob", role=Role.CHAT, actor="test")
+    rita = people.add(database, "rita", role=Role.REVIEWER, actor="test")
+    row = asked(database, ann, [user("Hello?")], "Hi!")
+    with pytest.raises(Invalid, match='rating is "meh", expected "up", "down" or null'):
+        exchanges.rate(database, row.id, person=ann, rating="meh")
+    with pytest.raises(Invalid, match="the correction has 20001 characters, at most 20000 are kept"):
+        exchanges.rate(database, row.id, person=ann, rating="up", correction="x" * 20_001)
+    with pytest.raises(NotFound, match="no exchange ex_none"):
+        exchanges.rate(database, "ex_none", person=ann, rating="up")
+    with pytest.raises(NotAllowed, match="belongs to somebody else"):
+        exchanges.rate(database, row.id, person=bob, rating="up")
+    assert exchanges.rate(database, row.id, person=rita, rating="up").person_id == rita.id
+
+
+def test_only_a_correction_can_be_approved(database: Database, ann: Person) -> None:
+    row = asked(database, ann, [user("Hello?")], "Hi!")
+    assert exchanges.rate(database, row.id, person=ann, rating="up", approved=True).approved_by is None
+    rated = exchanges.rate(database, row.id, person=ann, rating="up", correction="Hello.", approved=True)
+    assert rated.approved_by == ann.id
+
+
+def test_what_a_dead_bot_left_streaming_is_aborted_and_never_curated(database: Database, ann: Person) -> None:
+    living, dead = processes.register(database, "bot"), processes.register(database, "bot")
+    with database.write() as session:
+        row = session.get_one(Process, dead)
+        row.heartbeat = now() - timedelta(minutes=5)
+        session.add(row)
+    conversation = asked(database, ann, [user("Hello?")], "Hi!").conversation_id
+    left = {}
+    for process in (living, dead, "bot_gone"):
+        left[process] = Exchange(conversation_id=conversation, person_id=ann.id, question="?", process=process)
+        exchanges.begin(database, left[process])
+    assert exchanges.abort_left_over(database) == 2
+    with database.read() as session:
+        states = {process: exchanges.get(session, row.id).exchange.state for process, row in left.items()}
+        assert states == {living: "streaming", dead: "aborted", "bot_gone": "aborted"}
+        assert len(exchanges.logged(session)) == 1
+
+
+def test_pages_go_back_in_time_without_gaps(database: Database, ann: Person) -> None:
+    rows = [asked(database, ann, [user(f"Question {i}?")], "Hi!").id for i in range(5)]
+    with database.read() as session:
+        first = exchanges.page(session, limit=3)
+        rest = exchanges.page(session, limit=3, before=first[-1].exchange.id)
+    assert [row.exchange.id for row in [*first, *rest]] == rows[::-1]
+
+
+def test_a_label_that_a_person_gave_stays(database: Database, ann: Person) -> None:
+    row = asked(database, ann, [user("Hello?")], "Hi!")
+    given = Label(exchange_id=row.id, task="chat", confidence=1, taxonomy="t1", labelled_by=ann.id)
+    exchanges.save_labels(database, [given])
+    exchanges.save_labels(database, [Label(exchange_id=row.id, task="code", confidence=0.5, taxonomy="t2")])
+    with database.read() as session:
+        label = exchanges.get(session, row.id).label
+        assert label is not None and label.task == "chat"
+        assert exchanges.labelled_by_people(session) == [("Hello?", "chat")]
