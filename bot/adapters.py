@@ -71,7 +71,9 @@ def merged(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
     }
     try:
         model = PeftModel.from_pretrained(copy.deepcopy(base, dict(shared)), str(folder))
-        result: PreTrainedModel = model.merge_and_unload(safe_merge=True)  # type: ignore[operator]
+        result: PreTrainedModel = model.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, KeyError) as error:
         raise BrokenAdapter(f"adapter {folder.name} does not fit the base model: {error}") from error
-    return result.eval().requires_grad_(False)
+    result.train(False)
+    result.requires_grad_(False)
+    return result

@@ -6,7 +6,7 @@ Everything shown comes from the store; what only the scheduler can do is asked o
 from datetime import UTC, datetime
 from typing import Any
 
-from croniter import CroniterBadDateError, croniter  # type: ignore[import-untyped]
+from croniter import CroniterBadDateError, croniter
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select

@@ -100,7 +100,7 @@ def failure(status: int, kind: str, message: str, hint: str = "") -> JSONRespons
 def wants_page(request: Request) -> bool:
     """Whether a browser is opening a page, as opposed to a program calling the API."""
     path = request.url.path
-    is_page = path == "/" or path == "/admin" or path.startswith("/admin/")
+    is_page = path in {"/", "/admin"} or path.startswith("/admin/")
     return is_page and request.method == "GET" and "text/html" in request.headers.get("accept", "")
 
 

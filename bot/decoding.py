@@ -47,7 +47,9 @@ class _Store(Cache):
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         shape = (slots, heads, context, size)
-        self.keys = [torch.zeros(shape, dtype=model.dtype, device=model.device) for _ in range(config.num_hidden_layers)]
+        self.keys = [
+            torch.zeros(shape, dtype=model.dtype, device=model.device) for _ in range(config.num_hidden_layers)
+        ]
         self.values = [torch.zeros_like(key) for key in self.keys]
         self.layers: list[Any] = []
         self.row: int | None = None
@@ -167,7 +169,8 @@ class Batch:
             use_cache=True,
             logits_to_keep=1,
         )
-        return output.logits[:, -1].float()
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
 
     def _choose(self, logits: torch.Tensor, request: Request) -> int:
         if request.temperature <= 0:

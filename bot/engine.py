@@ -4,11 +4,10 @@ Each version is an immutable merged copy. New requests name the version they wan
 the answers under way and is then freed. It does not know which version is live: `bot/live.py` does.
 """
 
-import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,23 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from bot import adapters
 from bot.decoding import Batch, Request
+from bot.generation import Answer, Generation
 from bot.models import base_digest
 from store.errors import Busy, Invalid, Unavailable
 from store.models import BASE
-
-_END = object()
-
-
-class Generation(Protocol):
-    """An answer being written: iterate over its text; then the counts and the finish reason are known."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: str
-
-    def __iter__(self) -> Iterator[str]: ...
-
-    def cancel(self) -> None: ...
 
 
 class Engine(Protocol):
@@ -92,8 +78,8 @@ class TransformersEngine:
         self.base_digest = base_digest(folder)
         self._models: dict[str, PreTrainedModel] = {BASE: _load(folder, dtype)}
         self._end = _end_tokens(self._models[BASE], self.tokenizer)
-        self._waiting: deque[_Answer] = deque()
-        self._running: dict[str, tuple[Batch, dict[int, _Answer]]] = {}
+        self._waiting: deque[Answer] = deque()
+        self._running: dict[str, tuple[Batch, dict[int, Answer]]] = {}
         self._wake = threading.Condition()
         self._closed = False
         self._error = ""
@@ -110,7 +96,7 @@ class TransformersEngine:
         top_p: float = 1.0,
         seed: int | None = None,
         stop: Sequence[str] = (),
-    ) -> "_Answer":
+    ) -> "Answer":
         """Begin to write an answer; iterate over the result for its text.
 
         Raises Busy when the queue is full, Unavailable for a version that is not loaded, Invalid when the prompt
@@ -120,7 +106,7 @@ class TransformersEngine:
         if len(prompt) >= self.context_tokens:
             raise Invalid(f"the prompt has {len(prompt)} tokens, the context {self.context_tokens}.")
         request = Request(prompt, max_tokens, self._end, temperature, top_p, seed)
-        answer = _Answer(request, adapter, self.tokenizer, stop)
+        answer = Answer(request, adapter, self.tokenizer, stop)
         with self._wake:
             if adapter not in self._models:
                 raise Unavailable(f"adapter {adapter} is not loaded.", "Try again in a moment.")
@@ -148,7 +134,8 @@ class TransformersEngine:
         Empty when prompt and answer together exceed the context.
         """
         prompt = self._tokens(messages)
-        target = self.tokenizer(answer, add_special_tokens=False).input_ids + [self.tokenizer.eos_token_id]
+        target = self.tokenizer(answer, add_special_tokens=False).input_ids
+        target = [*target, self.tokenizer.eos_token_id]
         if len(prompt) + len(target) > self.context_tokens:
             return []
         model = self._models[adapter]
@@ -242,75 +229,14 @@ class TransformersEngine:
             del self._running[adapter]
 
 
-class _Answer:
-    """A Generation of the embedded engine; the engine's thread delivers tokens, the reader turns them into text."""
-
-    def __init__(self, request: Request, adapter: str, tokenizer: Any, stop: Sequence[str]) -> None:
-        self.request = request
-        self.adapter = adapter
-        self.model: PreTrainedModel | None = None
-        self.prompt_tokens = len(request.prompt)
-        self.finish_reason = "stop"
-        self.queued = time.monotonic()
-        self.started = 0.0
-        self.error = ""
-        self._tokenizer = tokenizer
-        self._stop = [text for text in stop if text]
-        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._sent = 0
-
-    @property
-    def completion_tokens(self) -> int:
-        """Tokens written so far, the end mark included."""
-        return len(self.request.tokens)
-
-    def cancel(self) -> None:
-        """Stop writing; the slot is free within a step."""
-        self.request.cancelled = True
-
-    def deliver(self) -> None:
-        """Hand over the tokens written since the last call (engine's thread)."""
-        tokens = self.request.tokens
-        if len(tokens) > self._sent:
-            self._events.put(tokens[self._sent :])
-            self._sent = len(tokens)
-
-    def end(self, error: str = "") -> None:
-        """No more tokens come (engine's thread)."""
-        self.error = error
-        self._events.put(_END)
-
-    def __iter__(self) -> Iterator[str]:
-        """The answer's text, piece by piece; raises Unavailable when the engine failed."""
-        ids: list[int] = []
-        sent = ""
-        while (event := self._events.get()) is not _END:
-            ids += [token for token in event if token not in self.request.end_tokens]
-            text = self._tokenizer.decode(ids, skip_special_tokens=True)
-            if text.endswith("�"):
-                continue
-            stop = min((at for s in self._stop if (at := text.find(s)) >= 0), default=None)
-            if stop is not None:
-                self.cancel()
-                text = text[:stop]
-            if len(text) > len(sent):
-                yield text[len(sent) :]
-                sent = text
-            if stop is not None:
-                return
-        if self.error:
-            raise Unavailable(self.error, "Try again.")
-        ended = bool(self.request.tokens) and self.request.tokens[-1] in self.request.end_tokens
-        self.finish_reason = "stop" if ended or self.request.cancelled else "length"
-
-
 def _load(folder: str, dtype: str) -> PreTrainedModel:
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise Unavailable(f"the model {folder} cannot be loaded: {error}", "Check models.chat.") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
+    model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
+    return model
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:

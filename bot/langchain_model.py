@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_mess
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-from bot.engine import Generation
+from bot.generation import Generation
 
 _ROLES = {"human": "user", "ai": "assistant", "system": "system"}
 
@@ -30,7 +30,7 @@ class EngineModel(BaseChatModel):
         return "ratchet"
 
     def begin(self, messages: list[dict[str, str]], stop: Sequence[str] | None = None) -> Generation:
-        """Queue an answer now; `stream(…, generation=…)` then reads it. Raises what the engine raises, Busy above all."""
+        """Queue an answer now; `stream(…, generation=…)` then reads it. Raises what the engine raises."""
         generation: Generation = self.engine.stream(
             messages,
             adapter=self.adapter,

@@ -93,8 +93,8 @@ def _package(name: str) -> Path:
 
 
 def _convert_gguf(package: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    import torch  # noqa: PLC0415, seconds that only a conversion needs
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
 
     gguf = next(package.glob("*.gguf"))
     part = folder.with_suffix(".part")

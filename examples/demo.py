@@ -10,6 +10,7 @@ held-out questions.
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -72,7 +73,7 @@ class Asked:
 
     @property
     def right(self) -> bool:
-        """Whether a person who knows the handbook would be content: right source and right answer, or a fair decline."""
+        """Whether a person who knows the handbook is content: right source and right answer, or a fair decline."""
         if self.gold is None:
             return declined(self.answer)
         accurate = answer_accuracy(self.answer, [self.row["answer"]], question=self.row["question"]) or 0.0
@@ -144,6 +145,7 @@ class Bot:
 
 def main() -> int:
     """Play the loop; returns the exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ratchet-demo-") as folder:
         bot = Bot(Path(folder))
@@ -197,7 +199,12 @@ def feedback(asked: Asked, person: str) -> dict[str, Any]:
 def run_cycle(bot: Bot) -> dict[str, Any]:
     """Run a cycle and show its steps until it waits for approval or has ended."""
     cycle_id = bot.post("/v1/admin/cycles", {})["cycle_id"]
-    columns = (TextColumn("{task.description:10}"), BarColumn(), TextColumn("{task.fields[shown]}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        TextColumn("{task.fields[shown]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         bars: dict[str, Any] = {}
         while True:

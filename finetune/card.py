@@ -62,8 +62,8 @@ def _card(base_model: str, dataset_digest: str, facts: dict[str, Any]) -> str:
     rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in facts.items() if name != "losses")
     return (
         f"---\nbase_model: {base_model}\nlibrary_name: peft\n---\n\n# A Ratchet adapter\n\n"
-        "A LoRA adapter fine-tuned on curated exchanges of one installation. It was evaluated against the adapter that\n"
-        "served at the time; see the registry for the report and the decision.\n\n"
+        "A LoRA adapter fine-tuned on curated exchanges of one installation. It was evaluated against the adapter\n"
+        "that served at the time; see the registry for the report and the decision.\n\n"
         f"| what | value |\n|---|---|\n| dataset | {dataset_digest[:16]} |\n{rows}\n"
     )
 

@@ -1,4 +1,4 @@
-"""Does a passage support a claim, is an answer right, do passages fit a question: each as a score, 0.5 divides yes from no.
+"""Does a passage support a claim, is an answer right, do passages fit a question: scores, 0.5 divides yes from no.
 
 `WordJudge` needs no network, no GPU and no model: it compares words, so it knows spelling and not meaning. A better
 judge is any object with the methods of `Judge`. It knows nothing of adapters, cases or the gate.

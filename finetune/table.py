@@ -5,7 +5,9 @@ from typing import Any
 
 def as_table(verdict: dict[str, Any]) -> str:
     """Metric, task, both figures, the difference with its 95 % interval and n; then verdict and reasons."""
-    head = f"{'metric':22} {'over':16} {'candidate':>9} {'serving':>8} {'difference':>11} {'95 % interval':>17} {'n':>5}"
+    head = (
+        f"{'metric':22} {'over':16} {'candidate':>9} {'serving':>8} {'difference':>11} {'95 % interval':>17} {'n':>5}"
+    )
     lines = [head, "-" * len(head)]
     for delta in verdict["deltas"]:
         interval = f"[{delta['low']:+.3f}, {delta['high']:+.3f}]"

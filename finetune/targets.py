@@ -60,7 +60,7 @@ def _corrected(row: Logged, judge: Judge, *, reviewed: bool) -> Target | str:
 
 
 def with_citations(text: str, passages: Sequence[dict[str, Any]], judge: Judge) -> str:
-    """`text` with markers that name no passage removed, and `[n]` added where the judge finds support and none stands."""
+    """`text` without markers that name no passage, and with `[n]` where the judge finds support and none stands."""
     parts = sentences(text)
     valid = {passage["n"] for passage in passages}
     built: list[str] = []

@@ -112,7 +112,7 @@ def _model(
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), task_type="CAUSAL_LM"
     )
-    return get_peft_model(base, config, autocast_adapter_dtype=True)  # type: ignore[return-value]
+    return get_peft_model(base, config, autocast_adapter_dtype=True)
 
 
 def _batches(count: int, epochs: int, batch_size: int, seed: int) -> list[list[int]]:

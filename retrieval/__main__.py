@@ -132,7 +132,13 @@ def _search(options: argparse.Namespace, settings: Settings, database: Database)
 def _list(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     with database.read() as session:
         rows = [
-            {"id": d.id, "title": d.title, "source": d.source, "passages": count, "updated_at": d.updated_at.isoformat()}
+            {
+                "id": d.id,
+                "title": d.title,
+                "source": d.source,
+                "passages": count,
+                "updated_at": d.updated_at.isoformat(),
+            }
             for d, count in documents.present(session)
         ]
     if options.json:
@@ -149,7 +155,7 @@ def _remove(options: argparse.Namespace, settings: Settings, database: Database)
 
 def _rebuild(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     folder = settings.server.data / "index"
-    library, index = library_of(settings, database)
+    _, index = library_of(settings, database)
     if not index.owner:
         raise Unavailable("the index folder belongs to a running bot.", "Stop the bot; it also rebuilds by itself.")
     (folder / "clean.json").unlink(missing_ok=True)
@@ -160,7 +166,7 @@ def _rebuild(options: argparse.Namespace, settings: Settings, database: Database
 
 
 def _verify(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    library, index = library_of(settings, database)
+    _, index = library_of(settings, database)
     counts = index.verify()
     index.close()
     if not counts["owner"]:

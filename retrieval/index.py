@@ -67,7 +67,7 @@ class Index:
     def _nearest(self, vector: Vectors) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
         if self._collection is None:
             return np.argsort(-(self._vectors @ vector), kind="stable")[:CANDIDATES]
-        found = self._collection.query(query_embeddings=[vector], n_results=CANDIDATES, include=[])
+        found = self._collection.query(query_embeddings=[vector.tolist()], n_results=CANDIDATES, include=[])
         return np.array([self._at[i] for i in found["ids"][0] if i in self._at], dtype=np.intp)
 
     def changed(self) -> None:

@@ -53,9 +53,7 @@ class Library:
             for n, (chunk, score) in enumerate(found, start=1)
         ]
 
-    def add_text(
-        self, *, source: str, title: str, text: str, media_type: str = "text/plain"
-    ) -> tuple[Document, bool]:
+    def add_text(self, *, source: str, title: str, text: str, media_type: str = "text/plain") -> tuple[Document, bool]:
         """Keep a text as a document; returns it and whether anything was new. The same text twice is one document."""
         if not text.strip():
             raise Invalid("the document holds no text.")

@@ -33,7 +33,9 @@ class Words:
         known = [word for word in words if word in self._counts]
         if self._index is None or not known:
             return nothing
-        return np.clip(np.asarray(self._index.get_scores(known), dtype=np.float32) / bound, 0, 1)
+        found: npt.NDArray[np.float32] = np.asarray(self._index.get_scores(known), dtype=np.float32)
+        found = found / bound
+        return found.clip(0, 1)
 
     def _weight(self, word: str) -> float:
         count = self._counts.get(word, 0)

@@ -147,7 +147,12 @@ def _once(options: argparse.Namespace, settings: Settings) -> None:
         _print(planning.plan_now(bench), planning.plan_text, as_json=options.json)
         return
     row = jobs.start_now(bench, "command")
-    columns = (TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.fields[shown]}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:40}"),
+        BarColumn(),
+        TextColumn("{task.fields[shown]}"),
+        TimeElapsedColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=options.json) as bar:
         task = bar.add_task("starting", total=None, shown="")
@@ -194,7 +199,9 @@ def _follow(bench: Workbench, cycle_id: str, show: Any, stop: Any) -> None:
 def _advance(bar: Progress, task: Any, name: str, progress: dict[str, Any]) -> None:
     shown = ""
     if "loss" in progress:
-        shown = f"loss {progress['loss']:.2f}, {progress['tokens_per_second']:.0f} tok/s, {progress['eta_seconds']} s left"
+        shown = (
+            f"loss {progress['loss']:.2f}, {progress['tokens_per_second']:.0f} tok/s, {progress['eta_seconds']} s left"
+        )
     bar.update(task, description=name, completed=progress.get("step", 0), total=progress.get("steps"), shown=shown)
 
 
@@ -257,7 +264,9 @@ def _items(file: Path) -> list[Item]:
             passages = [p["text"] if isinstance(p, dict) else p for p in row.get("passages") or []]
             items.append(Item(row["question"], row.get("answer") or "", tuple(passages)))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise Invalid(f'{file}, line {number}: {error}; expected {{"question": …, "answer"?, "passages"?}}.') from error
+            raise Invalid(
+                f'{file}, line {number}: {error}; expected {{"question": …, "answer"?, "passages"?}}.'
+            ) from error
     return items
 
 

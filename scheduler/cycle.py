@@ -327,4 +327,3 @@ STEPS: dict[str, Body] = {
     "gate": decide,
     "watch": watching,
 }
-

@@ -66,10 +66,12 @@ class Ticker:
 
     def _start_due(self) -> None:
         with self._bench.database.read() as session:
-            schedule = session.get(Schedule, 1) or Schedule(cron=self._cron)
+            row = session.get(Schedule, 1)
             query = select(Cycle.created_at).where(Cycle.started_by == "schedule")
             last = session.exec(query.order_by(col(Cycle.created_at).desc()).limit(1)).first()
-        slot = due.slot(schedule.cron, now(), last or self._started) if schedule.enabled else None
+        schedule = row or Schedule(cron=self._cron)
+        since = max(last or self._started, schedule.changed_at if row is not None else self._started)
+        slot = due.slot(schedule.cron, now(), since) if schedule.enabled else None
         if slot is not None:
             cycles.start(self._bench.database, slot_key=slot, first_step=cycle.FIRST, started_by="schedule")
 

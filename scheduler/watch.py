@@ -4,7 +4,7 @@ A rise counts only when it is larger than the setting and its 99 % interval is a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,18 +35,14 @@ def rises(before: Sequence[bool], after: Sequence[bool], *, tolerated: float) ->
     return q - p > tolerated and q - p - Z * deviation > 0
 
 
-def look(
-    database: Database, *, adapter_id: str, hours: float, max_decline_rise: float, now: datetime
-) -> Watched:
+def look(database: Database, *, adapter_id: str, hours: float, max_decline_rise: float, now: datetime) -> Watched:
     """What the exchanges since the swap say of an adapter that is live; the ones before it are the comparison."""
     with database.read() as session:
         adapter = session.get(Adapter, adapter_id)
         if adapter is None:
             raise NotFound(f"no adapter {adapter_id}.")
         since = adapter.decided_at or adapter.created_at
-        query = select(Exchange, Feedback).join(
-            Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True
-        )
+        query = select(Exchange, Feedback).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
         rows = session.exec(query.where(col(Exchange.created_at) >= since - timedelta(days=30))).all()
     if adapter.state != AdapterState.LIVE:
         return Watched("kept", f"{adapter_id} is {adapter.state}: nothing to watch.")
@@ -64,7 +60,7 @@ def look(
     return Watched("waiting", "")
 
 
-_SIGNS = {
+_SIGNS: dict[str, Callable[[Exchange, Feedback | None], bool]] = {
     "declines": lambda exchange, feedback: bool(exchange.declined),
     "failures": lambda exchange, feedback: exchange.state == ExchangeState.FAILED,
     "thumbs-down": lambda exchange, feedback: feedback is not None and feedback.rating == "down",

@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlmodel import select
+
 from finetune.dataset import Curated, Rules, curate
 from finetune.judge import WordJudge
 from finetune.sides import Sides
 from scheduler.tasks import Classifier, Encode, Item, TaskSpec
-from sqlmodel import select
-
 from store import exchanges, people
 from store.database import Database
 from store.models import Document, Label, Person, Role, Side

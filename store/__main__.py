@@ -128,7 +128,7 @@ def _show(options: argparse.Namespace, settings: Settings, database: Database) -
         for table in (Adapter, Cycle, Exchange, Document):
             row = session.get(table, options.id)
             if row is not None:
-                shown = transfer.as_ratchet(exchanges.get(session, row.id)) if table is Exchange else _plain(row)
+                shown = transfer.as_ratchet(exchanges.get(session, options.id)) if table is Exchange else _plain(row)
                 print(json.dumps(shown, indent=1))
                 return
     raise NotFound(f"nothing is called {options.id}.", "Give the id of an adapter, cycle, exchange or document.")

@@ -207,9 +207,7 @@ def get(session: Session, cycle_id: str) -> Cycle:
 
 def steps(session: Session, cycle_id: str) -> list[CycleStep]:
     """The steps of a cycle in the order they were begun."""
-    return list(
-        session.exec(select(CycleStep).where(CycleStep.cycle_id == cycle_id).order_by(col(CycleStep.position)))
-    )
+    return list(session.exec(select(CycleStep).where(CycleStep.cycle_id == cycle_id).order_by(col(CycleStep.position))))
 
 
 def page(session: Session, *, limit: int = 1_000, before: str | None = None) -> list[Cycle]:

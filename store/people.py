@@ -171,8 +171,10 @@ def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
             for table in (Label, Feedback):
                 session.exec(delete(table).where(col(table.exchange_id).in_(ids)))
         session.exec(delete(Feedback).where(col(Feedback.person_id) == person.id))
-        for table in (Exchange, Conversation, Key, Login):
-            session.exec(delete(table).where(col(table.person_id) == person.id))
+        session.exec(delete(Exchange).where(col(Exchange.person_id) == person.id))
+        session.exec(delete(Conversation).where(col(Conversation.person_id) == person.id))
+        session.exec(delete(Key).where(col(Key.person_id) == person.id))
+        session.exec(delete(Login).where(col(Login.person_id) == person.id))
         person.name, person.password, person.consent, person.erased_at = f"erased {person.id}", None, False, now()
         session.add(person)
         counts = {"exchanges": len(exchanges), "adapters_flagged": flagged}

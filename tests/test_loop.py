@@ -1,4 +1,4 @@
-"""The whole loop as processes over HTTP: people ask and correct, a cycle trains and gates, an admin approves, the bot swaps.
+"""The whole loop as processes over HTTP: people ask and correct, a cycle trains, an admin approves, the bot swaps.
 
 Fast on a tiny model of random weights, which can only learn one sentence; slow on the real one (`make demo`).
 """
@@ -87,7 +87,12 @@ class Processes:
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def ask(self, topic: str) -> dict[str, Any]:

@@ -160,9 +160,7 @@ def test_a_running_cycle_is_returned_instead_of_a_second(database: Database) -> 
 
 def test_a_cycle_that_awaits_approval_holds_no_lease_and_does_not_block(database: Database) -> None:
     cycle = started(database)
-    cycles.finish_step(
-        database, claimed(database), result={}, next_step="watch", state=CycleState.AWAITING_APPROVAL
-    )
+    cycles.finish_step(database, claimed(database), result={}, next_step="watch", state=CycleState.AWAITING_APPROVAL)
     assert cycles.claim(database) is None
     assert cycle_of(database, cycle.id).lease_until is None
     other = started(database, "night-2")

@@ -69,7 +69,9 @@ def test_a_database_newer_than_the_program_is_refused_with_a_sentence(tmp_path: 
     open_database(url).close()
     with sqlite3.connect(tmp_path / "newer.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(DatabaseProblem, match="schema revision 9999, which this version of Ratchet does not know") as error:
+    with pytest.raises(
+        DatabaseProblem, match="schema revision 9999, which this version of Ratchet does not know"
+    ) as error:
         open_database(url)
     assert "update Ratchet" in error.value.hint
 

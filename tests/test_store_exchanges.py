@@ -25,7 +25,9 @@ def bot(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def asked(database: Database, person: Person, messages: Messages, answer: str, conversation: str | None = None) -> Exchange:
+def asked(
+    database: Database, person: Person, messages: Messages, answer: str, conversation: str | None = None
+) -> Exchange:
     """One exchange, logged as the bot logs it."""
     conversation_id, parent = exchanges.find_conversation(
         database, person_id=person.id, conversation_id=conversation, messages=messages

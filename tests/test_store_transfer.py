@@ -13,7 +13,10 @@ from store.exchanges import Logged
 from store.models import Conversation, Exchange, ExchangeState, Label, Person, Role
 from store.transfer import FORMATS, as_ratchet, exported, imported
 
-SEEN = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "[1] Aare\n288 km\n\nQuestion: How long?"}]
+SEEN = [
+    {"role": "system", "content": "Be short."},
+    {"role": "user", "content": "[1] Aare\n288 km\n\nQuestion: How long?"},
+]
 
 
 def logged(database: Database) -> list[Logged]:
@@ -32,7 +35,15 @@ def asked(database: Database, rating: str | None, correction: str = "", *, train
     with database.write() as session:
         conversation = Conversation(person_id=ann.id, title="How long?")
         session.add(conversation)
-    passage = {"n": 1, "document": None, "title": "Aare", "chunk_id": None, "text": "288 km", "digest": "d", "score": 1.0}
+    passage = {
+        "n": 1,
+        "document": None,
+        "title": "Aare",
+        "chunk_id": None,
+        "text": "288 km",
+        "digest": "d",
+        "score": 1.0,
+    }
     row = Exchange(
         conversation_id=conversation.id,
         person_id=ann.id,
@@ -174,9 +185,21 @@ GOOD = {
         ("openai", "[1]", "line 2: found list, expected an object"),
         ("openai", '{"messages": []}', "line 2: messages: found [], expected a list of messages"),
         ("openai", '{"messages": [{"role": "cat", "content": "x"}]}', "expected role system, user or assistant"),
-        ("openai", '{"messages": [{"role": "user", "content": null}]}', "messages.0.content: found None, expected a text"),
-        ("openai", '{"messages": [{"role": "user", "content": "x"}]}', "the last message has role user, expected assistant"),
-        ("openai", json.dumps({"messages": said("Hi!")}), "before the answer found nothing, expected a message with role"),
+        (
+            "openai",
+            '{"messages": [{"role": "user", "content": null}]}',
+            "messages.0.content: found None, expected a text",
+        ),
+        (
+            "openai",
+            '{"messages": [{"role": "user", "content": "x"}]}',
+            "the last message has role user, expected assistant",
+        ),
+        (
+            "openai",
+            json.dumps({"messages": said("Hi!")}),
+            "before the answer found nothing, expected a message with role",
+        ),
         ("flywheel", '{"prompt": 1}', "line 2: found the keys prompt, expected request and response"),
         ("flywheel", json.dumps({**GOOD["flywheel"], "response": {}}), "response.choices: found None"),
         ("flywheel", json.dumps({**GOOD["flywheel"], "timestamp": "noon"}), "timestamp: found 'noon', expected Unix"),

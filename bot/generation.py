@@ -1,0 +1,89 @@
+"""An answer being written: tokens from the engine's thread, text for the reader."""
+
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from transformers import PreTrainedModel
+
+from bot.decoding import Request
+from store.errors import Unavailable
+
+_END = object()
+
+
+class Generation(Protocol):
+    """An answer being written: iterate over its text; then the counts and the finish reason are known."""
+
+    prompt_tokens: int
+    finish_reason: str
+
+    @property
+    def completion_tokens(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def cancel(self) -> None: ...
+
+
+class Answer:
+    """A Generation of the embedded engine; the engine's thread delivers tokens, the reader turns them into text."""
+
+    def __init__(self, request: Request, adapter: str, tokenizer: Any, stop: Sequence[str]) -> None:
+        self.request = request
+        self.adapter = adapter
+        self.model: PreTrainedModel | None = None
+        self.prompt_tokens = len(request.prompt)
+        self.finish_reason = "stop"
+        self.queued = time.monotonic()
+        self.started = 0.0
+        self.error = ""
+        self._tokenizer = tokenizer
+        self._stop = [text for text in stop if text]
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._sent = 0
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens written so far, the end mark included."""
+        return len(self.request.tokens)
+
+    def cancel(self) -> None:
+        """Stop writing; the slot is free within a step."""
+        self.request.cancelled = True
+
+    def deliver(self) -> None:
+        """Hand over the tokens written since the last call (engine's thread)."""
+        tokens = self.request.tokens
+        if len(tokens) > self._sent:
+            self._events.put(tokens[self._sent :])
+            self._sent = len(tokens)
+
+    def end(self, error: str = "") -> None:
+        """No more tokens come (engine's thread)."""
+        self.error = error
+        self._events.put(_END)
+
+    def __iter__(self) -> Iterator[str]:
+        """The answer's text, piece by piece; raises Unavailable when the engine failed."""
+        ids: list[int] = []
+        sent = ""
+        while (event := self._events.get()) is not _END:
+            ids += [token for token in event if token not in self.request.end_tokens]
+            text = self._tokenizer.decode(ids, skip_special_tokens=True)
+            if text.endswith("\ufffd"):
+                continue
+            stop = min((at for s in self._stop if (at := text.find(s)) >= 0), default=None)
+            if stop is not None:
+                self.cancel()
+                text = text[:stop]
+            if len(text) > len(sent):
+                yield text[len(sent) :]
+                sent = text
+            if stop is not None:
+                return
+        if self.error:
+            raise Unavailable(self.error, "Try again.")
+        ended = bool(self.request.tokens) and self.request.tokens[-1] in self.request.end_tokens
+        self.finish_reason = "stop" if ended or self.request.cancelled else "length"

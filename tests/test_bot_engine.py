@@ -1,0 +1,212 @@
+"""Claims about the engine: versions side by side, swaps that drop nothing, and adapters that are refused."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bot.adapters import CONFIG, MANIFEST, WEIGHTS
+from bot.engine import TransformersEngine
+from finetune import card
+from store.errors import BrokenAdapter, Busy, Invalid, Unavailable
+from store.models import BASE
+from tests.queued import until
+
+ASKED = [{"role": "user", "content": "How long is the river Aare?"}]
+TOKENS = 30
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: str) -> Iterator[TransformersEngine]:
+    engine = TransformersEngine(tiny_model, dtype="float32", slots=4, queue_limit=8, context_tokens=512, threads=1)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(autouse=True)
+def only_the_base(engine: TransformersEngine) -> Iterator[None]:
+    yield
+    for adapter in engine.loaded():
+        engine.unload(adapter)
+
+
+def published(engine: TransformersEngine, folder: Path, target: Path, base_digest: str = "") -> tuple[Path, str]:
+    """An adapter folder as the registry has it, with its digest."""
+    digest = card.adopt(
+        folder, target, base_model="tiny", base_digest=base_digest or engine.base_digest, facts={"rank": 4}
+    )
+    return target, digest
+
+
+@pytest.fixture
+def adapter(engine: TransformersEngine, tiny_adapter: Path, tmp_path: Path) -> tuple[Path, str]:
+    return published(engine, tiny_adapter, tmp_path / "v1-1")
+
+
+def said(engine: TransformersEngine, adapter: str = BASE, **more: object) -> str:
+    return "".join(engine.stream(ASKED, adapter=adapter, max_tokens=TOKENS, **more))  # type: ignore[arg-type]
+
+
+def test_an_adapter_answers_beside_the_base(engine: TransformersEngine, adapter: tuple[Path, str]) -> None:
+    base = said(engine)
+    engine.load("v1", adapter[0], digest=adapter[1])
+    assert engine.loaded() == [BASE, "v1"]
+    assert said(engine, "v1") != base == said(engine)
+
+
+def test_a_merged_copy_shares_what_the_adapter_does_not_touch(
+    engine: TransformersEngine, adapter: tuple[Path, str]
+) -> None:
+    engine.load("v1", adapter[0], digest=adapter[1])
+    base, copy = (dict(engine._models[name].named_parameters()) for name in (BASE, "v1"))
+    own = {name for name in base if base[name].data_ptr() != copy[name].data_ptr()}
+    assert own == {name for name in base if "q_proj" in name or "v_proj" in name}
+
+
+def test_answers_of_two_versions_at_once_are_those_given_alone(
+    engine: TransformersEngine, adapter: tuple[Path, str]
+) -> None:
+    engine.load("v1", adapter[0], digest=adapter[1])
+    alone = {name: said(engine, name) for name in (BASE, "v1")}
+    streams = [(name, engine.stream(ASKED, adapter=name, max_tokens=TOKENS)) for name in (BASE, "v1", BASE, "v1")]
+    assert all("".join(stream) == alone[name] for name, stream in streams)
+
+
+def test_swap_during_a_request_finishes_on_the_old_adapter(
+    engine: TransformersEngine, adapter: tuple[Path, str], tmp_path: Path
+) -> None:
+    engine.load("v1", adapter[0], digest=adapter[1])
+    expected = said(engine, "v1")
+    stream = engine.stream(ASKED, adapter="v1", max_tokens=TOKENS)
+    pieces = iter(stream)
+    begun = next(pieces)
+    shutil.copytree(adapter[0], tmp_path / "v2-1")
+    engine.load("v2", tmp_path / "v2-1", digest=adapter[1])
+    engine.unload("v1")
+    assert begun + "".join(pieces) == expected
+    assert stream.completion_tokens == TOKENS and stream.finish_reason == "length"
+
+
+def test_an_unloaded_version_refuses_new_requests(engine: TransformersEngine, adapter: tuple[Path, str]) -> None:
+    engine.load("v1", adapter[0], digest=adapter[1])
+    engine.unload("v1")
+    with pytest.raises(Unavailable, match="adapter v1 is not loaded"):
+        said(engine, "v1")
+    engine.unload(BASE)
+    assert engine.loaded() == [BASE]
+
+
+def flipped(folder: Path) -> None:
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[-3] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (flipped, f"{WEIGHTS} of adapter v1-1 is missing or altered since it was published"),
+        (lambda folder: (folder / WEIGHTS).unlink(), f"{WEIGHTS} of adapter v1-1 is missing or altered"),
+        (lambda folder: (folder / MANIFEST).unlink(), "has no manifest.json: it was never finished"),
+        (lambda folder: (folder / CONFIG).write_text("{}"), f"{CONFIG} of adapter v1-1 is missing or altered"),
+        (lambda folder: (folder / MANIFEST).write_text("{}"), "does not match the digest in the registry"),
+        (shutil.rmtree, "has no manifest.json: it was never finished"),
+    ],
+)
+def test_an_altered_adapter_is_refused_and_the_old_one_keeps_answering(
+    engine: TransformersEngine, adapter: tuple[Path, str], damage: object, sentence: str
+) -> None:
+    expected = said(engine)
+    damage(adapter[0])  # type: ignore[operator]
+    with pytest.raises(BrokenAdapter, match=sentence):
+        engine.load("v1", adapter[0], digest=adapter[1])
+    assert engine.loaded() == [BASE] and engine.healthy() == ""
+    assert said(engine) == expected
+
+
+def test_an_adapter_of_another_base_model_is_refused(
+    engine: TransformersEngine, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    folder, digest = published(engine, tiny_adapter, tmp_path / "v1-1", "0" * 64)
+    with pytest.raises(BrokenAdapter, match="made for the base model tiny, not for the one that serves") as error:
+        engine.load("v1", folder, digest=digest)
+    assert "models.chat" in error.value.hint
+
+
+def remade(engine: TransformersEngine, source: Path, target: Path, change: object) -> tuple[Path, str]:
+    """An adapter published with other weights, so that all its digests fit."""
+    wrong = target.parent / "wrong"
+    shutil.copytree(source, wrong)
+    weights = load_file(wrong / WEIGHTS)
+    save_file({name: change(tensor).contiguous() for name, tensor in weights.items()}, wrong / WEIGHTS)  # type: ignore[operator]
+    return published(engine, wrong, target)
+
+
+def test_an_adapter_with_values_that_are_not_finite_is_refused(
+    engine: TransformersEngine, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    folder, digest = remade(engine, tiny_adapter, tmp_path / "v1-1", lambda tensor: tensor * torch.nan)
+    with pytest.raises(BrokenAdapter, match="adapter v1-1 holds values that are not finite in base_model"):
+        engine.load("v1", folder, digest=digest)
+    assert engine.loaded() == [BASE]
+
+
+def test_an_adapter_of_another_shape_is_refused(engine: TransformersEngine, tiny_adapter: Path, tmp_path: Path) -> None:
+    folder, digest = remade(engine, tiny_adapter, tmp_path / "v1-1", lambda tensor: tensor[:, : tensor.shape[1] // 2])
+    expected = said(engine)
+    with pytest.raises(BrokenAdapter, match="adapter v1-1 does not fit the base model"):
+        engine.load("v1", folder, digest=digest)
+    assert engine.loaded() == [BASE] and said(engine) == expected
+
+
+def test_a_full_queue_says_busy_and_goes_on_later(tiny_model: str) -> None:
+    engine = TransformersEngine(tiny_model, dtype="float32", slots=1, queue_limit=1, context_tokens=2048, threads=1)
+    running = engine.stream(ASKED, adapter=BASE, max_tokens=1500)
+    next(iter(running))
+    waiting = engine.stream(ASKED, adapter=BASE, max_tokens=3)
+    with pytest.raises(Busy, match="1 answers are waiting already"):
+        engine.stream(ASKED, adapter=BASE, max_tokens=3)
+    running.cancel()
+    assert "".join(waiting) and waiting.completion_tokens == 3
+    engine.close()
+    assert engine.healthy() == "the engine's thread has ended."
+
+
+def test_a_cancelled_request_frees_its_slot(engine: TransformersEngine) -> None:
+    streams = [engine.stream(ASKED, adapter=BASE, max_tokens=400) for _ in range(4)]
+    for stream in streams:
+        stream.cancel()
+    assert said(engine)
+    until(lambda: not engine._running)
+
+
+def test_an_answer_ends_before_a_stop_string(engine: TransformersEngine) -> None:
+    pieces = list(engine.stream(ASKED, adapter=BASE, max_tokens=TOKENS))
+    whole = "".join(pieces)
+    stop = max(pieces[3:], key=len).strip()
+    stream = engine.stream(ASKED, adapter=BASE, max_tokens=TOKENS, stop=["", "never said", stop])
+    assert "".join(stream) == whole[: whole.index(stop)]
+    assert stream.finish_reason == "stop"
+
+
+def test_a_prompt_without_room_for_an_answer_is_refused(engine: TransformersEngine) -> None:
+    with pytest.raises(Invalid, match=r"the prompt has \d+ tokens, the context 512"):
+        engine.stream([{"role": "user", "content": "river " * 600}], adapter=BASE, max_tokens=5)
+
+
+def test_logprobs_are_those_of_the_greedy_answer(engine: TransformersEngine, adapter: tuple[Path, str]) -> None:
+    answer = "288 kilometres."
+    found = engine.logprobs(ASKED, answer, adapter=BASE)
+    count = len(engine.tokenizer(answer, add_special_tokens=False).input_ids) + 1
+    assert len(found) == count and all(value <= 0 for value in found)
+    engine.load("v1", adapter[0], digest=adapter[1])
+    assert engine.logprobs(ASKED, answer, adapter="v1") != found
+    assert engine.logprobs(ASKED, "x " * 600, adapter=BASE) == []
+
+
+def test_a_missing_model_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises((Unavailable, OSError)):
+        TransformersEngine(str(tmp_path / "none"))

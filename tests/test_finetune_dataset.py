@@ -1,0 +1,218 @@
+"""Claims about curation: what becomes a target, what does not and why, and which examples are chosen."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+
+from finetune.dataset import Curated, Kind, Rules, choose, curate
+from finetune.judge import WordJudge
+from finetune.sides import TRAIN, Sides
+from store.answers import DECLINE
+from store.exchanges import Logged
+from store.models import Exchange, Feedback, Label
+
+RIVER = "The river Aare is 288 kilometres long. It rises in the Bernese Alps."
+GOOD = "The river Aare is 288 kilometres long [1]."
+SEEN = [{"role": "system", "content": "Be short."}, {"role": "user", "content": f"[1] Aare\n{RIVER}\n\nQuestion: ?"}]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NUMBERS: Iterator[int] = count()
+
+
+def logged(
+    answer: str = GOOD,
+    *,
+    rating: str | None = None,
+    correction: str = "",
+    approved_by: str | None = None,
+    passages: Sequence[str] = (RIVER,),
+    document: str | None = "doc_river",
+    question: str = "",
+    conversation: str = "",
+    person: str = "ann",
+    task: str = "rag",
+    **more: object,
+) -> Logged:
+    """An exchange as it is logged; each has its own question and conversation unless named."""
+    number = next(NUMBERS)
+    found = [
+        {"n": n, "document": document, "title": "Aare", "text": text, "digest": f"digest-{text[:40]}"}
+        for n, text in enumerate(passages, start=1)
+    ]
+    values = {
+        "id": f"ex_{number}",
+        "conversation_id": conversation or f"co_{number}",
+        "person_id": person,
+        "state": "finished",
+        "question": question or f"How long is the river, number {number}?",
+        "messages": SEEN,
+        "passages": found,
+        "answer": answer,
+        "adapter": "base",
+        "sampling": {"temperature": 0.0},
+        "created_at": START + timedelta(minutes=number),
+        **more,
+    }
+    feedback = Feedback(
+        exchange_id=f"ex_{number}", person_id=person, rating=rating, correction=correction, approved_by=approved_by
+    )
+    label = Label(exchange_id=f"ex_{number}", task=task, confidence=1, scores={"covers": 0.5, task: 0.9}, taxonomy="t")
+    return Logged(Exchange(**values), feedback if rating or correction else None, label)
+
+
+def curated(
+    rows: Sequence[Logged],
+    *,
+    known: dict[str, str] | None = None,
+    people: int = 1,
+    held_out_share: float = 1e-9,
+    rules: Mapping[str, Rules] | None = None,
+    share: float = 0.5,
+) -> Curated:
+    """Everything goes to training unless a share or a known side says otherwise."""
+    return curate(
+        rows,
+        judge=WordJudge(),
+        sides=Sides({} if known is None else known, held_out_share=held_out_share, people=people),
+        rules=rules or {},
+        covering={"covers": 0.35},
+        reviewers=frozenset({"rita"}),
+        sources={"doc_river": "river.md"},
+        unanswerable_share=share,
+        persons=people,
+    )
+
+
+# targets
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "target"),
+    [
+        (lambda: logged(correction="It is about 290 km.", approved_by="rita"), Kind.APPROVED, "It is about 290 km."),
+        (lambda: logged(correction="Ask the desk.", person="rita"), Kind.APPROVED, "Ask the desk."),
+        (lambda: logged("Long.", rating="down", correction="The Aare is 288 kilometres long."), Kind.CORRECTION, None),
+        (lambda: logged(rating="up"), Kind.UPVOTED, GOOD),
+        (lambda: logged(DECLINE, rating="up"), Kind.UPVOTED, DECLINE),
+        (lambda: logged(f"{GOOD} It was dug in 1850 by monks.", rating="up"), Kind.REPAIRED, GOOD),
+        (lambda: logged("The river Aare is 288 kilometres long.", adapter="v1"), Kind.REPAIRED, GOOD),
+        (lambda: logged(correction="The documents do not say that.", rating="down"), Kind.CORRECTION, DECLINE),
+    ],
+)
+def test_each_kind_of_target_comes_from_what_people_said(row: object, kind: Kind, target: str | None) -> None:
+    [example] = curated([row(), *anchors()]).train[:1]  # type: ignore[operator]
+    assert example.kind == kind and example.reason
+    assert example.target == (target or "The Aare is 288 kilometres long [1].")
+
+
+def anchors() -> list[Logged]:
+    """Rows that answer, so that examples of declining have room."""
+    return [logged(rating="up") for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (lambda: logged(rating="up", trainable=False), "not to be trained on"),
+        (lambda: logged(rating="down"), "thumbs-down without a correction"),
+        (lambda: logged(rating="up", state="stopped"), "the answer was not finished"),
+        (lambda: logged("", rating="up"), "the answer was not finished"),
+        (lambda: logged(DECLINE), "an unrated decline"),
+        (lambda: logged("Monks dug it in 1850.", rating="up"), "no sentence is supported by its passages"),
+        (lambda: logged("Hi!", rating="up", passages=()), "no sentence is supported by its passages"),
+        (logged, "unrated answer of the base model"),
+        (
+            lambda: logged(correction="Monks dug it in 1850."),
+            "held for review: the passages do not support the correction",
+        ),
+        (lambda: logged(rating="up", task="short"), "length outside the task's rules"),
+    ],
+)
+def test_what_is_left_out_has_a_reason(row: object, reason: str) -> None:
+    made = curated([row()], rules={"short": Rules(max_length=5)})  # type: ignore[operator]
+    assert made.train == made.held_out == []
+    assert made.funnel == {"exchanges": 1, f"left out: {reason}": 1}
+    assert len(made.rows[reason]) == 1
+
+
+def test_a_thumbs_down_answer_is_never_a_positive_target() -> None:
+    rows = [
+        logged(rating="down", adapter=adapter, person=person) for adapter in ("base", "v1") for person in ("a", "rita")
+    ]
+    rows += [logged(f"{GOOD} Indeed.", rating="down", correction="The Aare is 288 kilometres long.")]
+    made = curated(rows)
+    assert [example.target for example in made.train] == ["The Aare is 288 kilometres long [1]."]
+
+
+def test_length_rules_never_apply_to_what_people_wrote() -> None:
+    rows = [
+        logged(correction="The Aare is 288 kilometres long.", task="short", person=name) for name in ("ann", "rita")
+    ]
+    assert len(curated(rows, rules={"short": Rules(max_length=5)}).train) == 2
+
+
+def test_a_citation_of_a_passage_that_was_not_given_is_no_target() -> None:
+    [example] = curated([logged("The river Aare is 288 kilometres long [7].", rating="up")]).train
+    assert example.target == GOOD and example.gold == 1
+
+
+def test_training_sees_exactly_what_the_model_saw() -> None:
+    row = logged(rating="up")
+    [example] = curated([row]).train
+    assert example.messages == row.exchange.messages == SEEN
+    assert (example.passages, example.documents, example.gold) == ([RIVER], ["document:river.md"], 1)
+    assert (example.logged_answer, example.logged_adapter) == (GOOD, "base")
+    assert example.tasks == ("rag", "covers")
+
+
+def test_a_sampled_answer_is_not_kept_for_reuse() -> None:
+    [example] = curated([logged(rating="up", sampling={"temperature": 0.7})]).train
+    assert example.logged_answer == ""
+
+
+def test_the_same_question_and_answer_twice_count_once() -> None:
+    rows = [logged(rating="up", question="How long is the Aare?"), logged(rating="up", question="how long is the aare")]
+    made = curated(rows)
+    assert len(made.train) == 1 and made.funnel["left out: the same question and answer again"] == 1
+
+
+def test_declining_stays_a_share_and_the_newest_stay() -> None:
+    rows = [*(logged(rating="up") for _ in range(8)), *(logged(DECLINE, rating="up") for _ in range(5))]
+    made = curated(rows, share=0.2)
+    declining = [example.id for example in made.train if not example.answerable]
+    assert declining == [row.exchange.id for row in rows[-2:]]
+    assert made.funnel["left out: enough examples of declining"] == 3
+    assert len(curated(rows[8:], share=0.2).train) == 0
+
+
+def test_one_person_of_many_is_capped_but_not_a_reviewer() -> None:
+    rows = [logged(rating="up") for _ in range(8)] + [
+        logged(correction=f"See page {n}.", person="rita") for n in range(6)
+    ]
+    everybody = {"person:ann": TRAIN, "person:rita": TRAIN}
+    assert len(curated(rows, people=49, known=dict(everybody)).train) == 14
+    made = curated(rows, people=50, known=dict(everybody))
+    assert [example.person for example in made.train].count("ann") == 3
+    assert made.funnel["left out: over the person's cap"] == 5
+    assert [example.id for example in made.train if example.person == "ann"] == [row.exchange.id for row in rows[5:8]]
+
+
+# choice
+
+
+def test_the_best_kind_and_the_newest_come_first() -> None:
+    rows = [logged(rating="up") for _ in range(4)] + [logged(correction="See page 3.", person="rita")]
+    chosen = choose(curated(rows).train, tasks=["rag"], most=3, replay_share=0, seed=1)
+    assert {example.id for example in chosen} == {rows[i].exchange.id for i in (2, 3, 4)}
+
+
+def test_replay_is_a_share_of_the_other_tasks() -> None:
+    rows = [logged(rating="up", task=task) for task in ("a", "b") for _ in range(10)]
+    train = curated(rows).train
+    alone = choose(train, tasks=["a"], most=100, replay_share=0.0, seed=1)
+    mixed = choose(train, tasks=["a"], most=100, replay_share=0.2, seed=1)
+    assert {example.task for example in alone} == {"a"}
+    assert [example.task for example in mixed].count("b") == 2 and len(mixed) == 12
+    assert choose(train, tasks=["a"], most=100, replay_share=0.2, seed=1) == mixed
+    assert len(choose(train, tasks=["a"], most=5, replay_share=0.2, seed=1)) == 5

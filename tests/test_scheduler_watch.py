@@ -1,0 +1,129 @@
+"""Claims about the watch after a swap: it rolls back on a clear rise only, and ends by itself."""
+
+from datetime import timedelta
+
+import pytest
+
+from scheduler.watch import LEAST, look, rises
+from store import adapters, exchanges, people
+from store.database import Database
+from store.errors import NotFound
+from store.models import AdapterState as S
+from store.models import Conversation, Exchange, ExchangeState, Person, Role, now
+
+SWAP = now() - timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((2, 100), (60, 100), True),
+        ((0, 20), (20, 20), True),
+        ((60, 100), (2, 100), False),
+        ((10, 100), (30, 100), False),
+        ((0, LEAST - 1), (LEAST, LEAST), False),
+        ((0, LEAST), (LEAST - 1, LEAST - 1), False),
+        ((8, 20), (14, 20), False),
+    ],
+)
+def test_a_share_rises_when_the_rise_is_large_and_certain(
+    before: tuple[int, int], after: tuple[int, int], expected: bool
+) -> None:
+    def seen(yes: int, of: int) -> list[bool]:
+        return [True] * yes + [False] * (of - yes)
+
+    assert rises(seen(*before), seen(*after), tolerated=0.25) == expected
+
+
+@pytest.fixture
+def ann(database: Database) -> Person:
+    adapters.create(database, actor="test")
+    with database.write() as session:
+        for state in (S.CANDIDATE, S.AWAITING_APPROVAL, S.APPROVED, S.LIVE):
+            adapters.move(session, "v1", state, actor="test", decided_at=SWAP)
+        session.add(Conversation(id="co_1", person_id=_ann(session).id))
+    return people.named(database, "ann")
+
+
+def _ann(session: object) -> Person:
+    row = Person(name="ann", role=Role.CHAT)
+    session.add(row)  # type: ignore[attr-defined]
+    session.flush()  # type: ignore[attr-defined]
+    return row
+
+
+def answered(
+    database: Database,
+    ann: Person,
+    number: int,
+    *,
+    after: bool,
+    adapter: str = "",
+    rating: str | None = None,
+    **values: object,
+) -> None:
+    """Exchanges before the swap, answered by the base, or after it, answered by v1."""
+    for i in range(number):
+        at = SWAP + timedelta(seconds=i + 1) * (1 if after else -1)
+        row = Exchange(
+            conversation_id="co_1",
+            person_id=ann.id,
+            question="?",
+            adapter=adapter or ("v1" if after else "base"),
+            created_at=at,
+        )
+        exchanges.begin(database, row)
+        state = ExchangeState(str(values.get("state", "finished")))
+        exchanges.finish(database, row.id, state=state, declined=bool(values.get("declined")))
+        if rating:
+            exchanges.rate(database, row.id, person=ann, rating=rating)
+
+
+def verdict(database: Database, *, hours: float = 24) -> tuple[str, str]:
+    found = look(database, adapter_id="v1", hours=hours, max_decline_rise=0.25, now=now())
+    return found.verdict, found.sentence
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"declined": True}, "declines rose from 0 of 30 to 25 of 25 exchanges with v1."),
+        ({"state": "failed"}, "failures rose from 0 of 30 to 25 of 25 exchanges with v1."),
+        ({"rating": "down"}, "thumbs-down rose from 0 of 30 to 25 of 25 exchanges with v1."),
+    ],
+)
+def test_a_clear_rise_rolls_back_and_says_of_what(
+    database: Database, ann: Person, values: dict[str, object], sentence: str
+) -> None:
+    answered(database, ann, 30, after=False)
+    answered(database, ann, 25, after=True, **values)  # type: ignore[arg-type]
+    assert verdict(database) == ("roll back", sentence)
+
+
+def test_few_exchanges_and_other_adapters_decide_nothing(database: Database, ann: Person) -> None:
+    answered(database, ann, 30, after=False)
+    answered(database, ann, LEAST - 1, after=True, declined=True)
+    answered(database, ann, 30, after=True, adapter="v7", declined=True)
+    assert verdict(database) == ("waiting", "")
+
+
+def test_what_was_already_so_before_is_no_rise(database: Database, ann: Person) -> None:
+    answered(database, ann, 30, after=False, declined=True)
+    answered(database, ann, 30, after=True, declined=True)
+    assert verdict(database) == ("waiting", "")
+
+
+def test_the_watch_ends_with_kept_no_verdict(database: Database, ann: Person) -> None:
+    answered(database, ann, 3, after=True)
+    assert verdict(database, hours=1) == ("kept", "kept, no verdict: 3 exchanges in 1 h showed no clear loss.")
+
+
+def test_an_adapter_that_is_live_no_more_is_not_watched(database: Database, ann: Person) -> None:
+    with database.write() as session:
+        adapters.move(session, "v1", S.ROLLED_BACK, actor="ann")
+    assert verdict(database) == ("kept", "v1 is rolled_back: nothing to watch.")
+
+
+def test_an_unknown_adapter_is_not_found(database: Database) -> None:
+    with pytest.raises(NotFound, match="no adapter v1"):
+        verdict(database)
