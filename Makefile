@@ -36,4 +36,4 @@ demo: install
 	@$(PY) examples/demo.py
 
 bench: install
-	@for script in bench/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+	@for name in exchange training serving; do echo "== bench/$$name.py"; $(PY) -m bench.$$name || exit 1; done

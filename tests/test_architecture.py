@@ -52,14 +52,9 @@ def test_a_file_imports_only_what_is_below_it(file: Path) -> None:
         allowed = {"configs"}
     assert {name for name in ours if not under(name, allowed)} == set()
     if str(file) not in TORCH:
-        assert {name for name in names if name.split(".")[0] in ("torch", "transformers", "peft")} <= lazily(file)
+        assert {name for name in names if name.split(".")[0] == "torch"} == set()
     if file.parts[0] != "retrieval" and str(file) not in LANGCHAIN:
         assert {name for name in names if name.startswith("langchain")} == set()
-
-
-def lazily(file: Path) -> set[str]:
-    """Programs may load a model's configuration themselves."""
-    return {"transformers"} if file.name == "__main__.py" else set()
 
 
 def test_the_trainer_needs_no_other_folder_and_no_other_library() -> None:

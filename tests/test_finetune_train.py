@@ -19,7 +19,6 @@ from bot.models import base_digest
 from finetune.jobs import train_job
 from finetune.registration import register
 from finetune.train import Trained, TrainingError, train
-from scheduler.phases import scaled_rate
 from store import adapters
 from store.database import Database
 from store.errors import BrokenAdapter
@@ -124,18 +123,13 @@ def test_longer_examples_are_left_out_and_counted(tiny_model: str, tmp_path: Pat
 @pytest.mark.filterwarnings("ignore")
 def test_a_loss_that_is_not_finite_is_a_sentence(tiny_model: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) at step \d+: lower the learning rate"):
-        trained(tiny_model, tmp_path, learning_rate=1e30, epochs=20)
+        trained(tiny_model, tmp_path, learning_rate=2e37, epochs=20)
 
 
 def test_a_phase_continues_the_adapter_before_it(tiny_model: str, tmp_path: Path) -> None:
     first = trained(tiny_model, tmp_path / "first", epochs=15)
     second = trained(tiny_model, tmp_path / "second", start_from=tmp_path / "first", learning_rate=1e-9)
     assert second.losses[0] < 0.8 * first.losses[0]
-
-
-def test_the_learning_rate_grows_as_the_model_narrows() -> None:
-    assert scaled_rate(2e-4, 4096) == 2e-4
-    assert scaled_rate(2e-4, 576) == pytest.approx(9.3e-4, rel=0.01)
 
 
 # published folders

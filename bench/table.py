@@ -1,0 +1,30 @@
+"""What the benchmarks share: a printed table and a JSON file under bench/results/."""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def machine() -> str:
+    """The machine in words: processor, cores, memory."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    cores = sum(line.startswith("processor") for line in lines)
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) // 2**20
+    return f"{name}, {cores} cores, {memory} GiB"
+
+
+def show(name: str, rows: list[dict[str, Any]], **facts: Any) -> None:
+    """Print rows as a table and keep them, with the machine and the facts, in bench/results/NAME.json."""
+    columns = list(rows[0])
+    cells = [[f"{row[c]:.2f}" if isinstance(row[c], float) else str(row[c]) for c in columns] for row in rows]
+    widths = [max(len(column), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
+    for line in [columns, ["-" * width for width in widths], *cells]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+    print("  ".join(f"{key}: {value}" for key, value in {**facts, "machine": machine()}.items()))
+    RESULTS.mkdir(exist_ok=True)
+    content = {"rows": rows, **facts, "machine": machine()}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
