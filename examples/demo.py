@@ -33,12 +33,12 @@ from finetune.metrics import answer_accuracy  # noqa: E402
 from finetune.table import as_table  # noqa: E402
 from store.answers import DECLINE, cited_numbers, declined  # noqa: E402
 
-CHATS = 124
+CHATS = 120
 STREAMS = 4
 PEOPLE = 6
 AGAIN = 6
 SETTINGS = {
-    "GENERATION__MAX_TOKENS": "48",
+    "GENERATION__MAX_TOKENS": "40",
     "TRAINING__MAX_EXAMPLES": "72",
     "TRAINING__MAX_PASSES": "2",
     "TRAINING__MIN_EXAMPLES": "30",
