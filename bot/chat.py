@@ -263,9 +263,12 @@ def _tokens(chunks: Iterator[AIMessageChunk], writing: _Writing) -> Iterator[Tok
                 writing.usage = dict(chunk.usage_metadata)  # type: ignore[arg-type]
                 writing.finish_reason = chunk.response_metadata.get("finish_reason", "stop")
             elif chunk.content:
+                text = str(chunk.content) if writing.text else str(chunk.content).lstrip()
+                if not text:
+                    continue
                 writing.timings.setdefault("first_token_ms", 1000 * (time.monotonic() - writing.started))
-                writing.text += str(chunk.content)
-                yield Token(str(chunk.content))
+                writing.text += text
+                yield Token(text)
     finally:
         chunks.close()  # type: ignore[attr-defined]
 

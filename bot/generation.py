@@ -68,22 +68,30 @@ class Answer:
     def __iter__(self) -> Iterator[str]:
         """The answer's text, piece by piece; raises Unavailable when the engine failed."""
         ids: list[int] = []
-        sent = ""
+        sent = 0
         while (event := self._events.get()) is not _END:
             ids += [token for token in event if token not in self.request.end_tokens]
             text = self._tokenizer.decode(ids, skip_special_tokens=True)
-            if text.endswith("\ufffd"):
-                continue
             stop = min((at for s in self._stop if (at := text.find(s)) >= 0), default=None)
+            safe = self._safe(text) if stop is None else stop
+            if safe > sent:
+                yield text[sent:safe]
+                sent = safe
             if stop is not None:
                 self.cancel()
-                text = text[:stop]
-            if len(text) > len(sent):
-                yield text[len(sent) :]
-                sent = text
-            if stop is not None:
                 return
+        rest = self._tokenizer.decode(ids, skip_special_tokens=True)[sent:]
+        if rest:
+            yield rest
         if self.error:
             raise Unavailable(self.error, "Try again.")
         ended = bool(self.request.tokens) and self.request.tokens[-1] in self.request.end_tokens
         self.finish_reason = "stop" if ended or self.request.cancelled else "length"
+
+    def _safe(self, text: str) -> int:
+        """How much of `text` can be sent: not half a character, nor what may be the beginning of a stop string."""
+        if text.endswith("\ufffd"):
+            return len(text.rstrip("\ufffd"))
+        longest = max((len(s) for s in self._stop), default=1) - 1
+        held = (n for n in range(min(longest, len(text)), 0, -1) if any(s.startswith(text[-n:]) for s in self._stop))
+        return len(text) - next(held, 0)

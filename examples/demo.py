@@ -1,6 +1,6 @@
 """The whole loop before your eyes: people chat and correct, a cycle trains, you see the gain, approve, roll back.
 
-make demo
+make demo        or: python examples/demo.py FOLDER   to keep its data there
 
 Scripted people ask the handbook's questions over HTTP, rate truthfully and correct what is wrong. It starts a bot of
 its own in a temporary folder on a free port, and ends with 1 when the new adapter does not cite measurably better on
@@ -90,6 +90,7 @@ class Bot:
         self.key = secrets.token_urlsafe(16)
         environment = {f"RATCHET__{name}": value for name, value in SETTINGS.items()}
         environment |= {"RATCHET_DATA": str(data), "RATCHET_PORT": str(port), "RATCHET_ADMIN_KEY": self.key}
+        data.mkdir(parents=True, exist_ok=True)
         self.log = data / "bot.log"
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bot", "serve"],
@@ -148,7 +149,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ratchet-demo-") as folder:
-        bot = Bot(Path(folder))
+        bot = Bot(Path(sys.argv[1] if len(sys.argv) > 1 else folder))
         try:
             bot.wait()
             console.rule("1. people chat, rate and correct")

@@ -81,14 +81,14 @@ class Library:
         return kept, True
 
     def _embeddings(self, pieces: list[passages.Piece]) -> list[bytes]:
-        digests = [documents.text_digest(piece.text) for piece in pieces]
+        keys = [(piece.title, documents.text_digest(piece.text)) for piece in pieces]
         with self._database.read() as session:
-            known = documents.embeddings_of(session, digests, self._embedder.name)
-        new = [i for i, digest in enumerate(digests) if digest not in known]
+            known = documents.embeddings_of(session, [digest for _, digest in keys], self._embedder.name)
+        new = [i for i, key in enumerate(keys) if key not in known]
         if new:
             vectors = self._embedder.encode([f"{pieces[i].title}\n{pieces[i].text}" for i in new])
-            known.update({digests[i]: vector.tobytes() for i, vector in zip(new, vectors, strict=True)})
-        return [known[digest] for digest in digests]
+            known.update({keys[i]: vector.tobytes() for i, vector in zip(new, vectors, strict=True)})
+        return [known[key] for key in keys]
 
     def add_file(self, *, name: str, content: bytes) -> tuple[Document, bool]:
         """Keep a file's text as a document, named by `name`; raises Invalid when it cannot be read."""

@@ -10,7 +10,7 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlmodel import col, select
 
-from scheduler import cycle, due, planning
+from scheduler import cycle, decisions, due, planning
 from scheduler.workbench import Workbench
 from store import cycles, processes, requests
 from store.errors import RatchetError
@@ -60,7 +60,7 @@ class Ticker:
             return
         processes.beat(self._bench.database, self._process)
         self._start_due()
-        cycle.follow_decisions(self._bench)
+        decisions.follow_decisions(self._bench)
         while (asked := requests.take(self._bench.database)) is not None:
             requests.answer(self._bench.database, asked.id, answer(self._bench, asked))
 

@@ -32,7 +32,7 @@ def run(
 ) -> dict[str, Any]:
     """Run `python -m …` in the checkout `folder` and return the last JSON object it printed.
 
-    Every JSON line it prints is handed to `renew`, which is also called every 10 s without one; when `renew` raises
+    Every JSON line with a `step` is handed to `renew`, which is also called every 10 s without one; when `renew` raises
     LostLease the child is killed. Raises ChildFailed when it exits badly; its errors are kept in `log`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def _attend(
             waited += 0.5
             if latest != shown or waited >= RENEW_SECONDS:
                 shown, waited = dict(latest), 0.0
-                renew({key: value for key, value in shown.items() if not isinstance(value, (dict, list))})
+                renew(shown if "step" in shown else None)
         child.wait()
     except LostLease:
         child.kill()

@@ -41,14 +41,14 @@ def same_text(session: Session, digest: str) -> Document | None:
     return session.exec(query).first()
 
 
-def embeddings_of(session: Session, digests: Sequence[str], model: str) -> dict[str, bytes]:
-    """Embeddings already known for chunk texts with these digests, by digest."""
-    found: dict[str, bytes] = {}
+def embeddings_of(session: Session, digests: Sequence[str], model: str) -> dict[tuple[str, str], bytes]:
+    """Embeddings already known for chunks whose text has one of these digests, by title and digest."""
+    found: dict[tuple[str, str], bytes] = {}
     for start in range(0, len(digests), 500):
-        query = select(Chunk.digest, Chunk.embedding).where(
+        query = select(Chunk.title, Chunk.digest, Chunk.embedding).where(
             col(Chunk.digest).in_(digests[start : start + 500]), Chunk.embedding_model == model
         )
-        found.update({digest: embedding for digest, embedding in session.exec(query)})
+        found.update({(title, digest): embedding for title, digest, embedding in session.exec(query)})
     return found
 
 
@@ -89,6 +89,7 @@ def _replace_chunks(session: Session, document_id: str, drafts: Sequence[Draft],
         place = (ordinal, draft.title, draft.start, draft.end)
         moved = (chunk.ordinal, chunk.title, chunk.start, chunk.end) != place
         chunk.ordinal, chunk.title, chunk.start, chunk.end = place
+        chunk.embedding = draft.embedding
         session.add(chunk)
         if kept is None or moved:
             session.add(IndexEvent(chunk_id=chunk.id, operation="upsert"))

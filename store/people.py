@@ -27,18 +27,26 @@ def secret_digest(secret: str) -> str:
 
 def add(database: Database, name: str, *, role: str, actor: str, password: str | None = None) -> Person:
     """Add a person; raises Invalid for an unknown role or an empty name, Conflict for a name that is taken."""
+    row = _person(name, role, password)
+    with database.write() as session:
+        _enter(session, row, actor)
+    return row
+
+
+def _person(name: str, role: str, password: str | None) -> Person:
     name = name.strip()
     if not name or len(name) > 100:
         raise Invalid(f"the name has {len(name)} characters, expected 1 to 100.")
     if role not in list(Role):
         raise Invalid(f'role is "{role}", expected one of {", ".join(Role)}.')
-    with database.write() as session:
-        if by_name(session, name) is not None:
-            raise Conflict(f'somebody is called "{name}" already.')
-        row = Person(name=name, role=role, password=_HASHER.hash(password) if password else None)
-        session.add(row)
-        audit.record(session, actor=actor, action="person.added", subject=row.id, details={"role": role})
-    return row
+    return Person(name=name, role=role, password=_HASHER.hash(password) if password else None)
+
+
+def _enter(session: Session, row: Person, actor: str) -> None:
+    if by_name(session, row.name) is not None:
+        raise Conflict(f'somebody is called "{row.name}" already.')
+    session.add(row)
+    audit.record(session, actor=actor, action="person.added", subject=row.id, details={"role": row.role})
 
 
 def by_name(session: Session, name: str) -> Person | None:
@@ -148,12 +156,13 @@ def claim_setup(database: Database, secret: str, *, name: str, password: str) ->
     """Use the set-up secret once to make the first admin; raises NotAllowed when it is wrong, used or over."""
     if len(password) < 10:
         raise Invalid(f"the password has {len(password)} characters, at least 10 are needed.")
-    with database.read() as session:
+    person = _person(name, Role.ADMIN, password)
+    with database.write() as session:
         row = session.get(Login, secret_digest(secret))
-    if row is None or row.kind != "setup" or row.expires_at < now():
-        raise NotAllowed("this set-up link is wrong, used or over.", "Restart the bot to get a new one.")
-    person = add(database, name, role=Role.ADMIN, actor="setup", password=password)
-    close_session(database, secret)
+        if row is None or row.kind != "setup" or row.expires_at < now():
+            raise NotAllowed("this set-up link is wrong, used or over.", "Restart the bot to get a new one.")
+        session.delete(row)
+        _enter(session, person, "setup")
     return person
 
 

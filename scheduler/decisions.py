@@ -1,0 +1,39 @@
+"""Cycles whose adapter was decided on go on; those that nobody decided on expire. Decisions are made elsewhere."""
+
+from datetime import timedelta
+
+from sqlmodel import select
+
+from scheduler.workbench import Workbench
+from store import adapters, cycles
+from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
+
+
+def follow_decisions(bench: Workbench) -> None:
+    """Take up the cycles whose adapter was decided on, and let those expire that nobody decided on."""
+    with bench.database.read() as session:
+        query = select(Cycle).where(Cycle.state == CycleState.AWAITING_APPROVAL)
+        waiting = [(cycle, session.get(Adapter, cycle.adapter_id)) for cycle in session.exec(query)]
+    for cycle, adapter in waiting:
+        if adapter is None:
+            continue
+        state = AdapterState(adapter.state)
+        if state == AdapterState.AWAITING_APPROVAL and now() - cycle.created_at > timedelta(days=bench.approval_days):
+            with bench.database.write() as session:
+                adapters.move(session, adapter.id, AdapterState.EXPIRED, actor="scheduler", comment="nobody decided")
+            cycles.end(bench.database, cycle.id, outcome=Outcome.REJECTED, actor="scheduler")
+        elif state == AdapterState.LIVE:
+            cycles.resume(bench.database, cycle.id, step="watch", state=CycleState.WATCHING)
+        elif state == AdapterState.CANDIDATE:
+            cycles.resume(bench.database, cycle.id, step="evaluate", state=CycleState.RUNNING)
+        elif state in _ENDS:
+            cycles.end(bench.database, cycle.id, outcome=_ENDS[state], actor="scheduler")
+
+
+_ENDS = {
+    AdapterState.REJECTED: Outcome.REJECTED,
+    AdapterState.SUPERSEDED: Outcome.SUPERSEDED,
+    AdapterState.ROLLED_BACK: Outcome.REJECTED,
+    AdapterState.QUARANTINED: Outcome.REJECTED,
+    AdapterState.RETIRED: Outcome.PROMOTED,
+}
