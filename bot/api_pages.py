@@ -43,9 +43,12 @@ def templates(request: Request) -> Jinja2Templates:
 
 
 @router.get("/")
-def chat_page(request: Request, caller: AnyCaller) -> Response:
-    """The chat."""
-    return templates(request).TemplateResponse(request, "chat.html", {"caller": caller})
+def chat_page(request: Request, parts: WithParts, caller: AnyCaller) -> Response:
+    """The chat; in the open chat the page brings the cookie that its requests need."""
+    response = templates(request).TemplateResponse(request, "chat.html", {"caller": caller})
+    if caller.via == "open" and not parts.access.knows(request):
+        _keep_session(request, response, people.open_session(parts.database, caller.person))
+    return response
 
 
 @router.get("/admin")
@@ -155,6 +158,11 @@ def local_path(path: str) -> str:
 
 def _with_session(request: Request, secret: str, target: str) -> Response:
     response = RedirectResponse(target, 303)
+    _keep_session(request, response, secret)
+    return response
+
+
+def _keep_session(request: Request, response: Response, secret: str) -> None:
     response.set_cookie(
         COOKIE,
         secret,
@@ -163,4 +171,3 @@ def _with_session(request: Request, secret: str, target: str) -> Response:
         samesite="lax",
         secure=request.url.scheme == "https",
     )
-    return response

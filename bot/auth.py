@@ -63,7 +63,9 @@ class Access:
         self._lock = threading.Lock()
 
     def caller(self, request: Request) -> Caller:
-        """The caller of a request: its Bearer key, else its session cookie, else the open chat.
+        """The caller of a request: its Bearer key, else its session cookie, else the open chat's page.
+
+        Opening the chat page from this machine gives a cookie; without it a request is nobody's, here as elsewhere.
 
         Raises NotSignedIn when there is none or the key is wrong, NotAllowed for a request from another site.
         """
@@ -72,11 +74,12 @@ class Access:
             return self._by_key(header)
         cookie = request.cookies.get(COOKIE)
         person = self._by_session(cookie) if cookie else None
-        if person is not None:
+        if person is not None and (person.name != LOCAL or person.password is not None):
             refuse_other_sites(request, browsers_only=True)
             return Caller(person=person, role=person.role, via="session")
-        if self._open_chat and is_local(request):
-            refuse_other_sites(request, browsers_only=False)
+        opens = self._open_chat and is_local(request)
+        if opens and (person is not None or request.url.path == "/"):
+            refuse_other_sites(request, browsers_only=person is not None)
             return Caller(person=self._local_person(), role=Role.CHAT, via="open")
         raise NotSignedIn("this needs a sign-in.", SIGN_IN_HINT)
 
@@ -90,6 +93,10 @@ class Access:
             raise NotSignedIn("this key is unknown or was revoked.", "`python -m store key add NAME` makes a new one.")
         person, key = found
         return Caller(person=person, role=person.role, via="key", scopes=frozenset(key.scopes), key_id=key.id)
+
+    def knows(self, request: Request) -> bool:
+        """Whether the request carries a valid session cookie."""
+        return self._by_session(request.cookies.get(COOKIE, "")) is not None
 
     def _by_session(self, secret: str) -> Person | None:
         with self._database.read() as session:

@@ -40,6 +40,14 @@ def visitor(bot: QueuedBot, address: tuple[str, int] = HERE, host: str = "127.0.
     return TestClient(bot.app, base_url=f"http://{host}", client=address, follow_redirects=False)
 
 
+def at_the_page(bot: QueuedBot, **headers: str) -> TestClient:
+    """A browser on this machine that has opened the chat page."""
+    client = visitor(bot)
+    assert client.get("/").status_code == 200
+    client.headers.update(headers or {"Sec-Fetch-Site": "same-origin"})
+    return client
+
+
 def routes(app: FastAPI) -> list[tuple[str, str]]:
     found = [(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods]
     assert len(found) > 30
@@ -262,23 +270,30 @@ def test_set_up_link_makes_one_admin_and_works_once(tmp_path: Path) -> None:
 # open chat
 
 
-def test_open_chat_answers_anonymous_requests_from_this_machine_as_local(open_bot: QueuedBot) -> None:
+def test_open_chat_needs_its_page_first_so_that_scripts_still_need_a_key(open_bot: QueuedBot) -> None:
+    assert visitor(open_bot).post("/v1/chat/completions", json=QUESTION).status_code == 401
+    assert visitor(open_bot).get("/v1/models").status_code == 401
+    again = at_the_page(open_bot)
+    assert "set-cookie" not in again.get("/").headers
+
+
+def test_open_chat_answers_the_page_of_this_machine_as_local(open_bot: QueuedBot) -> None:
     given = {"passages": [{"title": "t", "text": "The Aare is short."}]}
     for body in (QUESTION, {**QUESTION, "ratchet": given}):
-        found = visitor(open_bot).post("/v1/chat/completions", json=body).json()["ratchet"]
+        found = at_the_page(open_bot).post("/v1/chat/completions", json=body).json()["ratchet"]
         with open_bot.database.read() as session:
             row = session.get_one(Exchange, found["exchange_id"])
             assert row.person_id == people.find(session, "local").id
             assert row.trainable is ("ratchet" not in body)
-    assert visitor(open_bot).get("/").status_code == 200
-    assert visitor(open_bot).get("/v1/admin/cycles").status_code == 403
-    assert visitor(open_bot).get("/admin", headers={"Accept": "text/html"}).headers["location"].startswith("/login")
+    assert at_the_page(open_bot).get("/v1/admin/cycles").status_code == 403
+    assert at_the_page(open_bot).get("/admin", headers={"Accept": "text/html"}).headers["location"].startswith("/login")
 
 
 @pytest.mark.parametrize(
     ("address", "host", "headers", "code"),
     [
-        (("::1", 1), "localhost:8000", {}, 200),
+        (("::1", 1), "localhost:8000", {"Sec-Fetch-Site": "same-origin"}, 200),
+        (HERE, "127.0.0.1:8000", {}, 403),
         (("192.0.2.7", 1), "127.0.0.1:8000", {}, 401),
         (HERE, "rebound.example:8000", {}, 401),
         (HERE, "127.0.0.1:8000", {"X-Forwarded-For": "192.0.2.7"}, 401),
@@ -289,6 +304,8 @@ def test_open_chat_answers_anonymous_requests_from_this_machine_as_local(open_bo
 def test_open_chat_is_for_this_machine_and_its_own_pages(
     open_bot: QueuedBot, address: tuple[str, int], host: str, headers: dict[str, str], code: int
 ) -> None:
+    cookie = {"Cookie": f"{COOKIE}={at_the_page(open_bot).cookies[COOKIE]}"}
+    headers = {"Sec-Fetch-Site": "same-origin", **headers, **cookie} if code == 401 else {**headers, **cookie}
     response = visitor(open_bot, address, host).post("/v1/search", json={"query": "Aare"}, headers=headers)
     assert response.status_code == code
 
@@ -296,5 +313,5 @@ def test_open_chat_is_for_this_machine_and_its_own_pages(
 def test_open_chat_is_off_when_somebody_with_an_account_is_called_local(tmp_path: Path) -> None:
     with queued_bot(tmp_path, open_chat=True) as bot:
         people.add(bot.database, "local", role=Role.ADMIN, actor="test", password=PASSWORD)
-        response = visitor(bot).get("/v1/models")
+        response = visitor(bot).get("/")
         assert response.status_code == 401 and "open chat is off" in response.json()["error"]["message"]
