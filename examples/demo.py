@@ -33,12 +33,12 @@ from finetune.metrics import answer_accuracy  # noqa: E402
 from finetune.table import as_table  # noqa: E402
 from store.answers import DECLINE, cited_numbers, declined  # noqa: E402
 
-CHATS = 120
+CHATS = 122
 STREAMS = 4
 PEOPLE = 6
-AGAIN = 6
+AGAIN = 4
 SETTINGS = {
-    "GENERATION__MAX_TOKENS": "40",
+    "GENERATION__MAX_TOKENS": "36",
     "TRAINING__MAX_EXAMPLES": "72",
     "TRAINING__MAX_PASSES": "2",
     "TRAINING__MIN_EXAMPLES": "30",
@@ -120,6 +120,13 @@ class Bot:
         """Ask as a person; the OpenAI-style reply."""
         body = {"model": "ratchet", "user": person, "messages": [{"role": "user", "content": question}]}
         return self.post("/v1/chat/completions", body)
+
+    def wait_for(self, adapter: str) -> None:
+        """Until the bot has loaded an adapter and gives it new requests."""
+        while not any(
+            p["kind"] == "bot" and p["adapter"] == adapter for p in self.get("/v1/admin/overview")["processes"]
+        ):
+            time.sleep(0.05)
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """POST, and the JSON answer; raises on an error."""
@@ -253,15 +260,13 @@ def swap(bot: Bot, adapter: str, asked: list[Asked]) -> bool:
     chatting = Chatting(bot, [one.row["question"] for one in asked])
     begun = time.monotonic()
     bot.post(f"/v1/admin/adapters/{adapter}/approve", {"comment": "cites measurably better on held-out questions"})
-    while bot.ask("Hello, who are you?", "person-2")["ratchet"]["adapter"] != adapter:
-        time.sleep(0.1)
-    console.print(f"approved; the first answer by {adapter} came {time.monotonic() - begun:.1f} s later.")
+    bot.wait_for(adapter)
+    console.print(f"approved; new requests went to {adapter} after {time.monotonic() - begun:.1f} s.")
     chatting.stop()
     console.print(f"meanwhile {chatting.answers} answers were written for somebody else, {chatting.lost} lost.")
     after = [bot.ask(one.row["question"], "person-1") for one in wrong]
     bot.post("/v1/admin/rollback", {"comment": "the demo shows the way back"})
-    while bot.ask("Hello, who are you?", "person-2")["ratchet"]["adapter"] != "base":
-        time.sleep(0.1)
+    bot.wait_for("base")
     back = [bot.ask(one.row["question"], "person-1") for one in wrong]
     console.print("\nquestions that were answered badly, asked again (corrected or near what was: not held out):")
     for one, was, is_ in zip(wrong, before, after, strict=True):
@@ -269,7 +274,8 @@ def swap(bot: Bot, adapter: str, asked: list[Asked]) -> bool:
         console.print(f"  base:  {_line(was)}\n  {adapter}:    {_line(is_)}", highlight=False, markup=False)
     same = sum(_line(one) == _line(two) for one, two in zip(before, back, strict=True))
     console.print(f"\nrolled back: {same} of {len(wrong)} answers of the base model are back, word for word.")
-    return same == len(wrong) and not chatting.lost
+    named = {reply["ratchet"]["adapter"] for reply in after} == {adapter}
+    return same == len(wrong) and named and not chatting.lost
 
 
 def _line(reply: dict[str, Any]) -> str:

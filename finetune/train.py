@@ -95,7 +95,7 @@ def _model(
     base_model: str, rank: int, alpha: int, dropout: float, targets: Sequence[str], start_from: Path | None
 ) -> PeftModel:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # On a CPU, torch 2.13's fused attention in bf16 takes 2-3 times as long as plain matrix products.
+    # On a CPU, torch 2.13's fused attention in bf16 is slower than plain matrix products (bench/training.py).
     attention = "sdpa" if device == "cuda" else "eager"
     base: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         base_model, dtype=torch.bfloat16, attn_implementation=attention
