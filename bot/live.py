@@ -8,13 +8,15 @@ import threading
 from pathlib import Path
 
 from bot.engine import Engine
-from store import adapters, processes
+from store import adapters, exchanges, processes
 from store.database import Database
 from store.errors import BrokenAdapter, DatabaseProblem, RatchetError
 from store.models import BASE, Adapter, Deployment
 
 LOOK_SECONDS = 0.5
 _BEAT_LOOKS = 6
+_SWEEP_LOOKS = 40
+"""By then a bot that died just before this one started counts as dead, and what it left streaming is aborted."""
 
 
 class Live:
@@ -75,6 +77,8 @@ class Live:
                 self.look()
                 if looks % _BEAT_LOOKS == 0:
                     self._beat()
+                if looks == _SWEEP_LOOKS:
+                    exchanges.abort_left_over(self._database)
             except DatabaseProblem as error:
                 self.error = error.message
 

@@ -38,6 +38,18 @@ def leave(database: Database, process_id: str) -> None:
 
 
 def alive(session: Session, kind: str) -> list[Process]:
-    """The processes of a kind that were heard of lately."""
+    """The processes of a kind that were heard of lately; one of this machine whose process has ended is not alive."""
     query = select(Process).where(Process.kind == kind, col(Process.heartbeat) > now() - STALE)
-    return list(session.exec(query))
+    return [row for row in session.exec(query) if not _ended_here(row)]
+
+
+def _ended_here(row: Process) -> bool:
+    if f"_{socket.gethostname()}_" not in row.id:
+        return False
+    try:
+        os.kill(row.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

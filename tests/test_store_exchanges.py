@@ -1,5 +1,7 @@
 """Claims about the log: which conversation a request continues, what feedback does, what a dead bot leaves behind."""
 
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -148,6 +150,18 @@ def test_what_a_dead_bot_left_streaming_is_aborted_and_never_curated(database: D
         states = {process: exchanges.get(session, row.id).exchange.state for process, row in left.items()}
         assert states == {living: "streaming", dead: "aborted", "bot_gone": "aborted"}
         assert len(exchanges.logged(session)) == 1
+
+
+def test_a_bot_of_this_machine_whose_process_has_ended_is_dead_at_once(database: Database) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    gone = processes.register(database, "bot")
+    with database.write() as session:
+        row = session.get_one(Process, gone)
+        row.pid = child.pid
+        session.add(row)
+    with database.read() as session:
+        assert processes.alive(session, "bot") == []
 
 
 def test_pages_go_back_in_time_without_gaps(database: Database, ann: Person) -> None:
