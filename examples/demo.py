@@ -33,13 +33,13 @@ from finetune.metrics import answer_accuracy  # noqa: E402
 from finetune.table import as_table  # noqa: E402
 from store.answers import DECLINE, cited_numbers, declined  # noqa: E402
 
-CHATS = 122
+CHATS = 134
 STREAMS = 4
 PEOPLE = 6
 AGAIN = 4
 SETTINGS = {
     "GENERATION__MAX_TOKENS": "36",
-    "TRAINING__MAX_EXAMPLES": "72",
+    "TRAINING__MAX_EXAMPLES": "66",
     "TRAINING__MAX_PASSES": "2",
     "TRAINING__MIN_EXAMPLES": "30",
     "TRAINING__THREADS": "2",

@@ -123,6 +123,8 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Train every phase in a child process and publish the adapter."""
     data = bench.data / cycle.results["curate"]["data"]
     adapter = _adapter_of(bench, cycle)
+    if adapter.state == AdapterState.CANDIDATE:
+        return Next({"adapter": adapter.id}, "evaluate", values={"adapter_id": adapter.id})
     out = bench.data / "adapters" / f"{adapter.id}-{claim.fence}"
     job = {
         "phases": [
@@ -136,25 +138,33 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "seed": bench.seed,
         "threads": bench.threads,
     }
-    path = folder(bench, cycle.id) / f"job-{claim.fence}.json"
-    path.write_text(json.dumps(job))
-    done = launcher.run(
-        ["finetune", "train", "--job", str(path)],
-        folder=bench.checkout,
-        threads=bench.threads,
-        environment=bench.environment,
-        renew=lambda progress: cycles.renew(bench.database, claim, progress=progress),
-        log=folder(bench, cycle.id) / f"train-{claim.fence}.log",
-    )
+    done = _child(bench, claim, "train", job)
     _published(bench, claim, cycle, adapter.id, out, done)
     keep = ("steps", "tokens", "seconds", "tokens_per_second", "loss", "too_long")
     result = {"adapter": adapter.id, **{key: done[key] for key in keep if key in done}}
     return Next(result, "evaluate", values={"adapter_id": adapter.id})
 
 
+def _child(bench: Workbench, claim: cycles.Claim, command: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Run a command of `finetune` on a job file; its progress renews the lease."""
+    path = folder(bench, claim.cycle_id) / f"{command}-{claim.fence}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(job))
+    return launcher.run(
+        ["finetune", command, "--job", str(path)],
+        folder=bench.checkout,
+        threads=bench.threads,
+        environment=bench.environment,
+        renew=lambda progress: cycles.renew(bench.database, claim, progress=progress),
+        log=path.with_suffix(".log"),
+    )
+
+
 def _adapter_of(bench: Workbench, cycle: Cycle) -> Adapter:
+    """The adapter of this cycle: new, being trained, or published by an attempt that died right after."""
     with bench.database.read() as session:
-        query = select(Adapter).where(Adapter.cycle_id == cycle.id, Adapter.state == AdapterState.TRAINING)
+        states = [AdapterState.TRAINING, AdapterState.CANDIDATE]
+        query = select(Adapter).where(Adapter.cycle_id == cycle.id, col(Adapter.state).in_(states))
         found = session.exec(query).first()
     return found or adapters.create(
         bench.database, actor="scheduler", cycle_id=cycle.id, base_model=bench.base_model, parent_id=None
@@ -198,17 +208,8 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "seed": bench.seed,
         "out": str(folder(bench, cycle.id) / f"evaluation-{claim.fence}"),
     }
-    path = folder(bench, cycle.id) / f"evaluate-{claim.fence}.json"
-    path.write_text(json.dumps(job))
-    done = launcher.run(
-        ["finetune", "evaluate", "--job", str(path)],
-        folder=bench.checkout,
-        threads=bench.threads,
-        environment=bench.environment,
-        renew=lambda progress: cycles.renew(bench.database, claim, progress=progress),
-        log=folder(bench, cycle.id) / f"evaluate-{claim.fence}.log",
-    )
-    result = {"serving": serving, "cases": done.get("cases", 0), "out": job["out"], "seconds": done.get("seconds", 0)}
+    done = _child(bench, claim, "evaluate", job)
+    result = {"serving": serving, "cases": done.get("cases", 0), "out": job["out"]}
     return Next(result, "gate")
 
 
