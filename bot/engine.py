@@ -5,7 +5,6 @@ the answers under way and is then freed. It does not know which version is live:
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -206,7 +205,6 @@ class TransformersEngine:
                 self._running[answer.adapter] = (batch, answers)
                 batch.admit(answer.request)
                 answers[id(answer.request)] = answer
-                answer.started = time.monotonic()
                 self._waiting.remove(answer)
                 busy += 1
 

@@ -1,7 +1,6 @@
 """An answer being written: tokens from the engine's thread, text for the reader."""
 
 import queue
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -36,8 +35,6 @@ class Answer:
         self.model: PreTrainedModel | None = None
         self.prompt_tokens = len(request.prompt)
         self.finish_reason = "stop"
-        self.queued = time.monotonic()
-        self.started = 0.0
         self.error = ""
         self._tokenizer = tokenizer
         self._stop = [text for text in stop if text]

@@ -38,7 +38,6 @@ class Rules:
 
     min_length: int = 1
     max_length: int = 1_000
-    preserve_structure: bool = False
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,8 @@ def bench_of(settings: Settings) -> Workbench:
         hidden_size=hidden_size,
         tasks=_specs(taxonomy),
         taxonomy=taxonomy.digest,
-        rules={
-            name: Rules(task.data.min_length, task.data.max_length, task.data.preserve_structure)
-            for name, task in taxonomy.tasks.items()
-        },
+        rules={name: Rules(task.data.min_length, task.data.max_length) for name, task in taxonomy.tasks.items()},
         recipes={name: task.recipe.model_dump() for name, task in taxonomy.tasks.items()},
-        targets={name: task.metrics for name, task in taxonomy.tasks.items()},
         combined=taxonomy.combined.model_dump(),
         phases=taxonomy.phases,
         strategy=settings.training.strategy,

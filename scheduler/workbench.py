@@ -33,7 +33,6 @@ class Workbench:
     taxonomy: str
     rules: Mapping[str, Rules]
     recipes: Mapping[str, dict[str, Any]]
-    targets: Mapping[str, Mapping[str, float]]
     combined: dict[str, Any]
     phases: tuple[str, ...]
     strategy: str
