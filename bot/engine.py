@@ -113,6 +113,7 @@ class TransformersEngine:
                 raise Busy(f"{len(self._waiting)} answers are waiting already.", "Try again in a few seconds.")
             answer.model = self._models[adapter]
             self._waiting.append(answer)
+            answer.position = len(self._waiting)
             self._wake.notify()
         return answer
 
@@ -189,6 +190,11 @@ class TransformersEngine:
             answer.end()
 
     def _admit(self) -> None:
+        self._fill_slots()
+        for position, answer in enumerate(self._waiting, start=1):
+            answer.position = position
+
+    def _fill_slots(self) -> None:
         busy = sum(len(answers) for _, answers in self._running.values())
         for answer in list(self._waiting):
             if answer.request.cancelled or answer.model is None:
@@ -206,6 +212,7 @@ class TransformersEngine:
                 batch.admit(answer.request)
                 answers[id(answer.request)] = answer
                 self._waiting.remove(answer)
+                answer.begin()
                 busy += 1
 
     def _advance(self, adapter: str) -> None:

@@ -1,6 +1,7 @@
 """An answer being written: tokens from the engine's thread, text for the reader."""
 
 import queue
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -13,13 +14,22 @@ _END = object()
 
 
 class Generation(Protocol):
-    """An answer being written: iterate over its text; then the counts and the finish reason are known."""
+    """An answer being written: iterate over its text; then the counts and the finish reason are known.
+
+    While it waits for a slot, `position` is its place in the queue (1 is next); 0 once it has one. `started` waits up
+    to `timeout` seconds for that.
+    """
 
     prompt_tokens: int
     finish_reason: str
 
     @property
     def completion_tokens(self) -> int: ...
+
+    @property
+    def position(self) -> int: ...
+
+    def started(self, timeout: float) -> bool: ...
 
     def __iter__(self) -> Iterator[str]: ...
 
@@ -36,6 +46,8 @@ class Answer:
         self.prompt_tokens = len(request.prompt)
         self.finish_reason = "stop"
         self.error = ""
+        self.position = 0
+        self._begun = threading.Event()
         self._tokenizer = tokenizer
         self._stop = [text for text in stop if text]
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -45,6 +57,15 @@ class Answer:
     def completion_tokens(self) -> int:
         """Tokens written so far, the end mark included."""
         return len(self.request.tokens)
+
+    def started(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for a slot; whether it has one, or has ended."""
+        return self._begun.wait(timeout)
+
+    def begin(self) -> None:
+        """It has a slot (engine's thread)."""
+        self.position = 0
+        self._begun.set()
 
     def cancel(self) -> None:
         """Stop writing; the slot is free within a step."""
@@ -60,6 +81,7 @@ class Answer:
     def end(self, error: str = "") -> None:
         """No more tokens come (engine's thread)."""
         self.error = error
+        self._begun.set()
         self._events.put(_END)
 
     def __iter__(self) -> Iterator[str]:

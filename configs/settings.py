@@ -41,6 +41,7 @@ class Server(_Section):
     open_chat: bool
     max_upload_mb: int = Field(ge=1)
     requests_per_key: int = Field(ge=8)
+    requests_per_person: int = Field(ge=1)
 
 
 class DatabaseSection(_Section):
@@ -68,15 +69,26 @@ class Retrieval(_Section):
     documents: list[str]
 
 
+class VllmServer(_Section):
+    """vLLM servers, when generation.engine is vllm."""
+
+    urls: list[str]
+    api_key: str
+    adapters: str
+
+
 class Generation(_Section):
     """Writing answers."""
 
+    engine: str = Field(pattern="^(transformers|vllm)$")
     max_tokens: int = Field(ge=1)
     temperature: float = Field(ge=0, le=2)
     slots: int = Field(ge=1)
     queue: int = Field(ge=1)
     context_tokens: int = Field(ge=256)
     threads: int = Field(ge=1)
+    memory_mb: int = Field(ge=0)
+    vllm: VllmServer
 
 
 class Training(_Section):

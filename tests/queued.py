@@ -42,6 +42,7 @@ class QueuedAnswer:
     def __init__(self, text: str, prompt_tokens: int, pace: float) -> None:
         self.prompt_tokens, self.completion_tokens, self.finish_reason = prompt_tokens, 0, "stop"
         self.cancelled = False
+        self.position = 0
         self._text, self._pace = text, pace
 
     def __iter__(self) -> Iterator[str]:
@@ -51,6 +52,9 @@ class QueuedAnswer:
             time.sleep(self._pace)
             self.completion_tokens += 1
             yield word
+
+    def started(self, timeout: float) -> bool:
+        return True
 
     def cancel(self) -> None:
         self.cancelled = True
