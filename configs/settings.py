@@ -69,7 +69,7 @@ class Retrieval(_Section):
     documents: list[str]
 
 
-class VllmServer(_Section):
+class Vllm(_Section):
     """vLLM servers, when generation.engine is vllm."""
 
     urls: list[str]
@@ -88,7 +88,6 @@ class Generation(_Section):
     context_tokens: int = Field(ge=256)
     threads: int = Field(ge=1)
     memory_mb: int = Field(ge=0)
-    vllm: VllmServer
 
 
 class Training(_Section):
@@ -147,6 +146,7 @@ class Settings(_Section):
     models: Models
     retrieval: Retrieval
     generation: Generation
+    vllm: Vllm
     training: Training
     evaluation: Evaluation
     gate: Gate
