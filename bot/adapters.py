@@ -57,21 +57,58 @@ def _check_finite(folder: Path) -> None:
                 raise BrokenAdapter(f"adapter {folder.name} holds values that are not finite in {name}.")
 
 
+def touched(base: PreTrainedModel, folder: Path) -> int:
+    """Bytes of the base's weights that an adapter changes: what a merged copy takes beside the base."""
+    own = _untouched(base, folder)
+    return sum(p.numel() * p.element_size() for p in base.parameters() if id(p) not in own)
+
+
 def merged(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """A copy of the base with the adapter merged in; untouched tensors are shared with the base.
 
     Raises BrokenAdapter when the adapter does not fit the model.
     """
+    return _finished(base, folder, _untouched(base, folder), merge=True)
+
+
+def beside(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The base with the adapter's weights beside its own, all of the base's tensors shared; slower than a merged copy.
+
+    Raises BrokenAdapter when the adapter does not fit the model.
+    """
+    return _finished(base, folder, {id(p): p for p in base.parameters()}, merge=False)
+
+
+def low_rank(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]] | None:
+    """The two factors of each module, scaled: A (rank, in) and B (out, rank); None for what is not plain LoRA."""
+    config = json.loads((folder / CONFIG).read_text())
+    special = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern")
+    if config.get("bias", "none") != "none" or any(config.get(name) for name in special):
+        return None
+    rank = float(config["r"])
+    scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
+    factors: dict[str, dict[str, torch.Tensor]] = {}
+    with safe_open(folder / WEIGHTS, framework="pt") as weights:
+        for name in weights.keys():  # noqa: SIM118, not a dict
+            module, _, which = name.removesuffix(".weight").rpartition(".")
+            factors.setdefault(module.removeprefix("base_model.model."), {})[which] = weights.get_tensor(name)
+    if any(set(pair) != {"lora_A", "lora_B"} for pair in factors.values()):
+        return None
+    return {module: (pair["lora_A"], pair["lora_B"] * scale) for module, pair in factors.items()}
+
+
+def _untouched(base: PreTrainedModel, folder: Path) -> dict[int, torch.Tensor]:
     config = json.loads((folder / CONFIG).read_text())
     targets = config["target_modules"]
-    shared = {
-        id(parameter): parameter
-        for name, parameter in base.named_parameters()
-        if isinstance(targets, list) and not config.get("modules_to_save") and name.split(".")[-2] not in targets
-    }
+    if not isinstance(targets, list) or config.get("modules_to_save"):
+        return {}
+    return {id(p): p for name, p in base.named_parameters() if name.split(".")[-2] not in targets}
+
+
+def _finished(base: PreTrainedModel, folder: Path, shared: dict[int, torch.Tensor], *, merge: bool) -> PreTrainedModel:
     try:
-        model = PeftModel.from_pretrained(copy.deepcopy(base, dict(shared)), str(folder))
-        result: PreTrainedModel = model.merge_and_unload(safe_merge=True)
+        model: Any = PeftModel.from_pretrained(copy.deepcopy(base, dict(shared)), str(folder))
+        result: PreTrainedModel = model.merge_and_unload(safe_merge=True) if merge else model.base_model.model
     except (ValueError, RuntimeError, KeyError) as error:
         raise BrokenAdapter(f"adapter {folder.name} does not fit the base model: {error}") from error
     result.train(False)

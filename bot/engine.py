@@ -1,22 +1,23 @@
 """The engine: writes answers with the base model or any loaded adapter version, many at once.
 
-Each version is an immutable merged copy. New requests name the version they want; a version that is unloaded finishes
-the answers under way and is then freed. It does not know which version is live: `bot/live.py` does.
+Each version is immutable. New requests name the version they want; a version that is unloaded finishes the answers
+under way and is then freed. It does not know which version is live: `bot/live.py` does.
 """
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer
 
-from bot import adapters
 from bot.decoding import Batch, Request
+from bot.forward import Span
 from bot.generation import Answer, Generation
-from bot.models import base_digest
+from bot.versions import Version, Versions
 from store.errors import Busy, Invalid, Unavailable
 from store.models import BASE
 
@@ -65,20 +66,22 @@ class TransformersEngine:
         queue_limit: int = 64,
         context_tokens: int = 2048,
         threads: int | None = None,
+        memory_mb: int = 0,
     ) -> None:
-        """Load the model from a folder or hub id; raises Unavailable when it cannot be."""
+        """Load the model from a folder or hub id; raises Unavailable, or NoRoom for too small a memory budget."""
         if threads is not None:
             torch.set_num_threads(threads)
         self.name = name or folder
         self.context_tokens = context_tokens
         self._slots = slots
         self._queue_limit = queue_limit
+        self._versions = Versions(folder, dtype=dtype, slots=slots, context=context_tokens, memory_mb=memory_mb)
+        self.base_digest = self._versions.base_digest
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.base_digest = base_digest(folder)
-        self._models: dict[str, PreTrainedModel] = {BASE: _load(folder, dtype)}
-        self._end = _end_tokens(self._models[BASE], self.tokenizer)
+        self._end = _end_tokens(self._versions.base, self.tokenizer)
         self._waiting: deque[Answer] = deque()
-        self._running: dict[str, tuple[Batch, dict[int, Answer]]] = {}
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._running: dict[Version, tuple[Batch, dict[Request, Answer]]] = {}
         self._wake = threading.Condition()
         self._closed = False
         self._error = ""
@@ -95,7 +98,7 @@ class TransformersEngine:
         top_p: float = 1.0,
         seed: int | None = None,
         stop: Sequence[str] = (),
-    ) -> "Answer":
+    ) -> Answer:
         """Begin to write an answer; iterate over the result for its text.
 
         Raises Busy when the queue is full, Unavailable for a version that is not loaded, Invalid when the prompt
@@ -105,17 +108,20 @@ class TransformersEngine:
         if len(prompt) >= self.context_tokens:
             raise Invalid(f"the prompt has {len(prompt)} tokens, the context {self.context_tokens}.")
         request = Request(prompt, max_tokens, self._end, temperature, top_p, seed)
-        answer = Answer(request, adapter, self.tokenizer, stop)
         with self._wake:
-            if adapter not in self._models:
-                raise Unavailable(f"adapter {adapter} is not loaded.", "Try again in a moment.")
+            answer = Answer(request, self._version(adapter), self.tokenizer, stop)
             if len(self._waiting) >= self._queue_limit:
                 raise Busy(f"{len(self._waiting)} answers are waiting already.", "Try again in a few seconds.")
-            answer.model = self._models[adapter]
             self._waiting.append(answer)
             answer.position = len(self._waiting)
             self._wake.notify()
         return answer
+
+    def _version(self, adapter: str) -> Version:
+        version = self._versions.loaded.get(adapter)
+        if version is None:
+            raise Unavailable(f"adapter {adapter} is not loaded.", "Try again in a moment.")
+        return version
 
     def count(self, messages: Sequence[dict[str, str]]) -> int:
         """How many tokens a prompt has."""
@@ -127,45 +133,56 @@ class TransformersEngine:
         )
         return found
 
-    @torch.inference_mode()
     def logprobs(self, messages: Sequence[dict[str, str]], answer: str, *, adapter: str) -> list[float]:
         """The natural-log probability of each token of `answer` after a prompt, the end mark included.
 
         Empty when prompt and answer together exceed the context.
         """
         prompt = self._tokens(messages)
-        target = self.tokenizer(answer, add_special_tokens=False).input_ids
-        target = [*target, self.tokenizer.eos_token_id]
+        target = [*self.tokenizer(answer, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
         if len(prompt) + len(target) > self.context_tokens:
             return []
-        model = self._models[adapter]
-        inputs = torch.tensor([prompt + target], device=model.device)
-        logits = model(input_ids=inputs, logits_to_keep=len(target) + 1).logits[0, :-1].float()
-        wanted = torch.tensor(target, device=model.device)[:, None]
-        found: list[float] = torch.log_softmax(logits, -1).gather(1, wanted)[:, 0].tolist()
-        return found
+        with self._wake:
+            version = self._version(adapter)
+        return self._in_thread(lambda: _scored(version, prompt, target))
+
+    def _in_thread(self, job: Callable[[], list[float]]) -> list[float]:
+        """Run something between two steps of the engine's thread, which alone may touch the models."""
+        future: Future[list[float]] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(job())
+            except RuntimeError as error:  # torch's own: out of memory above all
+                future.set_exception(Unavailable(f"the engine failed: {error}"))
+
+        with self._wake:
+            self._jobs.append(run)
+            self._wake.notify()
+        return future.result()
 
     def load(self, adapter: str, folder: Path, *, digest: str) -> None:
-        """Load an adapter version beside the others, checked; raises BrokenAdapter and changes nothing then."""
+        """Load an adapter version beside the others, checked.
+
+        Raises BrokenAdapter, or NoRoom when the memory budget does not hold it, and changes nothing then.
+        """
         with self._wake:
-            if adapter in self._models:
+            if adapter in self._versions.loaded:
                 return
-            base = self._models[BASE]
-        adapters.check(folder, digest=digest, base_digest=self.base_digest)
-        model = adapters.merged(base, folder)
+        version = self._versions.load(adapter, folder, digest=digest)
         with self._wake:
-            self._models[adapter] = model
+            self._versions.loaded[adapter] = version
 
     def unload(self, adapter: str) -> None:
         """Take a version away from new requests; its memory is freed when its last answer ends."""
         if adapter != BASE:
             with self._wake:
-                self._models.pop(adapter, None)
+                self._versions.loaded.pop(adapter, None)
 
     def loaded(self) -> list[str]:
         """The versions that new requests may name."""
         with self._wake:
-            return list(self._models)
+            return list(self._versions.loaded)
 
     def healthy(self) -> str:
         """An empty text, or what is wrong."""
@@ -181,11 +198,14 @@ class TransformersEngine:
     def _run(self) -> None:
         while not self._closed:
             with self._wake:
-                while not (self._waiting or self._running or self._closed):
+                while not (self._waiting or self._running or self._jobs or self._closed):
                     self._wake.wait()
                 self._admit()
-            for adapter in list(self._running):
-                self._advance(adapter)
+                jobs, self._jobs = self._jobs, deque()
+            for job in jobs:
+                job()
+            for version in list(self._running):
+                self._advance(version)
         for answer in [*self._waiting, *(a for _, answers in self._running.values() for a in answers.values())]:
             answer.end()
 
@@ -197,54 +217,56 @@ class TransformersEngine:
     def _fill_slots(self) -> None:
         busy = sum(len(answers) for _, answers in self._running.values())
         for answer in list(self._waiting):
-            if answer.request.cancelled or answer.model is None:
+            if answer.request.cancelled:
                 self._waiting.remove(answer)
                 answer.end()
                 continue
             if busy >= self._slots:
                 return
-            batch, answers = self._running.get(answer.adapter) or (
-                Batch(answer.model, slots=self._slots, context=self.context_tokens),
-                {},
-            )
-            if batch.free:
-                self._running[answer.adapter] = (batch, answers)
-                batch.admit(answer.request)
-                answers[id(answer.request)] = answer
+            known = self._running.get(answer.version)
+            batch, answers = known or (Batch(answer.version.forward(self._slots), context=self.context_tokens), {})
+            if batch.admit(answer.request):
+                self._running[answer.version] = (batch, answers)
+                answers[answer.request] = answer
                 self._waiting.remove(answer)
                 answer.begin()
                 busy += 1
 
-    def _advance(self, adapter: str) -> None:
-        batch, answers = self._running[adapter]
+    def _advance(self, version: Version) -> None:
+        batch, answers = self._running[version]
         try:
             ended = batch.advance()
         except RuntimeError as error:  # torch's own: out of memory above all
             self._error = f"the engine failed: {error}"
+            batch.abandon()
             for answer in answers.values():
                 answer.end(self._error)
-            del self._running[adapter]
+            del self._running[version]
             return
         self._error = ""
         for answer in answers.values():
             answer.deliver()
         for request in ended:
-            answers.pop(id(request)).end()
+            answers.pop(request).end()
         if batch.idle:
-            del self._running[adapter]
+            del self._running[version]
 
 
-def _load(folder: str, dtype: str) -> PreTrainedModel:
-    try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
-        raise Unavailable(f"the model {folder} cannot be loaded: {error}", "Check models.chat.") from error
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
-    return model
+def _scored(version: Version, prompt: list[int], target: list[int]) -> list[float]:
+    forward = version.forward(1)
+    taken = forward.take(prompt)
+    if taken is None:
+        raise Unavailable("every slot is busy.", "Try again in a moment.")
+    slot, known = taken
+    span = Span(slot, known, [*prompt[known:], *target[:-1]], wanted=len(target))
+    logits = forward.run([span])
+    forward.release(slot)
+    wanted = torch.tensor(target, device=logits.device)[:, None]
+    found: list[float] = torch.log_softmax(logits, -1).gather(1, wanted)[:, 0].tolist()
+    return found
 
 
-def _end_tokens(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     config = getattr(model.generation_config, "eos_token_id", None)
     found = config if isinstance(config, list) else [config]
     return frozenset(token for token in [*found, tokenizer.eos_token_id] if token is not None)

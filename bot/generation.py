@@ -5,9 +5,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from transformers import PreTrainedModel
-
 from bot.decoding import Request
+from bot.versions import Version
 from store.errors import Unavailable
 
 _END = object()
@@ -39,10 +38,9 @@ class Generation(Protocol):
 class Answer:
     """A Generation of the embedded engine; the engine's thread delivers tokens, the reader turns them into text."""
 
-    def __init__(self, request: Request, adapter: str, tokenizer: Any, stop: Sequence[str]) -> None:
+    def __init__(self, request: Request, version: Version, tokenizer: Any, stop: Sequence[str]) -> None:
         self.request = request
-        self.adapter = adapter
-        self.model: PreTrainedModel | None = None
+        self.version = version
         self.prompt_tokens = len(request.prompt)
         self.finish_reason = "stop"
         self.error = ""

@@ -1,12 +1,17 @@
 """Claims about continuous batching: whoever shares the batch, each answer is the one the model gives alone."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from bot.decoding import PREFILL_TOKENS, Batch, Request
+from bot import packed
+from bot.decoding import CHUNK_ALONE, CHUNK_BESIDE, Batch, Request
+from bot.forward import Forward, ModuleForward
 
-LENGTHS = (3, 40, PREFILL_TOKENS, 7, PREFILL_TOKENS + 1, 600, 1, 90)
+LENGTHS = (3, 40, CHUNK_BESIDE, 7, CHUNK_ALONE + 1, 600, 1, 90)
+Forwards = Callable[..., Forward]
 NEVER: frozenset[int] = frozenset()
 
 
@@ -34,26 +39,38 @@ def alone(model: PreTrainedModel, ids: list[int], tokens: int) -> list[int]:
     return found[0, len(ids) :].tolist()
 
 
+@pytest.fixture(params=["module", "packed"])
+def forwards(request: pytest.FixtureRequest, model: PreTrainedModel) -> Forwards:
+    """What runs the model: transformers' module, or packed weights."""
+
+    def made(*, slots: int, context: int) -> Forward:
+        if request.param == "module":
+            return ModuleForward(model, slots=slots, context=context)
+        return packed.PackedForward(model, packed.pool_for(model, slots=slots, context=context))
+
+    return made
+
+
 def finished(batch: Batch, waiting: list[Request]) -> list[Request]:
     """Advance until everything has ended, admitting as soon as there is room."""
     ended: list[Request] = []
     while waiting or not batch.idle:
-        if waiting and batch.free:
-            batch.admit(waiting.pop(0))
+        if waiting and batch.admit(waiting[0]):
+            waiting.pop(0)
         ended += batch.advance()
     return ended
 
 
-def test_eight_at_once_each_equal_generate_one_by_one(model: PreTrainedModel) -> None:
+def test_eight_at_once_each_equal_generate_one_by_one(model: PreTrainedModel, forwards: Forwards) -> None:
     requests = [Request(prompt(length), 12 + 3 * i, NEVER) for i, length in enumerate(LENGTHS)]
-    ended = finished(Batch(model, slots=8, context=1024), list(requests))
+    ended = finished(Batch(forwards(slots=8, context=1024), context=1024), list(requests))
     assert {id(request) for request in ended} == {id(request) for request in requests}
     for request in requests:
         assert request.tokens == alone(model, request.prompt, request.max_tokens)
 
 
-def test_a_prompt_admitted_while_others_stream_changes_nobodys_answer(model: PreTrainedModel) -> None:
-    batch = Batch(model, slots=3, context=1024)
+def test_a_prompt_admitted_while_others_stream_changes_nobodys_answer(model: PreTrainedModel, forwards: Forwards) -> None:
+    batch = Batch(forwards(slots=3, context=1024), context=1024)
     first, short, late = Request(prompt(30), 20, NEVER), Request(prompt(20), 4, NEVER), Request(prompt(700), 9, NEVER)
     batch.admit(first)
     batch.advance()
@@ -62,37 +79,37 @@ def test_a_prompt_admitted_while_others_stream_changes_nobodys_answer(model: Pre
     batch.admit(late)
     before = len(first.tokens)
     batch.advance()
-    assert late.filled == PREFILL_TOKENS and len(first.tokens) == before + 1
+    assert late.filled == CHUNK_BESIDE and len(first.tokens) > before
     finished(batch, [])
     for request in (first, short, late):
         assert request.tokens == alone(model, request.prompt, request.max_tokens)
 
 
-def test_more_requests_than_slots_all_get_their_turn(model: PreTrainedModel) -> None:
+def test_more_requests_than_slots_all_get_their_turn(model: PreTrainedModel, forwards: Forwards) -> None:
     requests = [Request(prompt(10, seed), 3 + seed % 4, NEVER) for seed in range(7)]
-    finished(Batch(model, slots=2, context=128), list(requests))
+    finished(Batch(forwards(slots=2, context=128), context=128), list(requests))
     for request in requests:
         assert request.tokens == alone(model, request.prompt, request.max_tokens)
 
 
-def test_a_cancelled_request_frees_its_row_and_disturbs_nobody(model: PreTrainedModel) -> None:
-    batch = Batch(model, slots=2, context=256)
+def test_a_cancelled_request_frees_its_row_and_disturbs_nobody(model: PreTrainedModel, forwards: Forwards) -> None:
+    batch = Batch(forwards(slots=2, context=256), context=256)
     kept, dropped = Request(prompt(12), 15, NEVER), Request(prompt(9), 100, NEVER)
     for request in (dropped, kept):
         batch.admit(request)
         batch.advance()
-    assert not batch.free
+    assert not batch.admit(Request(prompt(3), 1, NEVER))
     dropped.cancelled = True
     assert batch.advance() == [dropped]
-    assert batch.free and batch.rows == [kept]
+    assert batch.rows == [kept]
     third = Request(prompt(5), 6, NEVER)
     finished(batch, [third])
     assert kept.tokens == alone(model, kept.prompt, 15)
     assert third.tokens == alone(model, third.prompt, 6)
 
 
-def test_a_request_cancelled_while_its_prompt_is_read_ends_without_a_token(model: PreTrainedModel) -> None:
-    batch = Batch(model, slots=1, context=1024)
+def test_a_request_cancelled_while_its_prompt_is_read_ends_without_a_token(model: PreTrainedModel, forwards: Forwards) -> None:
+    batch = Batch(forwards(slots=1, context=1024), context=1024)
     request = Request(prompt(600), 5, NEVER)
     batch.admit(request)
     batch.advance()
@@ -101,32 +118,32 @@ def test_a_request_cancelled_while_its_prompt_is_read_ends_without_a_token(model
     assert request.tokens == [] and batch.idle
 
 
-def test_an_answer_ends_where_the_context_ends(model: PreTrainedModel) -> None:
+def test_an_answer_ends_where_the_context_ends(model: PreTrainedModel, forwards: Forwards) -> None:
     request, other = Request(prompt(60), 100, NEVER), Request(prompt(20), 30, NEVER)
-    finished(Batch(model, slots=2, context=64), [request, other])
+    finished(Batch(forwards(slots=2, context=64), context=64), [request, other])
     assert request.length == 64
     assert request.tokens == alone(model, request.prompt, 4)
     assert other.tokens == alone(model, other.prompt, 30)
 
 
-def test_an_answer_ends_at_an_end_token(model: PreTrainedModel) -> None:
+def test_an_answer_ends_at_an_end_token(model: PreTrainedModel, forwards: Forwards) -> None:
     expected = alone(model, prompt(15), 10)
     request = Request(prompt(15), 10, frozenset({expected[4]}))
-    finished(Batch(model, slots=1, context=64), [request])
+    finished(Batch(forwards(slots=1, context=64), context=64), [request])
     assert request.tokens == expected[: expected.index(expected[4]) + 1]
 
 
-def test_the_same_seed_gives_the_same_sample_whoever_is_beside(model: PreTrainedModel) -> None:
+def test_the_same_seed_gives_the_same_sample_whoever_is_beside(model: PreTrainedModel, forwards: Forwards) -> None:
     def sampled(seed: int, *, beside: int) -> list[int]:
         others = [Request(prompt(8, i), 10, NEVER) for i in range(beside)]
         request = Request(prompt(25), 10, NEVER, temperature=1.0, top_p=0.9, seed=seed)
-        finished(Batch(model, slots=4, context=64), [*others, request])
+        finished(Batch(forwards(slots=4, context=64), context=64), [*others, request])
         return request.tokens
 
     assert sampled(1, beside=0) == sampled(1, beside=3) != sampled(2, beside=0)
 
 
-def test_a_tiny_top_p_is_greedy(model: PreTrainedModel) -> None:
+def test_a_tiny_top_p_is_greedy(model: PreTrainedModel, forwards: Forwards) -> None:
     request = Request(prompt(25), 8, NEVER, temperature=1.0, top_p=1e-6)
-    finished(Batch(model, slots=1, context=64), [request])
+    finished(Batch(forwards(slots=1, context=64), context=64), [request])
     assert request.tokens == alone(model, request.prompt, 8)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bot import adapters
 from bot.adapters import CONFIG, MANIFEST, WEIGHTS
 from bot.engine import TransformersEngine
 from finetune import card
@@ -61,9 +62,12 @@ def test_a_merged_copy_shares_what_the_adapter_does_not_touch(
     engine: TransformersEngine, adapter: tuple[Path, str]
 ) -> None:
     engine.load("v1", adapter[0], digest=adapter[1])
-    base, copy = (dict(engine._models[name].named_parameters()) for name in (BASE, "v1"))
-    own = {name for name in base if base[name].data_ptr() != copy[name].data_ptr()}
-    assert own == {name for name in base if "q_proj" in name or "v_proj" in name}
+    base, copy = (engine._versions.loaded[name].forward(1)._layers[0].linears for name in (BASE, "v1"))  # type: ignore[attr-defined]
+    assert {part for part in base if base[part] is not copy[part]} == {"qkv"}
+    merged = adapters.merged(engine._versions.base, adapter[0])
+    before, after = (dict(model.named_parameters()) for model in (engine._versions.base, merged))
+    own = {name for name in before if before[name].data_ptr() != after[name].data_ptr()}
+    assert own == {name for name in before if "q_proj" in name or "v_proj" in name}
 
 
 def test_answers_of_two_versions_at_once_are_those_given_alone(

@@ -1,0 +1,85 @@
+"""The slots of the packed engine: keys and values of answers, shared by all versions, and what past ones still hold.
+
+A slot that is free keeps its content, so that a prompt that begins like an earlier one of the *same* model object
+reads only the rest. Another version never sees it. It knows no model.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+@dataclass
+class _Slot:
+    owner: object = None
+    tokens: list[int] = field(default_factory=list)
+    busy: bool = False
+    used: int = 0
+
+
+class Pool:
+    """Keys and values: per layer (slots, key/value heads, context tokens, head size)."""
+
+    def __init__(self, *, slots: int, layers: int, heads: int, context: int, size: int, dtype: torch.dtype) -> None:
+        shape = (slots, heads, context, size)
+        self.keys = [torch.zeros(shape, dtype=dtype) for _ in range(layers)]
+        self.values = [torch.zeros(shape, dtype=dtype) for _ in range(layers)]
+        self._slots = [_Slot() for _ in range(slots)]
+        self._clock = 0
+
+    def take(self, owner: object, prompt: list[int]) -> tuple[int, int] | None:
+        """A free slot for a prompt of `owner` and how many of its tokens it holds already; None when all are busy.
+
+        At least one token is left to be read, for its logits.
+        """
+        free = [i for i, slot in enumerate(self._slots) if not slot.busy]
+        if not free:
+            return None
+        shared = {
+            i: common(slot.tokens, prompt, limit=len(prompt) - 1)
+            for i, slot in enumerate(self._slots)
+            if slot.owner is owner
+        }
+        best = max(shared, key=lambda i: shared[i], default=free[0])
+        known = shared.get(best, 0)
+        mostly = 2 * known >= len(self._slots[best].tokens)
+        chosen = best if best in free and mostly else self._oldest(free)
+        if chosen != best and known:
+            self._copy(best, chosen, known)
+        self._clock += 1
+        self._slots[chosen] = _Slot(owner, prompt[:known], busy=True, used=self._clock)
+        return chosen, known
+
+    def filled(self, slot: int, start: int, tokens: list[int]) -> None:
+        """A slot now holds `tokens` from position `start`, and nothing after them."""
+        held = self._slots[slot].tokens
+        del held[start:]
+        held += tokens
+
+    def release(self, slot: int) -> None:
+        """Give a slot back; what it holds can be shared until another prompt takes it."""
+        self._slots[slot].busy = False
+
+    def forget(self, owner: object) -> None:
+        """Nothing of a version is used again."""
+        for slot in self._slots:
+            if slot.owner is owner and not slot.busy:
+                slot.owner, slot.tokens = None, []
+
+    def _oldest(self, free: list[int]) -> int:
+        return min(free, key=lambda i: self._slots[i].used)
+
+    def _copy(self, source: int, target: int, length: int) -> None:
+        for tensor in (*self.keys, *self.values):
+            tensor[target, :, :length] = tensor[source, :, :length]
+
+
+def common(a: list[int], b: list[int], *, limit: int) -> int:
+    """How many tokens two lists begin with in common, at most `limit`."""
+    size = min(len(a), len(b), limit)
+    if size <= 0:
+        return 0
+    differ: npt.NDArray[np.intp] = np.flatnonzero(np.asarray(a[:size]) != np.asarray(b[:size]))
+    return int(differ[0]) if len(differ) else size
