@@ -19,9 +19,15 @@ _C6, _C5, _C4, _C3 = (np.float32(1 / n) for n in (720, 120, 24, 6))
 _ZERO, _ONE, _LOWEST, _BITS = np.float32(0), np.float32(1), np.float32(-126), np.uint32(16)
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    made: Callable[..., None] = numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)(function)
+def _compiled(function: Callable[..., None], *, parallel: bool = False) -> Callable[..., None]:
+    compiled = numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=parallel)
+    made: Callable[..., None] = compiled(function)
     return made
+
+
+def threads(count: int) -> None:
+    """How many threads `attend` uses when the calling thread calls it."""
+    numba.set_num_threads(min(count, int(vars(numba.config)["NUMBA_NUM_THREADS"])))
 
 
 def _wide(value: Any) -> Any:
@@ -113,7 +119,7 @@ def rotate(fused: Array, cos: Array, sin: Array, positions: Array, heads: int) -
                 head[half + i] = _narrow(high * c[half + i] + low * s[half + i], head[i])
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
+@_compiled
 def _softmax(scores: Array) -> None:
     for g in range(scores.shape[0]):
         row = scores[g]
@@ -129,7 +135,7 @@ def _softmax(scores: Array) -> None:
             row[t] *= scale
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
+@_compiled
 def _scores(query: Array, keys: Array, scale: Any, scores: Array) -> None:
     for t in range(keys.shape[0]):
         key = keys[t]
@@ -141,7 +147,7 @@ def _scores(query: Array, keys: Array, scale: Any, scores: Array) -> None:
             scores[g, t] = total * scale
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
+@_compiled
 def _weighted(scores: Array, values: Array, out: Array) -> None:
     size, whole = values.shape[1], values.shape[0] - values.shape[0] % 4
     for g in range(scores.shape[0]):
@@ -159,32 +165,49 @@ def _weighted(scores: Array, values: Array, out: Array) -> None:
 
 
 @_compiled
-def attend(fused: Array, keys: Array, values: Array, slots: Array, positions: Array, out: Array) -> None:
+def _store(fused: Array, keys: Array, values: Array, slots: Array, positions: Array, heads: int) -> None:
+    kinds = keys.shape[1]
+    for m in range(fused.shape[0]):
+        for h in range(kinds):
+            for d in range(fused.shape[2]):
+                keys[slots[m], h, positions[m], d] = fused[m, heads + h, d]
+                values[slots[m], h, positions[m], d] = fused[m, heads + kinds + h, d]
+
+
+@_compiled
+def _attend_one(token: Array, keys: Array, values: Array, out: Array) -> None:
+    # the query heads (group, size) that share one key head; keys and values (length, size)
+    wide, total = np.empty(token.shape, np.float32), np.empty(token.shape, np.float32)
+    scores = np.empty((token.shape[0], keys.shape[0]), np.float32)
+    for g in range(token.shape[0]):
+        for d in range(token.shape[1]):
+            wide[g, d] = _wide(token[g, d])
+    _scores(wide, keys, np.float32(1 / np.sqrt(token.shape[1])), scores)
+    _softmax(scores)
+    _weighted(scores, values, total)
+    for g in range(token.shape[0]):
+        for d in range(token.shape[1]):
+            out[g, d] = _narrow(total[g, d], out[g, d])
+
+
+def _attend(fused: Array, keys: Array, values: Array, slots: Array, positions: Array, out: Array) -> None:
     """Store keys and values of new tokens, then let each token attend to its slot up to its own position.
 
     fused (tokens, query + key + value heads, head size), turned already; keys and values (slots, key heads, context,
     head size); slots and positions (tokens); out (tokens, query heads, head size).
     """
-    tokens, heads, size = out.shape
-    kinds = keys.shape[1]
+    heads, kinds = out.shape[1], keys.shape[1]
     group = heads // kinds
-    for m in range(tokens):
-        for h in range(kinds):
-            for d in range(size):
-                keys[slots[m], h, positions[m], d] = fused[m, heads + h, d]
-                values[slots[m], h, positions[m], d] = fused[m, heads + kinds + h, d]
-    query, total = np.empty((group, size), np.float32), np.empty((group, size), np.float32)
-    scale = np.float32(1 / np.sqrt(size))
-    for m in range(tokens):
-        length = positions[m] + 1
-        scores = np.empty((group, length), np.float32)
-        for h in range(kinds):
-            for g in range(group):
-                for d in range(size):
-                    query[g, d] = _wide(fused[m, h * group + g, d])
-            _scores(query, keys[slots[m], h, :length], scale, scores)
-            _softmax(scores)
-            _weighted(scores, values[slots[m], h, :length], total)
-            for g in range(group):
-                for d in range(size):
-                    out[m, h * group + g, d] = _narrow(total[g, d], out[m, 0, 0])
+    _store(fused, keys, values, slots, positions, heads)
+    for j in numba.prange(out.shape[0] * kinds):
+        m, h = j // kinds, j % kinds
+        slot, length, first = slots[m], positions[m] + 1, h * group
+        _attend_one(
+            fused[m, first : first + group],
+            keys[slot, h, :length],
+            values[slot, h, :length],
+            out[m, first : first + group],
+        )
+
+
+attend = _compiled(_attend, parallel=True)

@@ -4,6 +4,7 @@ The same numbers as transformers' module within rounding; `packed` checks that o
 weights may stay beside the packed ones (`Deltas`) where a merged copy does not fit the memory. It knows no requests.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,13 @@ from transformers import PreTrainedModel
 
 from bot import kernels
 from bot.forward import Span
-from bot.pool import Pool
+from bot.pool import Pool, bits
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2"})
 ROPES = frozenset({"default", "linear", "llama3"})
 PROBE = 24
+_ALONE = threading.Lock()
+"""One pass at a time in a process: two would fight for the same cores, and for the kernels' threads."""
 TOLERANCE = {torch.bfloat16: 0.2, torch.float32: 1e-3}
 """Mean difference of the probe's log-probabilities that is rounding; bfloat16 itself is 0.1 away from float32."""
 
@@ -85,7 +88,9 @@ class PackedForward:
         self._shared: dict[tuple[int, ...], Linear] = beside._shared if beside else {}
         self._head = self._linear([model.lm_head])
         self._layers = [self._layer(layer) for layer in body.layers]
-        self._tables: tuple[kernels.Array, kernels.Array] = beside._tables if beside else _tables(body, context=pool.keys[0].shape[2])
+        self._tables: tuple[kernels.Array, kernels.Array] = (
+            beside._tables if beside else _tables(body, context=pool.keys[0].shape[2])
+        )
 
     def with_deltas(self, factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> "PackedForward | None":
         """The same weights with low-rank additions by module name: A (rank, in) and B (out, rank), scaled.
@@ -134,54 +139,64 @@ class PackedForward:
 
     @torch.inference_mode()
     def run(self, spans: Sequence[Span]) -> torch.Tensor:
-        """Logits (wanted tokens, vocabulary), float32, in the order of the spans."""
-        tokens = torch.tensor([token for span in spans for token in span.tokens])
+        """Logits (wanted tokens, vocabulary), float32, in the order of the spans; long spans come last."""
         steps = _Steps(spans)
-        x = embedding(tokens, self._embedding)
-        delta = torch.zeros_like(x)
-        normed = torch.empty_like(x)
-        for index, layer in enumerate(self._layers):
-            kernels.add_norm(bits(x), bits(delta), layer.norm_in, self._epsilon, bits(normed))
-            fused = _apply(layer, "qkv", normed)
-            delta = _apply(layer, "o", self._attention(fused, index, steps))
-            kernels.add_norm(bits(x), bits(delta), layer.norm_out, self._epsilon, bits(normed))
-            pair = _apply(layer, "pair", normed)
-            gated = pair.new_empty(len(x), pair.shape[1] // 2)
-            kernels.gate(bits(pair), bits(gated))
-            delta = _apply(layer, "down", gated)
-        wanted = steps.wanted
-        x, delta = x[wanted], delta[wanted]
-        normed = torch.empty_like(x)
-        kernels.add_norm(bits(x), bits(delta), self._norm, self._epsilon, bits(normed))
+        with _ALONE:
+            kernels.threads(torch.get_num_threads())
+            x = embedding(steps.tokens, self._embedding)
+            space = _Space(x, self._heads * self._size, self._layers[0].linears["down"].width)
+            delta = torch.zeros_like(x)
+            for index, layer in enumerate(self._layers):
+                delta = self._one_layer(layer, index, delta, space, steps)
+            last = _Space(x[steps.wanted], 0, 0)
+            kernels.add_norm(last.x_bits, bits(delta[steps.wanted]), self._norm, self._epsilon, last.normed_bits)
+            logits = self._head(last.normed).float()
         for span in spans:
             self.pool.filled(span.slot, span.start, span.tokens)
-        return self._head(normed).float()
+        return logits
 
-    def _attention(self, fused: torch.Tensor, index: int, steps: "_Steps") -> torch.Tensor:
-        """Attention of all tokens, (tokens, heads x size): single ones by the kernel, chunks of prompts by torch."""
-        keys, values = self.pool.keys[index], self.pool.values[index]
-        split = fused.view(len(fused), -1, self._size)
-        kernels.rotate(bits(split), *self._tables, steps.positions, self._heads + self._kinds)
-        out = fused.new_empty(len(fused), self._heads, self._size)
-        single = steps.single
+    def _one_layer(
+        self, layer: _Layer, index: int, delta: torch.Tensor, space: "_Space", steps: "_Steps"
+    ) -> torch.Tensor:
+        """Adds what the layer before gave, and gives what is to be added next."""
+        kernels.add_norm(space.x_bits, bits(delta), layer.norm_in, self._epsilon, space.normed_bits)
+        fused = _apply(layer, "qkv", space.normed).view(len(space.x), -1, self._size)
+        self._attention(fused, index, space, steps)
+        delta = _apply(layer, "o", space.attended)
+        kernels.add_norm(space.x_bits, bits(delta), layer.norm_out, self._epsilon, space.normed_bits)
+        kernels.gate(bits(_apply(layer, "pair", space.normed)), space.gated_bits)
+        return _apply(layer, "down", space.gated)
+
+    def _attention(self, fused: torch.Tensor, index: int, space: "_Space", steps: "_Steps") -> None:
+        """Attention of all tokens: single ones by the kernel, chunks of prompts by torch."""
+        raw, single = bits(fused), steps.single
+        kernels.rotate(raw, *self._tables, steps.positions, self._heads + self._kinds)
+        out = space.attended.view(len(fused), self._heads, self._size)
         if single:
-            kernels.attend(
-                bits(split[:single]), bits(keys), bits(values), steps.slots, steps.positions, bits(out[:single])
-            )
+            keys, values = self.pool.bits[index]
+            kernels.attend(raw[:single], keys, values, steps.slots, steps.positions, bits(out)[:single])
         for at, span, mask in steps.chunks:
-            end = span.start + len(span.tokens)
-            part = split[at : at + len(span.tokens)].transpose(0, 1)
-            keys[span.slot, :, span.start : end] = part[self._heads : self._heads + self._kinds]
-            values[span.slot, :, span.start : end] = part[self._heads + self._kinds :]
-            found = scaled_dot_product_attention(
-                part[None, : self._heads],
-                keys[None, span.slot, :, :end],
-                values[None, span.slot, :, :end],
-                attn_mask=mask,
-                enable_gqa=True,
-            )
-            out[at : at + len(span.tokens)] = found[0].transpose(0, 1)
-        return out.view(len(fused), -1)
+            part = fused[at : at + len(span.tokens)].transpose(0, 1)
+            out[at : at + len(span.tokens)] = self._chunk(part, index, span, mask)
+
+    def _chunk(self, part: torch.Tensor, index: int, span: Span, mask: torch.Tensor) -> torch.Tensor:
+        """Store a chunk's keys and values and attend; part (all heads, tokens, size) -> (tokens, heads, size)."""
+        end, kinds = span.start + len(span.tokens), self._heads + self._kinds
+        keys, values = self.pool.keys[index][span.slot], self.pool.values[index][span.slot]
+        keys[:, span.start : end], values[:, span.start : end] = part[self._heads : kinds], part[kinds:]
+        found = scaled_dot_product_attention(
+            part[None, : self._heads], keys[None, :, :end], values[None, :, :end], attn_mask=mask, enable_gqa=True
+        )
+        return found[0].transpose(0, 1)
+
+
+class _Space:
+    """The work arrays of one pass, as tensors and as the kernels read them."""
+
+    def __init__(self, x: torch.Tensor, attended: int, gated: int) -> None:
+        self.x, self.normed = x, torch.empty_like(x)
+        self.attended, self.gated = x.new_empty(len(x), attended), x.new_empty(len(x), gated)
+        self.x_bits, self.normed_bits, self.gated_bits = bits(self.x), bits(self.normed), bits(self.gated)
 
 
 class _Steps:
@@ -192,6 +207,7 @@ class _Steps:
 
     def __init__(self, spans: Sequence[Span]) -> None:
         lengths = [len(span.tokens) for span in spans]
+        self.tokens = torch.tensor([token for span in spans for token in span.tokens])
         if any(a >= self.LONG > b for a, b in zip(lengths, lengths[1:], strict=False)):
             raise ValueError("long spans come last in a pass.")
         self.positions = np.concatenate([np.arange(s.start, s.start + n) for s, n in zip(spans, lengths, strict=True)])
@@ -209,12 +225,6 @@ class _Steps:
 def _mask(span: Span) -> torch.Tensor:
     end = span.start + len(span.tokens)
     return torch.arange(end)[None, :] <= torch.arange(span.start, end)[:, None]
-
-
-def bits(tensor: torch.Tensor) -> kernels.Array:
-    """A tensor's memory as the kernels read it."""
-    found: kernels.Array = (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    return found
 
 
 def _apply(layer: _Layer, part: str, x: torch.Tensor) -> torch.Tensor:

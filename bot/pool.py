@@ -5,6 +5,7 @@ reads only the rest. Another version never sees it. It knows no model.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,13 @@ class _Slot:
 
 
 class Pool:
-    """Keys and values: per layer (slots, key/value heads, context tokens, head size)."""
+    """Keys and values: per layer (slots, key/value heads, context tokens, head size); `bits` is the same memory."""
 
     def __init__(self, *, slots: int, layers: int, heads: int, context: int, size: int, dtype: torch.dtype) -> None:
         shape = (slots, heads, context, size)
         self.keys = [torch.zeros(shape, dtype=dtype) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype) for _ in range(layers)]
+        self.bits = [(bits(k), bits(v)) for k, v in zip(self.keys, self.values, strict=True)]
         self._slots = [_Slot() for _ in range(slots)]
         self._clock = 0
 
@@ -74,6 +76,12 @@ class Pool:
     def _copy(self, source: int, target: int, length: int) -> None:
         for tensor in (*self.keys, *self.values):
             tensor[target, :, :length] = tensor[source, :, :length]
+
+
+def bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """A CPU tensor's memory as the kernels read it: bfloat16 as uint16."""
+    found: npt.NDArray[Any] = (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return found
 
 
 def common(a: list[int], b: list[int], *, limit: int) -> int:
