@@ -48,8 +48,9 @@ def measured(ask: Ask, asked: Sequence[Messages], *, streams: int) -> dict[str, 
 
     def one(messages: Messages) -> tuple[float, int]:
         begun, first, tokens = time.perf_counter(), None, 0
-        for tokens in ask(messages):
+        for piece in ask(messages):
             first = first or time.perf_counter() - begun
+            tokens = piece
         return first or 0.0, tokens
 
     begun = time.perf_counter()

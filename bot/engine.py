@@ -200,19 +200,21 @@ class TransformersEngine:
             with self._wake:
                 while not (self._waiting or self._running or self._jobs or self._closed):
                     self._wake.wait()
-                self._admit()
-                jobs, self._jobs = self._jobs, deque()
-            for job in jobs:
-                job()
-            for version in list(self._running):
-                self._advance(version)
+            self._turn()
         for answer in [*self._waiting, *(a for _, answers in self._running.values() for a in answers.values())]:
             answer.end()
 
-    def _admit(self) -> None:
-        self._fill_slots()
-        for position, answer in enumerate(self._waiting, start=1):
-            answer.position = position
+    def _turn(self) -> None:
+        """One step; a function of its own, so that the waiting thread holds no version."""
+        with self._wake:
+            self._fill_slots()
+            for position, answer in enumerate(self._waiting, start=1):
+                answer.position = position
+            jobs, self._jobs = self._jobs, deque()
+        for job in jobs:
+            job()
+        for version in list(self._running):
+            self._advance(version)
 
     def _fill_slots(self) -> None:
         busy = sum(len(answers) for _, answers in self._running.values())

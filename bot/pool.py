@@ -4,6 +4,7 @@ A slot that is free keeps its content, so that a prompt that begins like an earl
 reads only the rest. Another version never sees it. It knows no model.
 """
 
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 @dataclass
 class _Slot:
-    owner: object = None
+    owner: "weakref.ref[object] | None" = None
     tokens: list[int] = field(default_factory=list)
     busy: bool = False
     used: int = 0
@@ -42,7 +43,7 @@ class Pool:
         shared = {
             i: common(slot.tokens, prompt, limit=len(prompt) - 1)
             for i, slot in enumerate(self._slots)
-            if slot.owner is owner
+            if slot.owner is not None and slot.owner() is owner
         }
         best = max(shared, key=lambda i: shared[i], default=free[0])
         known = shared.get(best, 0)
@@ -51,7 +52,7 @@ class Pool:
         if chosen != best and known:
             self._copy(best, chosen, known)
         self._clock += 1
-        self._slots[chosen] = _Slot(owner, prompt[:known], busy=True, used=self._clock)
+        self._slots[chosen] = _Slot(weakref.ref(owner), prompt[:known], busy=True, used=self._clock)
         return chosen, known
 
     def filled(self, slot: int, start: int, tokens: list[int]) -> None:
@@ -63,12 +64,6 @@ class Pool:
     def release(self, slot: int) -> None:
         """Give a slot back; what it holds can be shared until another prompt takes it."""
         self._slots[slot].busy = False
-
-    def forget(self, owner: object) -> None:
-        """Nothing of a version is used again."""
-        for slot in self._slots:
-            if slot.owner is owner and not slot.busy:
-                slot.owner, slot.tokens = None, []
 
     def _oldest(self, free: list[int]) -> int:
         return min(free, key=lambda i: self._slots[i].used)

@@ -1,5 +1,6 @@
 """Claims about the engine: versions side by side, swaps that drop nothing, and adapters that are refused."""
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bot import adapters
-from bot.adapters import CONFIG, MANIFEST, WEIGHTS
+from bot.adapters import CONFIG, MANIFEST, WEIGHTS, touched
 from bot.engine import TransformersEngine
 from finetune import card
-from store.errors import BrokenAdapter, Busy, Invalid, Unavailable
+from store.errors import BrokenAdapter, Busy, Invalid, NoRoom, Unavailable
 from store.models import BASE
 from tests.queued import until
 
@@ -214,3 +215,89 @@ def test_logprobs_are_those_of_the_greedy_answer(engine: TransformersEngine, ada
 def test_a_missing_model_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises((Unavailable, OSError)):
         TransformersEngine(str(tmp_path / "none"))
+
+
+def test_an_adapter_whose_copy_does_not_fit_the_budget_is_served_beside_the_base(
+    tiny_model: str, adapter: tuple[Path, str]
+) -> None:
+    roomy = TransformersEngine(tiny_model, dtype="float32", slots=2, context_tokens=512, threads=1)
+    versions = roomy._versions
+    copy, own = touched(versions.base, adapter[0]), (adapter[0] / WEIGHTS).stat().st_size
+    assert own < copy
+    versions._budget = sum(version.bytes for version in versions._alive) + (own + copy) // 2
+    roomy.load("v1", adapter[0], digest=adapter[1])
+    assert not versions.loaded["v1"].merged
+    beside = said(roomy, "v1")
+    versions._budget += copy
+    shutil.copytree(adapter[0], adapter[0].parent / "v2-1")
+    roomy.load("v2", adapter[0].parent / "v2-1", digest=adapter[1])
+    assert versions.loaded["v2"].merged
+    assert said(roomy, "v2") == beside != said(roomy)
+    roomy.close()
+
+
+def test_a_budget_that_holds_not_even_the_adapters_weights_refuses_and_serves_on(
+    tiny_model: str, adapter: tuple[Path, str]
+) -> None:
+    engine = TransformersEngine(tiny_model, dtype="float32", slots=2, context_tokens=512, threads=1)
+    expected = said(engine)
+    engine._versions._budget = sum(version.bytes for version in engine._versions._alive)
+    with pytest.raises(NoRoom, match="adapter v1 needs 0 MB, 0 MB of the memory budget are left"):
+        engine.load("v1", adapter[0], digest=adapter[1])
+    assert engine.loaded() == [BASE] and said(engine) == expected
+    engine.close()
+
+
+def test_a_budget_too_small_for_the_model_is_refused_at_start(tiny_model: str) -> None:
+    with pytest.raises(NoRoom, match=r"the model and 8 answers at once need \d+ MB, generation.memory_mb is 10"):
+        TransformersEngine(tiny_model, dtype="float32", threads=1, memory_mb=10)
+
+
+def test_an_unloaded_versions_memory_is_free_again(engine: TransformersEngine, adapter: tuple[Path, str]) -> None:
+    before = sum(version.bytes for version in engine._versions._alive)
+    engine.load("v1", adapter[0], digest=adapter[1])
+    stream = engine.stream(ASKED, adapter="v1", max_tokens=TOKENS)
+    engine.unload("v1")
+    assert sum(version.bytes for version in engine._versions._alive) > before
+    "".join(stream)
+    del stream
+    until(lambda: not engine._running)
+    gc.collect()
+    assert sum(version.bytes for version in engine._versions._alive) == before
+
+
+def test_a_warm_prompt_after_a_swap_answers_as_a_cold_server(
+    engine: TransformersEngine, adapter: tuple[Path, str], tiny_model: str
+) -> None:
+    base = said(engine)
+    engine.load("v1", adapter[0], digest=adapter[1])
+    warm = [said(engine, "v1"), said(engine, "v1")]
+    cold = TransformersEngine(tiny_model, dtype="float32", slots=4, context_tokens=512, threads=1)
+    cold.load("v1", adapter[0], digest=adapter[1])
+    assert warm == [said(cold, "v1")] * 2
+    assert base == said(cold) != warm[0]
+    cold.close()
+
+
+def test_eight_people_at_once_each_get_their_own_answer(tiny_model: str) -> None:
+    engine = TransformersEngine(tiny_model, dtype="float32", slots=8, context_tokens=512, threads=1)
+    asked = [[{"role": "user", "content": f"Tell me of river number {i}, please."}] for i in range(8)]
+    alone = ["".join(engine.stream(one, adapter=BASE, max_tokens=TOKENS)) for one in asked]
+    together = [engine.stream(one, adapter=BASE, max_tokens=TOKENS) for one in asked]
+    assert ["".join(stream) for stream in together] == alone
+    assert len(set(alone)) == 8
+    engine.close()
+
+
+def test_waiting_answers_know_their_place(tiny_model: str) -> None:
+    engine = TransformersEngine(tiny_model, dtype="float32", slots=1, context_tokens=2048, threads=1)
+    running = engine.stream(ASKED, adapter=BASE, max_tokens=1500)
+    next(iter(running))
+    second, third = (engine.stream(ASKED, adapter=BASE, max_tokens=2) for _ in range(2))
+    assert (running.position, second.position, third.position) == (0, 1, 2)
+    assert running.started(0) and not second.started(0.01)
+    second.cancel()
+    until(lambda: third.position == 1)
+    running.cancel()
+    assert third.started(10) and third.position == 0 and "".join(third)
+    engine.close()

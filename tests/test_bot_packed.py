@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config
-from transformers import Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from bot import adapters, packed
 from bot.forward import Span
@@ -128,7 +134,7 @@ def test_another_version_never_reads_what_this_one_kept(model: PreTrainedModel, 
 
 def test_a_slot_knows_only_what_was_read_into_it() -> None:
     pool = Pool(slots=2, layers=1, heads=1, context=16, size=4, dtype=torch.float32)
-    owner = object()
+    owner, other = Lookahead([]), Lookahead([])
     assert pool.take(owner, [1, 2, 3, 4, 5]) == (0, 0)
     assert pool.take(owner, [1, 2, 3, 4, 6]) == (1, 0)
     assert pool.take(owner, [1]) is None
@@ -137,7 +143,7 @@ def test_a_slot_knows_only_what_was_read_into_it() -> None:
     pool.release(0)
     pool.release(1)
     assert pool.take(owner, [1, 2, 3, 4, 7]) == (0, 2)
-    assert pool.take(object(), [1, 2, 3, 4, 7]) == (1, 0)
+    assert pool.take(other, [1, 2, 3, 4, 7]) == (1, 0)
 
 
 def test_the_last_token_of_a_prompt_is_always_read() -> None:
