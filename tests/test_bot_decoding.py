@@ -69,7 +69,9 @@ def test_eight_at_once_each_equal_generate_one_by_one(model: PreTrainedModel, fo
         assert request.tokens == alone(model, request.prompt, request.max_tokens)
 
 
-def test_a_prompt_admitted_while_others_stream_changes_nobodys_answer(model: PreTrainedModel, forwards: Forwards) -> None:
+def test_a_prompt_admitted_while_others_stream_changes_nobodys_answer(
+    model: PreTrainedModel, forwards: Forwards
+) -> None:
     batch = Batch(forwards(slots=3, context=1024), context=1024)
     first, short, late = Request(prompt(30), 20, NEVER), Request(prompt(20), 4, NEVER), Request(prompt(700), 9, NEVER)
     batch.admit(first)
@@ -108,7 +110,9 @@ def test_a_cancelled_request_frees_its_row_and_disturbs_nobody(model: PreTrained
     assert third.tokens == alone(model, third.prompt, 6)
 
 
-def test_a_request_cancelled_while_its_prompt_is_read_ends_without_a_token(model: PreTrainedModel, forwards: Forwards) -> None:
+def test_a_request_cancelled_while_its_prompt_is_read_ends_without_a_token(
+    model: PreTrainedModel, forwards: Forwards
+) -> None:
     batch = Batch(forwards(slots=1, context=1024), context=1024)
     request = Request(prompt(600), 5, NEVER)
     batch.admit(request)
