@@ -1,4 +1,4 @@
-# make run | test | demo | check | bench | test-slow | test-gpu
+# make run | test | demo | check | bench | test-slow | test-gpu | test-vllm
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -27,7 +27,8 @@ test-gpu: install
 	$(PY) -m pytest -m gpu
 
 test-vllm: install
-	@echo "the vLLM engine is not part of this version; nothing to test."
+	@bash scripts/vllm_cpu.sh var/vllm
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m vllm
 
 check: browser
 	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && OMP_NUM_THREADS=1 $(PY) -m pytest

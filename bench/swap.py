@@ -29,7 +29,7 @@ from bot.engine import TransformersEngine
 from bot.live import Live
 from bot.models import PACKAGED_CHAT, chat_model
 from finetune import card
-from store import adapters
+from store import adapters, deployments
 from store.database import Database, open_database
 from store.models import BASE, AdapterState
 
@@ -79,13 +79,13 @@ def approved(database: Database, folder: Path, digest: str) -> str:
             report=report,
             report_digest=adapters.report_digest(report),
         )
-    adapters.approve(database, row.id, actor="bench", comment="bench")
+    deployments.approve(database, row.id, actor="bench", comment="bench")
     return row.id
 
 
 def _serving(database: Database) -> str:
     with database.read() as session:
-        return adapters.deployment(session).adapter
+        return deployments.deployment(session).adapter
 
 
 class People:
@@ -96,7 +96,7 @@ class People:
         self.first_by: dict[str, float] = {}
         self._engine, self._live, self._database, self._asked = engine, live, database, asked
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on, args=(i,)) for i in range(STREAMS)]
+        self._threads = [threading.Thread(target=self._ask_on, args=(i,), daemon=True) for i in range(STREAMS)]
 
     def start(self) -> None:
         """Begin to ask."""

@@ -15,9 +15,10 @@ from types import FrameType
 
 from bot.api import create_app
 from bot.chat import Chat, Ended, Question, Token
-from bot.engine import TransformersEngine
+from bot.engine import Engine, TransformersEngine
 from bot.live import Live
-from bot.models import chat_model
+from bot.models import base_digest, chat_model
+from bot.vllm import VllmEngine
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from retrieval.__main__ import ingest, library_of
 from retrieval.index import Index
@@ -51,22 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index, TransformersEngine, Live]:
+def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index, Engine, Live]:
     library, index = library_of(settings, database)
     paths = [ROOT / name for name in settings.retrieval.documents]
     if paths:
         counts = ingest(library, paths, root=ROOT)
         print(f"documents: {counts['new']} new or changed, {counts['unchanged']} unchanged.", flush=True)
     index.refresh()
-    engine = TransformersEngine(
-        chat_model(settings.models.chat, models=settings.models.folder),
-        name=settings.models.chat,
-        dtype=settings.models.dtype,
-        slots=settings.generation.slots,
-        queue_limit=settings.generation.queue,
-        context_tokens=settings.generation.context_tokens,
-        threads=settings.generation.threads,
-    )
+    engine = chosen_engine(settings)
     live = Live(database, engine)
     chat = Chat(
         database,
@@ -78,6 +71,41 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
         temperature=settings.generation.temperature,
     )
     return chat, library, index, engine, live
+
+
+def chosen_engine(settings: Settings) -> Engine:
+    """The engine that the settings name; raises SettingsError or Unavailable."""
+    folder, generation = chat_model(settings.models.chat, models=settings.models.folder), settings.generation
+    if generation.engine == "vllm":
+        return _vllm_engine(settings, folder)
+    return TransformersEngine(
+        folder,
+        name=settings.models.chat,
+        dtype=settings.models.dtype,
+        slots=generation.slots,
+        queue_limit=generation.queue,
+        context_tokens=generation.context_tokens,
+        threads=generation.threads,
+        memory_mb=generation.memory_mb,
+    )
+
+
+def _vllm_engine(settings: Settings, folder: str) -> Engine:
+    if not settings.vllm.urls:
+        raise SettingsError(
+            "generation.engine is vllm, but vllm.urls names no server: add the URL of each replica, "
+            "like http://10.0.0.5:8000."
+        )
+    return VllmEngine(
+        settings.vllm.urls,
+        shared=Path(settings.vllm.adapters or settings.server.data / "vllm-adapters"),
+        base_digest=base_digest(folder),
+        name=settings.models.chat,
+        api_key=settings.vllm.api_key,
+        slots=settings.generation.slots,
+        queue_limit=settings.generation.queue,
+        context_tokens=settings.generation.context_tokens,
+    )
 
 
 def _serve(settings: Settings, database: Database) -> None:
@@ -103,10 +131,12 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         database=database,
         chat=chat,
         library=library,
+        engine=engine,
         live=live,
         open_chat=settings.server.open_chat and host in LOOPBACK,
         max_upload_mb=settings.server.max_upload_mb,
         requests_per_key=settings.server.requests_per_key,
+        requests_per_person=settings.server.requests_per_person,
         default_cron=settings.scheduler.cron,
     )
     _greet(database, host, port)
