@@ -14,12 +14,12 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
+from bot.low_rank import CONFIG as CONFIG
+from bot.low_rank import WEIGHTS as WEIGHTS
 from bot.models import file_digest
 from store.errors import BrokenAdapter
 
 MANIFEST = "manifest.json"
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
 
 
 def check(folder: Path, *, digest: str, base_digest: str) -> None:
@@ -77,24 +77,6 @@ def beside(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
     Raises BrokenAdapter when the adapter does not fit the model.
     """
     return _finished(base, folder, {id(p): p for p in base.parameters()}, merge=False)
-
-
-def low_rank(folder: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]] | None:
-    """The two factors of each module, scaled: A (rank, in) and B (out, rank); None for what is not plain LoRA."""
-    config = json.loads((folder / CONFIG).read_text())
-    special = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern")
-    if config.get("bias", "none") != "none" or any(config.get(name) for name in special):
-        return None
-    rank = float(config["r"])
-    scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
-    factors: dict[str, dict[str, torch.Tensor]] = {}
-    with safe_open(folder / WEIGHTS, framework="pt") as weights:
-        for name in weights.keys():  # noqa: SIM118, not a dict
-            module, _, which = name.removesuffix(".weight").rpartition(".")
-            factors.setdefault(module.removeprefix("base_model.model."), {})[which] = weights.get_tensor(name)
-    if any(set(pair) != {"lora_A", "lora_B"} for pair in factors.values()):
-        return None
-    return {module: (pair["lora_A"], pair["lora_B"] * scale) for module, pair in factors.items()}
 
 
 def _untouched(base: PreTrainedModel, folder: Path) -> dict[int, torch.Tensor]:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from transformers import AutoTokenizer
@@ -18,8 +18,10 @@ from bot.decoding import Batch, Request
 from bot.forward import Span
 from bot.generation import Answer, Generation
 from bot.versions import Version, Versions
-from store.errors import Busy, Invalid, Unavailable
+from store.errors import Busy, Invalid, RatchetError, Unavailable
 from store.models import BASE
+
+T = TypeVar("T")
 
 
 class Engine(Protocol):
@@ -146,17 +148,21 @@ class TransformersEngine:
             version = self._version(adapter)
         return self._in_thread(lambda: _scored(version, prompt, target))
 
-    def _in_thread(self, job: Callable[[], list[float]]) -> list[float]:
+    def _in_thread(self, job: Callable[[], T]) -> T:
         """Run something between two steps of the engine's thread, which alone may touch the models."""
-        future: Future[list[float]] = Future()
+        future: Future[T] = Future()
 
         def run() -> None:
             try:
                 future.set_result(job())
+            except RatchetError as error:
+                future.set_exception(error)
             except RuntimeError as error:  # torch's own: out of memory above all
                 future.set_exception(Unavailable(f"the engine failed: {error}"))
 
         with self._wake:
+            if self._closed:
+                raise Unavailable("the engine is closed.")
             self._jobs.append(run)
             self._wake.notify()
         return future.result()
@@ -169,7 +175,7 @@ class TransformersEngine:
         with self._wake:
             if adapter in self._versions.loaded:
                 return
-        version = self._versions.load(adapter, folder, digest=digest)
+        version = self._versions.load(adapter, folder, digest=digest, run=self._in_thread)
         with self._wake:
             self._versions.loaded[adapter] = version
 
@@ -201,6 +207,8 @@ class TransformersEngine:
                 while not (self._waiting or self._running or self._jobs or self._closed):
                     self._wake.wait()
             self._turn()
+        for job in self._jobs:
+            job()
         for answer in [*self._waiting, *(a for _, answers in self._running.values() for a in answers.values())]:
             answer.end()
 

@@ -1,12 +1,13 @@
 """A decoder of the Llama family on a CPU: weights packed once for the processor, few operations per layer.
 
-The same numbers as transformers' module within rounding; `packed` checks that on a probe before it is used. LoRA
-weights may stay beside the packed ones (`Deltas`) where a merged copy does not fit the memory. It knows no requests.
+The same numbers as transformers' module within rounding; `bot/probe.py` checks that before it is used. LoRA weights
+may stay beside the packed ones where a merged copy does not fit the memory. It knows no requests.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,24 +17,23 @@ from transformers import PreTrainedModel
 
 from bot import kernels
 from bot.forward import Span
-from bot.pool import Pool, bits
+from bot.low_rank import Delta, Factors, side_by_side
+from bot.pool import Pool, bits, head_size
 
-FAMILIES = frozenset({"llama", "mistral", "qwen2"})
-ROPES = frozenset({"default", "linear", "llama3"})
-PROBE = 24
 _ALONE = threading.Lock()
 """One pass at a time in a process: two would fight for the same cores, and for the kernels' threads."""
-TOLERANCE = {torch.bfloat16: 0.2, torch.float32: 1e-3}
-"""Mean difference of the probe's log-probabilities that is rounding; bfloat16 itself is 0.1 away from float32."""
 
 
 class Linear:
     """One or several linear layers side by side, packed; called with (tokens, in), gives (tokens, out)."""
 
-    def __init__(self, layers: Sequence[torch.nn.Linear]) -> None:
-        weight = torch.cat([layer.weight.detach() for layer in layers])
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, 8)
+    def __init__(self, layers: Sequence[torch.nn.Linear], delta: Delta | None = None) -> None:
+        """Pack the layers' weights, with a low-rank addition when one is given."""
         self.outs, self.width = [layer.out_features for layer in layers], layers[0].in_features
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        if delta is not None:
+            weight = torch.addmm(weight.float(), delta.up.T, delta.down.T).to(weight.dtype)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, 8)
         biases: list[torch.Tensor] = [layer.bias for layer in layers if layer.bias is not None]
         self._bias = torch.cat(biases).detach() if biases else None
 
@@ -42,20 +42,15 @@ class Linear:
         return found
 
 
-@dataclass(frozen=True)
-class Delta:
-    """A low-rank addition to a Linear: down (in, rank), up (rank, out), already scaled."""
-
-    down: torch.Tensor
-    up: torch.Tensor
-
-
 @dataclass
 class _Layer:
     linears: dict[str, Linear]
     norm_in: kernels.Array
     norm_out: kernels.Array
     deltas: dict[str, Delta]
+
+
+Run = Callable[[Callable[[], _Layer]], _Layer]
 
 
 PARTS = {
@@ -92,27 +87,43 @@ class PackedForward:
             beside._tables if beside else _tables(body, context=pool.keys[0].shape[2])
         )
 
-    def with_deltas(self, factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> "PackedForward | None":
-        """The same weights with low-rank additions by module name: A (rank, in) and B (out, rank), scaled.
+    def adapted(self, factors: Factors, *, merge: bool, run: Run) -> "PackedForward | None":
+        """This base with an adapter: merged into packed copies of what it changes, or beside the base's own weights.
 
-        None when a name or a shape is not one of this model's.
+        Each merged layer is made by `run`, so that a busy engine can do it between two steps. None when a name or a
+        shape is not one of this model's.
         """
         made = object.__new__(PackedForward)
         made.__dict__.update(self.__dict__)
         left = dict(factors)
-        dtype = self._embedding.dtype
         made._layers = []
         for index, layer in enumerate(self._layers):
-            deltas = {}
-            for part, linear in layer.linears.items():
-                parent, names = PARTS[part]
-                pairs = [left.pop(f"model.layers.{index}.{parent}.{name}", None) for name in names]
-                if any(pair is not None for pair in pairs):
-                    deltas[part] = _side_by_side(pairs, linear.outs, linear.width, dtype)
-            if any(delta is None for delta in deltas.values()):
+            deltas = self._deltas(left, index, layer)
+            if deltas is None:
                 return None
-            made._layers.append(_Layer(layer.linears, layer.norm_in, layer.norm_out, deltas))  # type: ignore[arg-type]
+            made._layers.append(run(partial(self._with, layer, index, deltas, merge)))
         return None if left else made
+
+    def _deltas(self, left: Factors, index: int, layer: _Layer) -> dict[str, Delta] | None:
+        """The additions to one layer, taken out of what is left; None when a shape does not fit."""
+        found = {}
+        for part, linear in layer.linears.items():
+            parent, names = PARTS[part]
+            pairs = [left.pop(f"model.layers.{index}.{parent}.{name}", None) for name in names]
+            if any(pair is not None for pair in pairs):
+                delta = side_by_side(pairs, linear.outs, linear.width)
+                if delta is None:
+                    return None
+                found[part] = delta
+        return found
+
+    def _with(self, layer: _Layer, index: int, deltas: dict[str, Delta], merge: bool) -> _Layer:
+        if not merge:
+            beside = {part: delta.to(self._embedding.dtype) for part, delta in deltas.items()}
+            return _Layer(layer.linears, layer.norm_in, layer.norm_out, beside)
+        body: Any = self._model
+        own = {part: Linear(_modules(body.model.layers[index], part), delta) for part, delta in deltas.items()}
+        return _Layer({**layer.linears, **own}, layer.norm_in, layer.norm_out, {})
 
     def _linear(self, layers: Sequence[torch.nn.Linear]) -> Linear:
         key = tuple(id(layer.weight) for layer in layers)
@@ -122,10 +133,7 @@ class PackedForward:
         return found
 
     def _layer(self, layer: Any) -> _Layer:
-        linears = {
-            part: self._linear([getattr(getattr(layer, parent), name) for name in names])
-            for part, (parent, names) in PARTS.items()
-        }
+        linears = {part: self._linear(_modules(layer, part)) for part in PARTS}
         norms = (layer.input_layernorm.weight.detach(), layer.post_attention_layernorm.weight.detach())
         return _Layer(linears, bits(norms[0]), bits(norms[1]), {})
 
@@ -233,74 +241,12 @@ def _apply(layer: _Layer, part: str, x: torch.Tensor) -> torch.Tensor:
     return found if delta is None else torch.addmm(found, x @ delta.down, delta.up)
 
 
-def _side_by_side(
-    pairs: Sequence[tuple[torch.Tensor, torch.Tensor] | None], outs: Sequence[int], width: int, dtype: torch.dtype
-) -> Delta | None:
-    """The additions of several modules as one: each writes its own columns; None when a shape does not fit."""
-    present = [(pair, at) for pair, at in zip(pairs, range(len(outs)), strict=True) if pair is not None]
-    if any(a.shape[1] != width or b.shape != (outs[at], a.shape[0]) for (a, b), at in present):
-        return None
-    up = torch.zeros(sum(a.shape[0] for (a, _), _ in present), sum(outs))
-    row = 0
-    for (a, b), at in present:
-        up[row : row + a.shape[0], sum(outs[:at]) : sum(outs[: at + 1])] = b.T
-        row += a.shape[0]
-    down = torch.cat([a for (a, _), _ in present]).T
-    return Delta(down.to(dtype).contiguous(), up.to(dtype).contiguous())
-
-
-def head_size(config: Any) -> int:
-    """Numbers per attention head of a model's configuration."""
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+def _modules(layer: Any, part: str) -> list[torch.nn.Linear]:
+    parent, names = PARTS[part]
+    return [getattr(getattr(layer, parent), name) for name in names]
 
 
 def _tables(body: Any, *, context: int) -> tuple[kernels.Array, kernels.Array]:
     positions = torch.arange(context)[None]
     cos, sin = body.rotary_emb(torch.zeros(1, 1, 1), positions)
     return cos[0].contiguous().numpy(), sin[0].contiguous().numpy()
-
-
-def fits(model: PreTrainedModel) -> bool:
-    """Whether a model is of a kind that this module computes."""
-    config: Any = model.config
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    return (
-        config.model_type in FAMILIES
-        and model.device.type == "cpu"
-        and model.dtype in TOLERANCE
-        and config.hidden_act == "silu"
-        and rope in ROPES
-        and not getattr(config, "sliding_window", None)
-        and not getattr(config, "mlp_bias", False)
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-    )
-
-
-def pool_for(model: PreTrainedModel, *, slots: int, context: int) -> Pool:
-    """An empty pool in the model's shape."""
-    config: Any = model.config
-    return Pool(
-        slots=slots,
-        layers=config.num_hidden_layers,
-        heads=config.num_key_value_heads,
-        context=context,
-        size=head_size(config),
-        dtype=model.dtype,
-    )
-
-
-@torch.inference_mode()
-def agrees(model: PreTrainedModel, forward: PackedForward) -> bool:
-    """Whether packed and module give the same log-probabilities on a probe, within rounding."""
-    tokens = [(7919 * i + 13) % model.config.vocab_size for i in range(PROBE)]
-    taken = forward.take(tokens)
-    if taken is None:
-        return False
-    slot, _ = taken
-    found = forward.run([Span(slot, 0, tokens[:-2], wanted=1)])
-    found = torch.cat([found, forward.run([Span(slot, PROBE - 2, tokens[-2:], wanted=2)])])
-    forward.release(slot)
-    logits = model(input_ids=torch.tensor([tokens]), logits_to_keep=3).logits[0].float()
-    gap = (torch.log_softmax(found, -1) - torch.log_softmax(logits, -1)).abs().mean()
-    return bool(gap <= TOLERANCE[model.dtype])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers import PreTrainedModel
 
 
 @dataclass
@@ -71,6 +72,24 @@ class Pool:
     def _copy(self, source: int, target: int, length: int) -> None:
         for tensor in (*self.keys, *self.values):
             tensor[target, :, :length] = tensor[source, :, :length]
+
+
+def pool_for(model: PreTrainedModel, *, slots: int, context: int) -> Pool:
+    """An empty pool in the model's shape."""
+    config: Any = model.config
+    return Pool(
+        slots=slots,
+        layers=config.num_hidden_layers,
+        heads=config.num_key_value_heads,
+        context=context,
+        size=head_size(config),
+        dtype=model.dtype,
+    )
+
+
+def head_size(config: Any) -> int:
+    """Numbers per attention head of a model's configuration."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def bits(tensor: torch.Tensor) -> npt.NDArray[Any]:

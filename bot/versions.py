@@ -14,9 +14,11 @@ import psutil
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from bot import adapters, packed
+from bot import adapters, low_rank, probe
 from bot.forward import Forward, ModuleForward
 from bot.models import base_digest
+from bot.packed import PackedForward, Run
+from bot.pool import head_size, pool_for
 from store.errors import BrokenAdapter, NoRoom, Unavailable
 from store.models import BASE
 
@@ -48,7 +50,7 @@ class Versions:
         self._budget = memory_mb << 20 if memory_mb else max(0, free - RESERVE)
         self._alive: weakref.WeakSet[Version] = weakref.WeakSet()
         weights = sum(p.numel() * p.element_size() for p in self.base.parameters())
-        self.packed = self._packed() if packed.fits(self.base) else None
+        self.packed = self._packed() if probe.fits(self.base) else None
         needed = weights * (2 if self.packed else 1) + self._store_bytes()
         if memory_mb and needed > self._budget:
             raise NoRoom(
@@ -58,37 +60,39 @@ class Versions:
         base = self._version(BASE, self.base, self.packed, merged=True, size=needed)
         self.loaded: dict[str, Version] = {BASE: base}
 
-    def load(self, name: str, folder: Path, *, digest: str) -> Version:
-        """Load an adapter, checked; raises BrokenAdapter, or NoRoom when not even its own weights fit the budget."""
+    def load(self, name: str, folder: Path, *, digest: str, run: Run) -> Version:
+        """Load an adapter, checked; `run` does a part of the work where the engine has time for it.
+
+        Raises BrokenAdapter, or NoRoom when not even its own weights fit the budget.
+        """
         adapters.check(folder, digest=digest, base_digest=self.base_digest)
         free = self._budget - sum(version.bytes for version in self._alive)
         size = adapters.touched(self.base, folder)
         small = (folder / adapters.WEIGHTS).stat().st_size
         if size <= free:
-            return self._merged(name, folder, size)
+            return self._made(name, folder, size, run, merge=True)
         if small <= free:
-            return self._beside(name, folder, small)
+            return self._made(name, folder, small, run, merge=False)
         raise NoRoom(
             f"adapter {name} needs {small >> 20} MB, {max(0, free) >> 20} MB of the memory budget are left.",
             "Raise generation.memory_mb, or wait until answers on older versions have ended.",
         )
 
-    def _merged(self, name: str, folder: Path, size: int) -> Version:
+    def _made(self, name: str, folder: Path, size: int, run: Run, *, merge: bool) -> Version:
+        factors = low_rank.factors(folder) if self.packed else None
+        if self.packed and factors is not None:
+            own = self.packed.adapted(factors, merge=merge, run=run)
+            if own is None:
+                raise BrokenAdapter(f"adapter {folder.name} does not fit the base model: a name or a shape differs.")
+            return self._version(name, self.base, own, merged=merge, size=size)
+        if not merge:
+            return self._version(name, adapters.beside(self.base, folder), None, merged=False, size=size)
         model = adapters.merged(self.base, folder)
-        own = packed.PackedForward(model, self.packed.pool, beside=self.packed) if self.packed else None
+        own = PackedForward(model, self.packed.pool, beside=self.packed) if self.packed else None
         return self._version(name, model, own, merged=True, size=size)
 
-    def _beside(self, name: str, folder: Path, size: int) -> Version:
-        factors = adapters.low_rank(folder) if self.packed else None
-        if self.packed and factors is not None:
-            own = self.packed.with_deltas(factors)
-            if own is None:
-                raise BrokenAdapter(f"adapter {name} does not fit the base model.")
-            return self._version(name, self.base, own, merged=False, size=size)
-        return self._version(name, adapters.beside(self.base, folder), None, merged=False, size=size)
-
     def _version(
-        self, name: str, model: PreTrainedModel, own: packed.PackedForward | None, *, merged: bool, size: int
+        self, name: str, model: PreTrainedModel, own: PackedForward | None, *, merged: bool, size: int
     ) -> Version:
         def module(slots: int) -> Forward:
             return ModuleForward(model, slots=slots, context=self._context)
@@ -97,16 +101,16 @@ class Versions:
         self._alive.add(version)
         return version
 
-    def _packed(self) -> packed.PackedForward | None:
-        pool = packed.pool_for(self.base, slots=self._slots + SPARE_SLOTS, context=self._context)
-        made = packed.PackedForward(self.base, pool)
-        return made if packed.agrees(self.base, made) else None
+    def _packed(self) -> PackedForward | None:
+        pool = pool_for(self.base, slots=self._slots + SPARE_SLOTS, context=self._context)
+        made = PackedForward(self.base, pool)
+        return made if probe.agrees(self.base, made) else None
 
     def _store_bytes(self) -> int:
         """Keys and values of all slots when full."""
         config: Any = self.base.config.get_text_config()
         kinds = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = packed.head_size(config)
+        size = head_size(config)
         slots = self._slots + (SPARE_SLOTS if self.packed else 0)
         return int(2 * slots * self._context * config.num_hidden_layers * kinds * size * self.base.dtype.itemsize)
 

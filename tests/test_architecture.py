@@ -19,7 +19,9 @@ MAY: dict[str, set[str]] = {
     "scheduler": {"scheduler", "store", "retrieval", "finetune", *SERVING},
 }
 TORCH = {"retrieval/embedding.py", "finetune/train.py"}
-TORCH |= {f"bot/{name}.py" for name in ("engine", "decoding", "forward", "packed", "pool", "versions")}
+TORCH |= {
+    f"bot/{name}.py" for name in ("engine", "decoding", "forward", "packed", "pool", "versions", "probe", "low_rank")
+}
 TORCH |= {f"bot/{name}.py" for name in ("adapters", "models")}
 LANGCHAIN = {"bot/chat.py", "bot/langchain_model.py"}
 FILES = sorted(path.relative_to(ROOT) for folder in OURS for path in (ROOT / folder).rglob("*.py"))

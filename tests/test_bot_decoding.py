@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from bot import packed
 from bot.decoding import CHUNK_ALONE, CHUNK_BESIDE, Batch, Request
 from bot.forward import Forward, ModuleForward
+from bot.pool import pool_for
 
 LENGTHS = (3, 40, CHUNK_BESIDE, 7, CHUNK_ALONE + 1, 600, 1, 90)
 Forwards = Callable[..., Forward]
@@ -46,7 +47,7 @@ def forwards(request: pytest.FixtureRequest, model: PreTrainedModel) -> Forwards
     def made(*, slots: int, context: int) -> Forward:
         if request.param == "module":
             return ModuleForward(model, slots=slots, context=context)
-        return packed.PackedForward(model, packed.pool_for(model, slots=slots, context=context))
+        return packed.PackedForward(model, pool_for(model, slots=slots, context=context))
 
     return made
 

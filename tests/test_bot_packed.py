@@ -16,10 +16,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from bot import adapters, packed
+from bot import adapters, low_rank, packed, probe
 from bot.forward import Span
 from bot.lookahead import MOST, Lookahead
-from bot.pool import Pool, common
+from bot.pool import Pool, common, pool_for
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def model(tiny_model: str) -> PreTrainedModel:
 
 
 def packed_of(model: PreTrainedModel, *, slots: int = 4, context: int = 512) -> packed.PackedForward:
-    return packed.PackedForward(model, packed.pool_for(model, slots=slots, context=context))
+    return packed.PackedForward(model, pool_for(model, slots=slots, context=context))
 
 
 def tokens(count: int, seed: int = 0) -> list[int]:
@@ -44,7 +44,7 @@ def reference(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
 def test_packed_weights_give_the_modules_numbers(tiny_model: str, dtype: torch.dtype) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=dtype).eval()
     forward = packed_of(model)
-    assert packed.fits(model) and packed.agrees(model, forward)
+    assert probe.fits(model) and probe.agrees(model, forward)
     ids = tokens(70)
     slot, _ = forward.take(ids)  # type: ignore[misc]
     read = forward.run([Span(slot, 0, ids[:40], wanted=40)])
@@ -70,20 +70,20 @@ def test_other_families_with_biases_agree_too() -> None:
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter)
-    assert packed.fits(model) and packed.agrees(model, packed_of(model, context=64))
+    assert probe.fits(model) and probe.agrees(model, packed_of(model, context=64))
 
 
 def test_a_model_that_this_cannot_compute_is_left_to_transformers() -> None:
     small = {"vocab_size": 99, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
     config = LlamaConfig(**small, num_attention_heads=2, hidden_act="gelu")
-    assert not packed.fits(LlamaForCausalLM(config))
-    assert not packed.fits(LlamaForCausalLM(LlamaConfig(**small, num_attention_heads=2)).half())
+    assert not probe.fits(LlamaForCausalLM(config))
+    assert not probe.fits(LlamaForCausalLM(LlamaConfig(**small, num_attention_heads=2)).half())
 
 
 def test_a_probe_that_differs_is_noticed(model: PreTrainedModel) -> None:
     forward = packed_of(model)
     forward._epsilon = 10.0
-    assert not packed.agrees(model, forward)
+    assert not probe.agrees(model, forward)
 
 
 def test_several_tokens_of_several_answers_in_one_pass_are_those_alone(model: PreTrainedModel) -> None:
@@ -152,35 +152,38 @@ def test_the_last_token_of_a_prompt_is_always_read() -> None:
     assert common([1, 5, 3], [1, 2, 3], limit=2) == 1
 
 
-def test_weights_beside_the_base_answer_as_a_merged_copy(model: PreTrainedModel, tiny_adapter: Path) -> None:
+def test_factors_merged_or_beside_the_base_answer_as_peft_merges_them(
+    model: PreTrainedModel, tiny_adapter: Path
+) -> None:
     base = packed_of(model)
-    factors = adapters.low_rank(tiny_adapter)
+    factors = low_rank.factors(tiny_adapter)
     assert factors is not None
-    beside = base.with_deltas(factors)
-    assert beside is not None
     ids = tokens(40)
-    slot, _ = beside.take(ids)  # type: ignore[misc]
-    found = beside.run([Span(slot, 0, ids, wanted=40)])
     merged = reference(adapters.merged(model, tiny_adapter), ids)
-    assert torch.allclose(found, merged, atol=2e-2)
-    assert not torch.allclose(found, reference(model, ids), atol=1.0)
+    assert not torch.allclose(merged, reference(model, ids), atol=1.0)
+    for merge in (True, False):
+        own = base.adapted(factors, merge=merge, run=lambda job: job())
+        assert own is not None
+        slot, known = own.take(ids)  # type: ignore[misc]
+        assert known == 0
+        assert torch.allclose(own.run([Span(slot, 0, ids, wanted=40)]), merged, atol=2e-2)
 
 
 def test_factors_that_do_not_fit_are_noticed(model: PreTrainedModel, tiny_adapter: Path, tmp_path: Path) -> None:
     base = packed_of(model)
-    factors = adapters.low_rank(tiny_adapter) or {}
+    factors = low_rank.factors(tiny_adapter) or {}
     name, (a, b) = next(iter(factors.items()))
-    assert base.with_deltas({**factors, name: (a[:, :3], b)}) is None
-    assert base.with_deltas({**factors, "model.layers.9.mlp.gate_proj": (a, b)}) is None
+    assert base.adapted({**factors, name: (a[:, :3], b)}, merge=True, run=lambda job: job()) is None
+    assert base.adapted({**factors, "model.layers.9.mlp.gate_proj": (a, b)}, merge=True, run=lambda job: job()) is None
     for file in (adapters.CONFIG, adapters.WEIGHTS):
         (tmp_path / file).write_bytes((tiny_adapter / file).read_bytes())
     config = json.loads((tmp_path / adapters.CONFIG).read_text())
     (tmp_path / adapters.CONFIG).write_text(json.dumps({**config, "use_dora": True}))
-    assert adapters.low_rank(tmp_path) is None
+    assert low_rank.factors(tmp_path) is None
     (tmp_path / adapters.CONFIG).write_text(json.dumps(config))
     weights = load_file(tmp_path / adapters.WEIGHTS)
     save_file({**weights, "base_model.model.lm_head.other": torch.zeros(1)}, tmp_path / adapters.WEIGHTS)
-    assert adapters.low_rank(tmp_path) is None
+    assert low_rank.factors(tmp_path) is None
 
 
 def test_a_guess_is_what_followed_the_last_time() -> None:
