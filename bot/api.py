@@ -11,11 +11,13 @@ from fastapi import Depends, FastAPI
 from fastapi.templating import Jinja2Templates
 from starlette.staticfiles import StaticFiles
 
-from bot import api_admin, api_chat, api_documents, api_edge, api_log, api_pages, api_people
+from bot import api_adapters, api_admin, api_chat, api_documents, api_edge, api_log, api_pages, api_people
 from bot.api_parts import Parts, signed_in
 from bot.auth import Access
 from bot.chat import Chat
+from bot.engine import Engine
 from bot.live import Live
+from bot.preview import Previewer
 from retrieval.library import Library
 from store.database import Database
 
@@ -28,14 +30,18 @@ def create_app(
     database: Database,
     chat: Chat,
     library: Library,
+    engine: Engine,
     live: Live,
     open_chat: bool,
     max_upload_mb: int,
     requests_per_key: int,
+    requests_per_person: int,
     default_cron: str,
 ) -> FastAPI:
     """The application over these parts; `open_chat` lets anonymous requests from this machine chat."""
-    access = Access(database, open_chat=open_chat, requests_per_key=requests_per_key)
+    access = Access(
+        database, open_chat=open_chat, requests_per_key=requests_per_key, requests_per_person=requests_per_person
+    )
     app = FastAPI(
         title="Ratchet",
         docs_url=None,
@@ -45,9 +51,11 @@ def create_app(
         dependencies=[Depends(signed_in)],
         lifespan=_lifespan,
     )
-    app.state.parts = Parts(database, chat, library, live, access, default_cron)
+    app.state.parts = Parts(
+        database, chat, library, live, access, Previewer(database, chat, engine, live), default_cron
+    )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
-    for part in (api_chat, api_log, api_documents, api_admin, api_people, api_pages):
+    for part in (api_chat, api_log, api_documents, api_admin, api_adapters, api_people, api_pages):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=api_pages.WEB / "static"), name="static")
     app.add_middleware(api_edge.Edge, max_bytes=max_upload_mb * 1_000_000 + 100_000)

@@ -1,4 +1,4 @@
-"""What admins see and decide over HTTP: cycles, adapters, the schedule, the log and the audit record.
+"""What admins see and decide over HTTP: cycles, the schedule, the log and the audit record.
 
 Everything shown comes from the store; what only the scheduler can do is asked of it. Every route needs an admin.
 """
@@ -8,30 +8,18 @@ from typing import Any
 
 from croniter import CroniterBadDateError, croniter
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from sqlmodel import Session, col, select
 
 from bot import api_views
-from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
-from store import adapters, audit, cycles, exchanges, people, processes
+from bot.api_parts import Admin, Name, Parts, WithPage, WithParts, admin_only, listing
+from store import adapters, audit, cycles, deployments, exchanges, people, processes
 from store.errors import Conflict, Invalid
 from store.models import AdapterState, AuditEntry, Cycle, Schedule, now
 from store.requests import ask
 
 NEXT_TIMES = 5
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
-
-
-class Decision(BaseModel):
-    """Why an adapter is approved or rejected."""
-
-    comment: Text = Field("", max_length=5_000)
-
-
-class Rollback(Decision):
-    """Why, and to which adapter; null is the one before."""
-
-    to: Name | None = None
 
 
 class NewSchedule(BaseModel):
@@ -45,20 +33,16 @@ class NewSchedule(BaseModel):
 def overview(parts: WithParts) -> dict[str, Any]:
     """What serves, who runs, and what waits for a decision."""
     with parts.database.read() as session:
-        row = adapters.deployment(session)
+        row = deployments.deployment(session)
+        names = people.names(session, row.testers)
         running = processes.alive(session, "bot") + processes.alive(session, "scheduler")
         waiting = [a for a in adapters.page(session) if a.state == AdapterState.AWAITING_APPROVAL]
         open_cycles = [c for c in cycles.page(session, limit=50) if c.state in cycles.OPEN]
         shown = [api_views.cycle(c, cycles.steps(session, c.id)) for c in open_cycles]
         counts = {"people": people.count(session)}
     return {
-        "adapter": row.adapter,
-        "generation": row.generation,
-        "changed_at": api_views.moment(row.changed_at),
-        "processes": [
-            {"id": p.id, "kind": p.kind, "adapter": p.adapter, "generation": p.generation, "error": p.error}
-            for p in running
-        ],
+        **api_views.deployment(row, names),
+        "processes": [api_views.process(p) for p in running],
         "awaiting_approval": [a.id for a in waiting],
         "cycles": shown,
         "counts": counts,
@@ -114,42 +98,6 @@ def cancel_cycle(cycle_id: str, parts: WithParts, admin: Admin) -> dict[str, Any
 
 def _cycle_view(session: Session, row: Cycle) -> dict[str, Any]:
     return api_views.cycle(row, cycles.steps(session, row.id))
-
-
-@router.get("/adapters")
-def list_adapters(parts: WithParts, page: WithPage) -> dict[str, Any]:
-    """Adapters, newest first."""
-    with parts.database.read() as session:
-        rows = adapters.page(session, limit=page.limit + 1, before=page.cursor)
-    return listing(rows, page, api_views.adapter)
-
-
-@router.get("/adapters/{adapter_id}")
-def show_adapter(adapter_id: str, parts: WithParts) -> dict[str, Any]:
-    """One adapter with its evaluation and the gate's verdict."""
-    with parts.database.read() as session:
-        return api_views.adapter(adapters.get(session, adapter_id))
-
-
-@router.post("/adapters/{adapter_id}/approve")
-def approve_adapter(adapter_id: str, body: Decision, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Deploy an adapter that passed the gate."""
-    row = adapters.approve(parts.database, adapter_id, actor=admin.person.id, comment=body.comment)
-    return api_views.adapter(row)
-
-
-@router.post("/adapters/{adapter_id}/reject")
-def reject_adapter(adapter_id: str, body: Decision, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Refuse an adapter."""
-    row = adapters.reject(parts.database, adapter_id, actor=admin.person.id, comment=body.comment)
-    return api_views.adapter(row)
-
-
-@router.post("/rollback")
-def roll_back(body: Rollback, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Return to the adapter before, or to the one named."""
-    row = adapters.rollback(parts.database, actor=admin.person.id, comment=body.comment, to=body.to)
-    return {"adapter": row.adapter, "generation": row.generation, "changed_at": api_views.moment(row.changed_at)}
 
 
 @router.get("/schedule")

@@ -1,28 +1,22 @@
 """Chat over HTTP: OpenAI's chat completions, streamed or not.
 
-It knows OpenAI's format; answering itself is `bot/chat.py`.
+It knows OpenAI's format of questions and the limits; answering itself is `bot/chat.py`.
 """
 
-import json
-import time
-from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any, Literal
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
 
-import anyio
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
-from starlette.concurrency import iterate_in_threadpool
-from starlette.responses import JSONResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
 
-from bot.api_parts import AnyCaller, Name, Parts, Text, WithParts, one_slot
+from bot.api_answers import MODEL, EventStream, WholeAnswer
+from bot.api_parts import AnyCaller, Name, Text, WithParts
 from bot.auth import Caller
-from bot.chat import MAX_QUESTION, Ended, Question, Started, Token
-from store.errors import Invalid, NotFound, RatchetError, TooLarge
+from bot.events import MAX_QUESTION, Question, Started
+from store.errors import Invalid, NotFound, TooLarge
+from store.models import Person
 
-MODEL = "ratchet"
 MAX_PASSAGES = 100
-Event = Started | Token | Ended
 router = APIRouter(prefix="/v1")
 
 
@@ -91,21 +85,18 @@ class ChatRequest(BaseModel):
     ratchet: Extra | None = None
 
 
-class EventStream(StreamingResponse):
-    """A stream of server-sent events whose answer is stopped when the client goes away."""
+def asked_for(body: ChatRequest, caller: AnyCaller, parts: WithParts) -> Person:
+    """Whom the request is for."""
+    return parts.access.person_for(caller, body.user)
 
-    def __init__(self, events: Iterator[Event], first: Event, *, with_usage: bool) -> None:
-        super().__init__(_lines(events, first, with_usage), media_type="text/event-stream")
-        self.headers["X-Accel-Buffering"] = "no"
-        self._events = events
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events; end the answer whatever happens."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(_close, self._events)
+AskedFor = Annotated[Person, Depends(asked_for)]
+
+
+async def one_slot(caller: AnyCaller, parts: WithParts, person: AskedFor) -> AsyncIterator[None]:
+    """Count the request against the limits of key and person until its answer has been sent."""
+    with parts.access.slot(caller, person):
+        yield
 
 
 @router.get("/models")
@@ -119,22 +110,18 @@ def models() -> dict[str, Any]:
 
 
 @router.post("/chat/completions", dependencies=[Depends(one_slot)])
-def complete(body: ChatRequest, caller: AnyCaller, parts: WithParts) -> Response:
+def complete(body: ChatRequest, caller: AnyCaller, parts: WithParts, person: AskedFor) -> Response:
     """Answer a question from the documents."""
-    events = parts.chat.answer(_question(body, caller, parts))
+    events = parts.chat.answer(_question(body, caller, person))
     first = next(events)
+    assert isinstance(first, Started)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
         return EventStream(events, first, with_usage=with_usage)
-    *_, ended = events
-    assert isinstance(ended, Ended)
-    message = {"role": "assistant", "content": ended.answer, "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": ended.finish_reason, "logprobs": None}
-    head = _head(ended.exchange_id, "chat.completion")
-    return JSONResponse({**head, "choices": [choice], "usage": _usage(ended), "ratchet": _ratchet(ended)})
+    return WholeAnswer(events, first)
 
 
-def _question(body: ChatRequest, caller: Caller, parts: Parts) -> Question:
+def _question(body: ChatRequest, caller: Caller, person: Person) -> Question:
     if body.model != MODEL:
         raise NotFound(f'there is no model "{body.model}".', f'Use the model "{MODEL}"; GET /v1/models lists it.')
     messages = [message.plain() for message in body.messages]
@@ -148,7 +135,7 @@ def _question(body: ChatRequest, caller: Caller, parts: Parts) -> Question:
         raise Invalid("the question is empty.", "Write a question in the last message.")
     metadata = body.metadata or Metadata()
     return Question(
-        person=parts.access.person_for(caller, body.user),
+        person=person,
         messages=messages,
         conversation_id=metadata.conversation_id,
         given=None if given is None else [{"title": passage.title, "text": passage.text} for passage in given],
@@ -159,53 +146,3 @@ def _question(body: ChatRequest, caller: Caller, parts: Parts) -> Question:
         seed=body.seed,
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
     )
-
-
-async def _lines(events: Iterator[Event], first: Event, with_usage: bool) -> AsyncIterator[str]:
-    assert isinstance(first, Started)
-    head = _head(first.exchange_id, "chat.completion.chunk")
-    start = {name: getattr(first, name) for name in ("exchange_id", "conversation_id", "adapter", "passages")}
-    yield _data({**head, "choices": [_delta({"role": "assistant", "content": ""})], "ratchet_start": start})
-    try:
-        async for event in iterate_in_threadpool(events):
-            if isinstance(event, Token):
-                yield _data({**head, "choices": [_delta({"content": event.text})]})
-            elif isinstance(event, Ended):
-                usage = {"usage": _usage(event)} if with_usage else {}
-                last = _delta({}, event.finish_reason)
-                yield _data({**head, "choices": [last], **usage, "ratchet": _ratchet(event)})
-    except RatchetError as error:
-        yield _data({"error": {"type": error.type, "message": error.message, "hint": error.hint}})
-        return
-    yield "data: [DONE]\n\n"
-
-
-def _close(events: Iterator[Event]) -> None:
-    if isinstance(events, Generator):
-        events.close()
-
-
-def _data(content: dict[str, Any]) -> str:
-    return f"data: {json.dumps(content)}\n\n"
-
-
-def _delta(delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-
-
-def _head(exchange_id: str, kind: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{exchange_id}", "object": kind, "created": int(time.time()), "model": MODEL}
-
-
-def _usage(ended: Ended) -> dict[str, int]:
-    total = ended.prompt_tokens + ended.completion_tokens
-    return {
-        "prompt_tokens": ended.prompt_tokens,
-        "completion_tokens": ended.completion_tokens,
-        "total_tokens": total,
-    }
-
-
-def _ratchet(ended: Ended) -> dict[str, Any]:
-    names = ("exchange_id", "conversation_id", "adapter", "passages", "citations", "declined")
-    return {name: getattr(ended, name) for name in names}

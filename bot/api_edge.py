@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from store.errors import NotAllowed, NotSignedIn, RatchetError
+from store.errors import Busy, NotAllowed, NotSignedIn, RatchetError
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -88,10 +88,10 @@ class Edge:
         return f"the request's body is larger than the limit of {self._max_bytes / 1_000_000:.0f} MB."
 
 
-def failure(status: int, kind: str, message: str, hint: str = "") -> JSONResponse:
-    """An error as every route answers it."""
+def failure(status: int, kind: str, message: str, hint: str = "", *, retry_after: int = 1) -> JSONResponse:
+    """An error as every route answers it; `retry_after` is in seconds."""
     text = message.encode("utf-8", "replace").decode()
-    headers = {"Retry-After": "1"} if status in (429, 503) else {}
+    headers = {"Retry-After": str(retry_after)} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"error": {"type": kind, "message": text, "hint": hint}}, status, headers=headers)
@@ -117,7 +117,8 @@ def _ratchet_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RatchetError)
     if isinstance(error, NotSignedIn | NotAllowed) and wants_page(request):
         return RedirectResponse(f"/login?next={request.url.path}", 303)
-    return failure(error.status, error.type, error.message, error.hint)
+    retry_after = error.retry_after if isinstance(error, Busy) else 1
+    return failure(error.status, error.type, error.message, error.hint, retry_after=retry_after)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

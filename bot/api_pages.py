@@ -122,14 +122,18 @@ def alive() -> dict[str, str]:
 
 @router.get("/readyz")
 def ready(parts: WithParts) -> Response:
-    """Whether database, documents, model and disk work; 503 with what does not."""
+    """Whether database, documents, model and disk work; 503 with what does not.
+
+    An adapter that could not be loaded is named, but the bot is ready: what served before it serves on.
+    """
     problems = {
         "database": _database_problem(parts),
         "documents": parts.library.healthy(),
         "model": parts.live.healthy(),
         "disk": _disk_problem(parts),
     }
-    checks = {name: problem or "ok" for name, problem in problems.items()}
+    adapter = parts.live.trouble()
+    checks = {name: problem or "ok" for name, problem in {**problems, "adapter": adapter}.items()}
     wrong = [f"{name}: {problem}" for name, problem in problems.items() if problem]
     if wrong:
         return failure(503, "unavailable", f"not ready: {'; '.join(wrong)}", "The log has the details.")

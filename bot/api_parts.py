@@ -3,7 +3,7 @@
 It declares dependencies and shapes; it has no route of its own.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from bot.auth import Access, Caller
 from bot.chat import Chat
 from bot.live import Live
+from bot.preview import Previewer
 from retrieval.library import Library
 from store.database import Database
 from store.models import Role
@@ -42,6 +43,7 @@ class Parts:
     library: Library
     live: Live
     access: Access
+    previewer: Previewer
     default_cron: str
 
 
@@ -79,12 +81,6 @@ def admin_only(caller: AnyCaller) -> Caller:
     """The caller, who must be an admin."""
     caller.need(Role.ADMIN)
     return caller
-
-
-async def one_slot(caller: AnyCaller, parts: WithParts) -> AsyncIterator[None]:
-    """Count the request against the caller's limit until its answer has been sent."""
-    with parts.access.slot(caller):
-        yield
 
 
 Admin = Annotated[Caller, Depends(admin_only)]

@@ -1,17 +1,32 @@
 """Rows of the store as the JSON that the API answers with (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from store import previews
 from store.exchanges import Logged
-from store.models import Adapter, AuditEntry, Conversation, Cycle, CycleStep, Document, Feedback, Key, Person
+from store.models import (
+    Adapter,
+    AuditEntry,
+    Conversation,
+    Cycle,
+    CycleStep,
+    Deployment,
+    Document,
+    Feedback,
+    Key,
+    Person,
+    Preview,
+    Process,
+)
 
 _EXCHANGE = (
     *("id", "conversation_id", "parent_id", "person_id", "state", "question", "answer", "messages", "passages"),
     *("citations", "declined", "given", "trainable", "adapter", "model", "sampling", "timings"),
     *("prompt_tokens", "completion_tokens", "error"),
 )
+_NOTHING_CUT = {"turns": 0, "passages": 0, "characters": 0}
 _ADAPTER = (
     *("id", "state", "origin", "lineage", "recipe", "digest", "dataset_digest", "report_digest", "base_model"),
     *("compared_with", "replaced", "parent_id", "cycle_id", "note", "verdict"),
@@ -43,6 +58,7 @@ def exchange(logged: Logged) -> dict[str, Any]:
     labels = [] if label is None else [{"task": label.task, "confidence": label.confidence, "scores": label.scores}]
     return {
         **{name: getattr(row, name) for name in _EXCHANGE},
+        "cut": {**_NOTHING_CUT, **row.sampling.get("cut", {})},
         "feedback": None if logged.feedback is None else feedback(logged.feedback),
         "labels": labels,
         "created_at": moment(row.created_at),
@@ -89,6 +105,35 @@ def adapter(row: Adapter) -> dict[str, Any]:
         "created_at": moment(row.created_at),
         "decided_at": moment(row.decided_at),
     }
+
+
+def deployment(row: Deployment, names: Mapping[str, str]) -> dict[str, Any]:
+    """What serves; `names` are those of the testers, by id."""
+    testers = [names.get(person_id, person_id) for person_id in row.testers]
+    canary = None if row.canary is None else {"adapter": row.canary, "share": row.share, "testers": testers}
+    return {
+        "adapter": row.adapter,
+        "canary": canary,
+        "generation": row.generation,
+        "changed_at": moment(row.changed_at),
+    }
+
+
+def process(row: Process) -> dict[str, Any]:
+    """A running process and what it serves."""
+    return {name: getattr(row, name) for name in ("id", "kind", "adapter", "canary", "generation", "error")}
+
+
+def preview(row: Preview) -> dict[str, Any]:
+    """A blind preview; which adapter wrote which answer is said once a choice is made."""
+    names = ("id", "adapter", "question", "passages", "choice", "comment")
+    shown = {name: getattr(row, name) for name in names}
+    if row.choice is None:
+        answers = [{"label": label, "text": row.answers[label]["text"]} for label in sorted(row.answers)]
+        return {**shown, "answers": answers, "created_at": moment(row.created_at)}
+    answers = [{"label": label, **row.answers[label]} for label in sorted(row.answers)]
+    chosen = {"preferred": previews.preferred(row), "serving": row.serving, "chosen_at": moment(row.chosen_at)}
+    return {**shown, **chosen, "answers": answers, "created_at": moment(row.created_at)}
 
 
 def key(row: Key) -> dict[str, Any]:

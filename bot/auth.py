@@ -7,7 +7,7 @@ import ipaddress
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -55,10 +55,11 @@ class Caller:
 class Access:
     """Finds out who is asking and keeps each key within its share; safe to share between threads."""
 
-    def __init__(self, database: Database, *, open_chat: bool, requests_per_key: int) -> None:
+    def __init__(self, database: Database, *, open_chat: bool, requests_per_key: int, requests_per_person: int) -> None:
         self._database = database
         self._open_chat = open_chat
-        self._limit = requests_per_key
+        self._per_key = requests_per_key
+        self._per_person = requests_per_person
         self._running: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -127,12 +128,18 @@ class Access:
         return person
 
     @contextmanager
-    def slot(self, caller: Caller) -> Iterator[None]:
-        """One of the caller's concurrent requests; admins have no limit. Raises Busy when all are taken."""
-        if caller.role == Role.ADMIN:
-            yield
-            return
-        with self._counted(caller.key_id or caller.person.id, self._limit, "requests of this key"):
+    def slot(self, caller: Caller, person: Person) -> Iterator[None]:
+        """One of the concurrent requests of a key, and of the person it is for; raises Busy when all are taken.
+
+        Keys of admins and admins themselves have no limit; who an admin's key acts for has.
+        """
+        with ExitStack() as places:
+            if caller.role != Role.ADMIN:
+                key = caller.key_id or caller.person.id
+                places.enter_context(self._counted(f"key {key}", self._per_key, "requests of this key"))
+            if person.role != Role.ADMIN:
+                whose = f'requests for "{person.name}"'
+                places.enter_context(self._counted(f"person {person.id}", self._per_person, whose))
             yield
 
     @contextmanager

@@ -5,85 +5,41 @@ It knows no HTTP. What the model saw is what is logged: messages, passages and a
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from bot import citations, prompt
 from bot.engine import Engine
+from bot.events import MAX_QUESTION as MAX_QUESTION
+from bot.events import Ended as Ended
+from bot.events import Event as Event
+from bot.events import Question as Question
+from bot.events import Queued as Queued
+from bot.events import Started as Started
+from bot.events import Token as Token
+from bot.events import given_passages
+from bot.generation import Generation
 from bot.langchain_model import EngineModel
 from bot.live import Live
+from bot.pace import Pace
+from bot.writing import Writing
 from retrieval.library import Library
-from store import answers, documents, exchanges
+from store import answers, exchanges
 from store.database import Database
-from store.errors import Invalid, RatchetError, TooLarge
+from store.errors import Busy, RatchetError
 from store.models import Conversation, Exchange, ExchangeState, Person
 
-MAX_QUESTION = 200_000
-
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: OpenAI messages, the last one the user's; `given` passages are used instead of searching."""
+class Prompt:
+    """What the model will see, and what had to be cut for it."""
 
-    person: Person
     messages: list[dict[str, str]]
-    conversation_id: str | None = None
-    given: list[dict[str, str]] | None = None
-    trainable: bool = True
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float = 1.0
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Started:
-    """The exchange is logged as `streaming`; tokens follow."""
-
-    exchange_id: str
-    conversation_id: str
-    adapter: str
-    model: str
     passages: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Token:
-    """A piece of the answer's text."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The exchange is logged as `finished`."""
-
-    exchange_id: str
-    conversation_id: str
-    adapter: str
-    model: str
-    passages: list[dict[str, Any]]
-    citations: list[dict[str, int]]
-    declined: bool
-    answer: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass
-class _Writing:
-    """What is known of an answer while it is written."""
-
-    started: float
-    timings: dict[str, float]
-    text: str = ""
-    finish_reason: str = "stop"
-    usage: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, int]
+    max_tokens: int
 
 
 class Chat:
@@ -107,15 +63,16 @@ class Chat:
         self._passages = passages
         self._max_tokens = max_tokens
         self._temperature = temperature
+        self.pace = Pace()
 
-    def answer(self, question: Question) -> Iterator[Started | Token | Ended]:
+    def answer(self, question: Question) -> Iterator[Event]:
         """Answer a question, streamed; closing the generator stops the answer and keeps its partial text.
 
         Raises Invalid for an empty question, TooLarge over 200,000 characters, NotFound for an unknown conversation,
         Busy when too many wait; all before Started.
         """
         begun = time.monotonic()
-        text = _checked(question)
+        text = question.text()
         conversation_id, parent_id = exchanges.find_conversation(
             self._database,
             person_id=question.person.id,
@@ -124,33 +81,54 @@ class Chat:
         )
         history = self._history(question, parent_id)
         query = prompt.search_query(text, history)
-        passages = self._library.search(query, self._passages) if question.given is None else _given(question.given)
+        passages = self.search(query) if question.given is None else given_passages(question.given)
         retrieved = time.monotonic()
-        max_tokens = min(question.max_tokens or self._max_tokens, self._engine.context_tokens // 2)
-        messages, passages, cut = prompt.fitted(
-            text,
-            passages,
-            history,
-            budget=self._engine.context_tokens - max_tokens,
-            count=self._engine.count,
-            keep_passages=question.given is not None,
-        )
+        made = self.prompt(text, passages, history, max_tokens=question.max_tokens, given=question.given is not None)
         exchange = Exchange(
             conversation_id=conversation_id,
             parent_id=parent_id,
             person_id=question.person.id,
             question=text,
             search_query=query,
-            messages=messages,
-            passages=passages,
+            messages=made.messages,
+            passages=made.passages,
             given=question.given is not None,
             trainable=question.trainable and question.person.consent,
-            adapter=self._live.adapter_for(conversation_id),
+            adapter=self._live.adapter_for(conversation_id, question.person.id),
             model=self._engine.name,
-            sampling={"max_tokens": max_tokens, "temperature": self._temperature_of(question), "cut": cut},
+            sampling={
+                "max_tokens": made.max_tokens,
+                "temperature": self._temperature_of(question),
+                "cut": made.cut,
+            },
             process=self._live.process_id,
         )
         yield from self._write(question, exchange, history, begun, retrieved)
+
+    def search(self, query: str) -> list[dict[str, Any]]:
+        """The passages for a query, as many as a prompt gets."""
+        return self._library.search(query, self._passages)
+
+    def prompt(
+        self,
+        text: str,
+        passages: list[dict[str, Any]],
+        history: list[dict[str, str]],
+        *,
+        max_tokens: int | None = None,
+        given: bool = False,
+    ) -> Prompt:
+        """The messages that fit beside the answer; `given` passages are shortened but not dropped."""
+        longest = min(max_tokens or self._max_tokens, self._engine.context_tokens // 2)
+        messages, kept, cut = prompt.fitted(
+            text,
+            passages,
+            history,
+            budget=self._engine.context_tokens - longest,
+            count=self._engine.count,
+            keep_passages=given,
+        )
+        return Prompt(messages, kept, cut, longest)
 
     def _temperature_of(self, question: Question) -> float:
         return self._temperature if question.temperature is None else question.temperature
@@ -169,7 +147,7 @@ class Chat:
         history: list[dict[str, str]],
         begun: float,
         retrieved: float,
-    ) -> Iterator[Started | Token | Ended]:
+    ) -> Iterator[Event]:
         model = EngineModel(
             engine=self._engine,
             adapter=exchange.adapter,
@@ -178,34 +156,41 @@ class Chat:
             top_p=question.top_p,
             seed=question.seed,
         )
-        generation = model.begin(exchange.messages, question.stop)
+        generation = self._begin(model, question, exchange)
+        logged = time.monotonic()
+        timings = {"retrieval_ms": 1000 * (retrieved - begun), "prepare_ms": 1000 * (logged - retrieved)}
+        writing = Writing(generation, self.pace.queued(), started=logged, timings=timings)
+        state, error = ExchangeState.STOPPED, ""
+        try:
+            yield _started(exchange, writing)
+            yield from writing.waited()
+            if not writing.stopped.is_set():
+                yield from writing.tokens(model.stream(exchange.messages, generation=generation))
+            state = ExchangeState.STOPPED if writing.stopped.is_set() else ExchangeState.FINISHED
+        except RatchetError as problem:
+            state, error = ExchangeState.FAILED, problem.message
+            raise
+        finally:
+            writing.end()
+            ended = self._finish(exchange, history, writing, state, error)
+        yield ended
+
+    def _begin(self, model: EngineModel, question: Question, exchange: Exchange) -> Generation:
+        """Queue the answer, then log that it is on its way; both or neither."""
+        try:
+            generation = model.begin(exchange.messages, question.stop)
+        except Busy as busy:
+            busy.retry_after = max(busy.retry_after, self.pace.retry_after())
+            raise
         try:
             exchanges.begin(self._database, exchange)
         except RatchetError:
             generation.cancel()
             raise
-        chunks = model.stream(exchange.messages, generation=generation)
-        logged = time.monotonic()
-        timings = {"retrieval_ms": 1000 * (retrieved - begun), "prepare_ms": 1000 * (logged - retrieved)}
-        writing = _Writing(started=logged, timings=timings)
-        state = ExchangeState.STOPPED
-        error = ""
-        try:
-            yield Started(
-                exchange.id, exchange.conversation_id, exchange.adapter, exchange.model, list(exchange.passages)
-            )
-            yield from _tokens(chunks, writing)
-            state = ExchangeState.FINISHED
-        except RatchetError as problem:
-            state, error = ExchangeState.FAILED, problem.message
-            raise
-        finally:
-            generation.cancel()
-            ended = self._finish(exchange, history, writing, state, error)
-        yield ended
+        return generation
 
     def _finish(
-        self, exchange: Exchange, history: list[dict[str, str]], writing: _Writing, state: ExchangeState, error: str
+        self, exchange: Exchange, history: list[dict[str, str]], writing: Writing, state: ExchangeState, error: str
     ) -> Ended:
         answer = writing.text.strip()
         turns = [*history, {"role": "user", "content": exchange.question}, {"role": "assistant", "content": answer}]
@@ -215,6 +200,7 @@ class Chat:
             adapter=exchange.adapter,
             model=exchange.model,
             passages=list(exchange.passages),
+            cut=exchange.sampling["cut"],
             citations=citations.valid(answer, exchange.passages),
             declined=answers.declined(answer),
             answer=answer,
@@ -256,47 +242,13 @@ class Chat:
         return row.id
 
 
-def _tokens(chunks: Iterator[AIMessageChunk], writing: _Writing) -> Iterator[Token]:
-    try:
-        for chunk in chunks:
-            if chunk.usage_metadata is not None:
-                writing.usage = dict(chunk.usage_metadata)  # type: ignore[arg-type]
-                writing.finish_reason = chunk.response_metadata.get("finish_reason", "stop")
-            elif chunk.content:
-                text = str(chunk.content) if writing.text else str(chunk.content).lstrip()
-                if not text:
-                    continue
-                writing.timings.setdefault("first_token_ms", 1000 * (time.monotonic() - writing.started))
-                writing.text += text
-                yield Token(text)
-    finally:
-        chunks.close()  # type: ignore[attr-defined]
-
-
-def _checked(question: Question) -> str:
-    if not question.messages or question.messages[-1]["role"] != "user":
-        raise Invalid("the last message is not the user's.", "End messages with one of role user.")
-    text = question.messages[-1]["content"].strip()
-    if not text:
-        raise Invalid("the question is empty.", "Write a question.")
-    length = sum(len(message["content"]) for message in question.messages)
-    if length > MAX_QUESTION:
-        raise TooLarge(f"the messages have {length} characters, at most {MAX_QUESTION} are read.", "Shorten them.")
-    return text
-
-
-def _given(passages: list[dict[str, str]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "n": n,
-            "document": None,
-            "title": passage.get("title", ""),
-            "chunk_id": None,
-            "text": passage["text"],
-            "digest": documents.text_digest(passage["text"]),
-            "score": 1.0,
-            "start": 0,
-            "end": len(passage["text"]),
-        }
-        for n, passage in enumerate(passages, start=1)
-    ]
+def _started(exchange: Exchange, writing: Writing) -> Started:
+    return Started(
+        exchange_id=exchange.id,
+        conversation_id=exchange.conversation_id,
+        adapter=exchange.adapter,
+        model=exchange.model,
+        passages=list(exchange.passages),
+        cut=exchange.sampling["cut"],
+        stop=writing.stop,
+    )

@@ -225,12 +225,11 @@ class TransformersEngine:
             self._advance(version)
 
     def _fill_slots(self) -> None:
+        for answer in [answer for answer in self._waiting if answer.request.cancelled]:
+            self._waiting.remove(answer)
+            answer.end()
         busy = sum(len(answers) for _, answers in self._running.values())
         for answer in list(self._waiting):
-            if answer.request.cancelled:
-                self._waiting.remove(answer)
-                answer.end()
-                continue
             if busy >= self._slots:
                 return
             known = self._running.get(answer.version)

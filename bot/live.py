@@ -1,32 +1,71 @@
 """Which adapter answers a request: follows the deployment row, loads, reports, and never lets go of what works.
 
 Every bot process looks at the row twice a second. A version that cannot be loaded is quarantined, which deploys what
-it replaced; meanwhile the old one keeps serving.
+it replaced or ends its canary; meanwhile the old one keeps serving. What is no longer needed is unloaded one look
+later, so that a request that has just chosen it still finds it.
 """
 
+import hashlib
 import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy.exc import DatabaseError
+
 from bot.engine import Engine
-from store import adapters, exchanges, processes
+from store import adapters, deployments, exchanges, processes
 from store.database import Database
-from store.errors import BrokenAdapter, DatabaseProblem, RatchetError
+from store.errors import BrokenAdapter, RatchetError
 from store.models import BASE, Adapter, Deployment
 
 LOOK_SECONDS = 0.5
 _BEAT_LOOKS = 6
 _SWEEP_LOOKS = 40
 """By then a bot that died just before this one started counts as dead, and what it left streaming is aborted."""
+RETRY_SECONDS = 5.0
+"""How long to wait after a load that failed for want of room or of a server."""
+_TRIES = 5
+"""How many broken versions one look may find and quarantine before it waits for the next."""
+
+
+def chosen(row: Deployment, *, pinned: str | None, conversation_id: str, person_id: str) -> str:
+    """Which adapter of a deployment answers (pure): testers get the canary; a conversation keeps the one that
+    answered it, `pinned`, while that is deployed; of the others a share gets the canary.
+    """
+    if row.canary is None:
+        return row.adapter
+    if person_id in row.testers:
+        return row.canary
+    if pinned in (row.adapter, row.canary):
+        return pinned
+    return row.canary if place(conversation_id) < row.share else row.adapter
+
+
+def place(conversation_id: str) -> float:
+    """A conversation's place in [0, 1): always the same, evenly spread, unlike Python's own hash."""
+    return int.from_bytes(hashlib.sha256(conversation_id.encode()).digest()[:8]) / 2**64
 
 
 class Live:
-    """The pointer from new requests to an adapter version of this process."""
+    """The pointer from new requests to the adapter versions of this process."""
 
-    def __init__(self, database: Database, engine: Engine) -> None:
+    def __init__(self, database: Database, engine: Engine, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self.process_id = processes.register(database, "bot")
-        self.adapter = BASE
-        self.generation = -1
-        self.error = ""
+        self.serving = Deployment(generation=-1)
+        """What this process serves: the deployment as far as it is loaded here."""
+        self._error = ""
+        self._broken: tuple[int, str] = (-1, "")
+        self._retry_seconds = retry_seconds
+        self._looking = threading.Lock()
+        self._later: tuple[int, float] = (-1, 0.0)
+        self._keep = {BASE}
+        self._unreported: list[str] = []
+        self._held: Counter[str] = Counter()
+        self._holding = threading.Lock()
+        self._loading = threading.Lock()
         self._database = database
         self._engine = engine
         self._stop = threading.Event()
@@ -34,40 +73,122 @@ class Live:
         self.look()
         self._thread.start()
 
-    def adapter_for(self, conversation_id: str) -> str:
-        """The version that answers a new request of a conversation."""
-        return self.adapter
+    @property
+    def adapter(self) -> str:
+        """The version that answers, a canary's share apart."""
+        return self.serving.adapter
+
+    def adapter_for(self, conversation_id: str, person_id: str) -> str:
+        """The version that answers a new request of a person in a conversation."""
+        row = self.serving
+        pinned = exchanges.pinned(self._database, conversation_id) if row.canary is not None else None
+        return chosen(row, pinned=pinned, conversation_id=conversation_id, person_id=person_id)
 
     def healthy(self) -> str:
-        """An empty text, or what is wrong."""
+        """An empty text, or why this process cannot answer as it should."""
         if not self._thread.is_alive():
             return "the thread that follows the deployment has ended."
-        return self.error or self._engine.healthy()
+        return (self._error if self.serving.generation < 0 else "") or self._engine.healthy()
+
+    def trouble(self) -> str:
+        """An empty text, or what could not be loaded or read while the version before keeps serving.
+
+        A broken version is named until the deployment changes again after its quarantine.
+        """
+        return self._error or self._broken[1]
 
     def look(self) -> None:
-        """Follow the deployment row if it has changed."""
-        with self._database.read() as session:
-            row = adapters.deployment(session)
-            wanted = session.get(Adapter, row.adapter)
-            replaced = session.get(Adapter, wanted.replaced) if wanted is not None else None
-        if row.generation == self.generation:
-            return
-        self._serve(row, wanted, replaced)
+        """Follow the deployment row if it has changed; unload what the change before left over."""
+        with self._looking:
+            for _ in range(_TRIES):
+                if self._looked():
+                    return
 
-    def _serve(self, row: Deployment, wanted: Adapter | None, replaced: Adapter | None) -> None:
-        try:
-            if row.adapter != BASE and wanted is not None:
-                self._engine.load(wanted.id, Path(wanted.folder), digest=wanted.digest)
-        except BrokenAdapter as error:
-            self.error = error.message
-            adapters.quarantine(self._database, row.adapter, actor="bot", comment=error.message)
-            return
-        self.adapter, self.generation, self.error = row.adapter, row.generation, ""
-        adapters.loaded(self._database, row.adapter)
+    def _looked(self) -> bool:
+        """Look once; whether there is nothing more to do now."""
+        with self._database.read() as session:
+            row = deployments.deployment(session)
+            wanted = [session.get(Adapter, name) for name in (row.adapter, row.canary) if name is not None]
+            replaced = wanted[0].replaced if wanted[0] is not None else BASE
+        if row.generation == self.serving.generation:
+            self._error = ""
+            self._report()
+            self._unload_but(self._keep)
+            return True
+        if self._later[0] == row.generation and time.monotonic() < self._later[1]:
+            return True
+        return self._serve(row, [one for one in wanted if one is not None], {BASE, replaced})
+
+    def _serve(self, row: Deployment, wanted: list[Adapter], warm: set[str]) -> bool:
+        """Load what a deployment names and point at it; whether that went well."""
+        deployed = {row.adapter, row.canary or BASE}
+        serving = {self.serving.adapter, self.serving.canary or BASE}
+        self._unload_but(self._keep | deployed | serving)
+        for adapter in wanted:
+            try:
+                self._load(adapter)
+            except BrokenAdapter as error:
+                self._quarantine(adapter.id, row.generation, error.message)
+                return False
+            except RatchetError as error:
+                self._put_off(adapter.id, row.generation, error.message)
+                self._keep = deployed | serving
+                return True
+        self._keep, self.serving, self._error = deployed | warm, row, ""
+        if row.generation > self._broken[0] + 1:
+            self._broken = (-1, "")
+        self._unreported = [adapter.id for adapter in wanted]
+        self._report()
         self._beat()
-        keep = {BASE, row.adapter, *([replaced.id] if replaced is not None else [])}
-        for name in set(self._engine.loaded()) - keep:
-            self._engine.unload(name)
+        return True
+
+    def _report(self) -> None:
+        """Tell the registry what this process has loaded; tried again at the next look when the database is busy."""
+        while self._unreported:
+            deployments.loaded(self._database, self._unreported[0])
+            del self._unreported[0]
+
+    def _load(self, adapter: Adapter) -> None:
+        with self._loading:
+            self._engine.load(adapter.id, Path(adapter.folder), digest=adapter.digest)
+
+    def _put_off(self, adapter_id: str, generation: int, message: str) -> None:
+        self._error = f"adapter {adapter_id} cannot be loaded: {message}"
+        self._later = (generation, time.monotonic() + self._retry_seconds)
+        self._beat()
+
+    def _quarantine(self, adapter_id: str, generation: int, message: str) -> None:
+        self._broken = (generation, f"adapter {adapter_id} is quarantined: {message}")
+        deployments.quarantine(self._database, adapter_id, actor="bot", comment=message)
+
+    def _unload_but(self, keep: set[str]) -> None:
+        with self._holding:
+            for name in set(self._engine.loaded()) - keep - set(self._held):
+                self._engine.unload(name)
+
+    @contextmanager
+    def hold(self, adapter_id: str) -> Iterator[None]:
+        """Have a version loaded that need not be deployed; it is unloaded when nobody holds it any more.
+
+        Raises NotFound, and BrokenAdapter for one whose files do not match its digests, which is then quarantined.
+        """
+        if adapter_id == BASE:
+            yield
+            return
+        with self._database.read() as session:
+            adapter = adapters.get(session, adapter_id)
+        with self._holding:
+            self._held[adapter_id] += 1
+        try:
+            self._load(adapter)
+            yield
+        except BrokenAdapter as error:
+            deployments.quarantine(self._database, adapter_id, actor="bot", comment=error.message)
+            raise
+        finally:
+            with self._holding:
+                self._held[adapter_id] -= 1
+                self._held += Counter()  # drops what is held by nobody
 
     def _follow(self) -> None:
         looks = 0
@@ -79,12 +200,19 @@ class Live:
                     self._beat()
                 if looks == _SWEEP_LOOKS:
                     exchanges.abort_left_over(self._database)
-            except DatabaseProblem as error:
-                self.error = error.message
+            except RatchetError as error:
+                self._error = error.message
+            except DatabaseError as error:
+                self._error = f"the database could not be read: {error.orig}."
 
     def _beat(self) -> None:
         processes.beat(
-            self._database, self.process_id, generation=self.generation, adapter=self.adapter, error=self.error
+            self._database,
+            self.process_id,
+            generation=self.serving.generation,
+            adapter=self.serving.adapter,
+            canary=self.serving.canary,
+            error=self.trouble(),
         )
 
     def close(self) -> None:
@@ -94,4 +222,4 @@ class Live:
         try:
             processes.leave(self._database, self.process_id)
         except RatchetError as error:
-            self.error = error.message
+            self._error = error.message

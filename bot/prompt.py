@@ -4,6 +4,7 @@ The exact messages are logged and trained on, so whatever changes here changes w
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from store.answers import DECLINE
@@ -13,6 +14,10 @@ SYSTEM = (
     f"sentence name the passage it comes from, like [1]. If no passage answers the question, say: {DECLINE}"
 )
 NO_PASSAGES = "There is no passage on this."
+SHORT = 200
+"""Characters that a passage and the question keep as long as there is any other way."""
+CHARACTERS_PER_TOKEN = 8
+"""More than any tokenizer packs into a token of prose; longer prompts are too long without being counted."""
 
 Messages = list[dict[str, str]]
 
@@ -46,6 +51,26 @@ def _points_back(question: str) -> bool:
     return bool(words & {"it", "its", "that", "this", "those", "these", "they", "them", "there", "he", "she", "one"})
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A prompt that may still be too long; turns are groups of messages that each begin with the user's."""
+
+    question: str
+    passages: tuple[dict[str, Any], ...]
+    turns: tuple[Messages, ...]
+    renumber: bool
+
+    def numbered(self) -> list[dict[str, Any]]:
+        """The passages as they are shown and cited: numbered 1, 2, … unless they keep their numbers."""
+        if not self.renumber:
+            return list(self.passages)
+        return [{**passage, "n": n} for n, passage in enumerate(self.passages, start=1)]
+
+    def messages(self) -> Messages:
+        """The prompt."""
+        return messages(self.question, self.numbered(), [message for turn in self.turns for message in turn])
+
+
 def fitted(
     question: str,
     passages: Sequence[dict[str, Any]],
@@ -55,29 +80,131 @@ def fitted(
     count: Callable[[Messages], int],
     keep_passages: bool = False,
 ) -> tuple[Messages, list[dict[str, Any]], dict[str, int]]:
-    """The messages within `budget` tokens, the passages left in them, and how many turns and passages were cut.
+    """The messages within `budget` tokens, the passages left in them, and how many turns, passages and characters went.
 
-    The oldest turns go first, then the passages with the lowest score, then the end of the longest passage and of the
-    question. `keep_passages` shortens passages but drops none. `count` gives the tokens of messages.
+    The oldest turns go first, then the passages with the lowest score, then the end of the longest passages, then that
+    of the question. `keep_passages` shortens passages, their titles at last, and drops the last ones only when not even
+    their numbers fit. `count` gives the tokens of messages; a prompt of more than 8 characters a token is too long
+    without being counted.
     """
-    kept, turns = [dict(passage) for passage in passages], list(history)
-    cut = {"turns": 0, "passages": 0, "characters": 0}
-    while count(built := messages(question, kept, turns)) > budget:
-        if turns:
-            del turns[:2]
-            cut["turns"] += 1
-        elif len(kept) > 1 and not keep_passages:
-            kept.remove(min(kept, key=lambda passage: passage["score"]))
-            cut["passages"] += 1
-        elif kept and max(len(passage["text"]) for passage in kept) > 200:
-            longest = max(kept, key=lambda passage: len(passage["text"]))
-            cut["characters"] += len(longest["text"]) - len(longest["text"]) * 3 // 4
-            longest["text"] = longest["text"][: len(longest["text"]) * 3 // 4]
-        elif len(question) > 200:
-            cut["characters"] += len(question) // 4
-            question = question[: len(question) * 3 // 4]
-        else:
+
+    def fits(draft: Draft) -> bool:
+        built = draft.messages()
+        characters = sum(len(message["content"]) for message in built)
+        return characters <= CHARACTERS_PER_TOKEN * budget and count(built) <= budget
+
+    draft = whole = Draft(question, tuple(dict(passage) for passage in passages), _turns(history), not keep_passages)
+    for shorten in (
+        _fewer_turns,
+        _fewer_passages,
+        _shorter_passages,
+        _shorter_question,
+        _bare_passages,
+        _first_passages,
+    ):
+        if fits(draft):
             break
-    numbered = kept if keep_passages else [{**passage, "n": n} for n, passage in enumerate(kept, start=1)]
-    built = messages(question, numbered, turns)
-    return built, numbered, cut
+        draft = shorten(draft, fits)
+    cut = {
+        "turns": len(whole.turns) - len(draft.turns),
+        "passages": len(whole.passages) - len(draft.passages),
+        "characters": _characters(whole, draft),
+    }
+    return draft.messages(), draft.numbered(), cut
+
+
+Fits = Callable[[Draft], bool]
+
+
+def _turns(history: Sequence[dict[str, str]]) -> tuple[Messages, ...]:
+    turns: list[Messages] = []
+    for message in history:
+        if not turns or message["role"] == "user":
+            turns.append([])
+        turns[-1].append(message)
+    return tuple(turns)
+
+
+def _characters(whole: Draft, draft: Draft) -> int:
+    """What was cut within the question and the passages that are left; those keep their first characters."""
+    kept = {passage["n"] for passage in draft.passages}
+    before = [p for p in whole.passages if p["n"] in kept]
+    cut = sum(_length(a) - _length(b) for a, b in zip(before, draft.passages, strict=True))
+    return cut + len(whole.question) - len(draft.question)
+
+
+def _length(passage: dict[str, Any]) -> int:
+    return len(passage["title"]) + len(passage["text"])
+
+
+def _fewer_turns(draft: Draft, fits: Fits) -> Draft:
+    return _least_cut([replace(draft, turns=draft.turns[n:]) for n in range(len(draft.turns) + 1)], fits)
+
+
+def _fewer_passages(draft: Draft, fits: Fits) -> Draft:
+    if not draft.renumber or len(draft.passages) < 2:
+        return draft
+    ranked = sorted(draft.passages, key=lambda passage: passage["score"], reverse=True)
+    best = [{passage["n"] for passage in ranked[:n]} for n in range(len(ranked), 0, -1)]
+    return _least_cut(
+        [replace(draft, passages=tuple(p for p in draft.passages if p["n"] in some)) for some in best], fits
+    )
+
+
+def _shorter_passages(draft: Draft, fits: Fits) -> Draft:
+    longest = max((len(passage["text"]) for passage in draft.passages), default=0)
+    return _least_cut(_Steps(longest, SHORT, lambda n: _clipped(draft, text=n)), fits)
+
+
+def _shorter_question(draft: Draft, fits: Fits) -> Draft:
+    return _least_cut(_Steps(len(draft.question), SHORT, lambda n: replace(draft, question=draft.question[:n])), fits)
+
+
+def _bare_passages(draft: Draft, fits: Fits) -> Draft:
+    return _least_cut(_Steps(SHORT, 0, lambda n: _clipped(draft, text=n, title=n)), fits)
+
+
+def _first_passages(draft: Draft, fits: Fits) -> Draft:
+    return _least_cut(_Steps(len(draft.passages), 0, lambda n: replace(draft, passages=draft.passages[:n])), fits)
+
+
+def _clipped(draft: Draft, *, text: int, title: int | None = None) -> Draft:
+    """The draft with each passage's text, and title, at most so long; a shortened passage ends where it was cut."""
+    return replace(draft, passages=tuple(_clip(passage, text, title) for passage in draft.passages))
+
+
+def _clip(passage: dict[str, Any], text: int, title: int | None) -> dict[str, Any]:
+    kept = passage["text"][:text]
+    clipped = {**passage, "text": kept, "title": passage["title"][:title]}
+    if kept != passage["text"] and "start" in passage:
+        clipped["end"] = passage["start"] + len(kept)
+    return clipped
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Drafts from the longest to the shortest, made when they are looked at."""
+
+    longest: int
+    shortest: int
+    made: Callable[[int], Draft]
+
+    def __len__(self) -> int:
+        return max(0, self.longest - self.shortest) + 1
+
+    def __getitem__(self, cut: int) -> Draft:
+        return self.made(self.longest - cut)
+
+
+def _least_cut(drafts: Sequence[Draft] | _Steps, fits: Fits) -> Draft:
+    """The first draft that fits, by halving; the last one when none does. Each draft is shorter than the one before."""
+    low, high = 0, len(drafts) - 1
+    if not fits(drafts[high]):
+        return drafts[high]
+    while low < high:
+        middle = (low + high) // 2
+        if fits(drafts[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return drafts[high]

@@ -136,6 +136,7 @@ class Watch(_Section):
 
     hours: float = Field(ge=0)
     max_decline_rise: float = Field(ge=0, le=1)
+    complete_canary_hours: float | None = Field(default=None, ge=0)
 
 
 class Settings(_Section):

@@ -85,6 +85,7 @@ def bench_of(settings: Settings) -> Workbench:
         approval_days=settings.scheduler.approval_days,
         watch_hours=settings.watch.hours,
         max_decline_rise=settings.watch.max_decline_rise,
+        complete_canary_hours=settings.watch.complete_canary_hours,
     )
 
 

@@ -16,10 +16,10 @@ from sqlmodel import col, select
 from finetune import gate
 from finetune.evaluate import Report
 from finetune.jobs import read_rows
-from scheduler import launcher, planning, watch
+from scheduler import decisions, launcher, planning, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_phases
 from scheduler.workbench import Workbench, curated, label_all
-from store import adapters, cycles, exchanges
+from store import adapters, cycles, deployments, exchanges
 from store.errors import LostLease
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome, now
 
@@ -194,7 +194,7 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Let candidate and serving adapter answer the held-out cases in a child process."""
     with bench.database.read() as session:
         row = adapters.get(session, cycle.adapter_id or "")
-        serving = adapters.deployment(session).adapter
+        serving = deployments.deployment(session).adapter
         against = session.get(Adapter, serving)
     job = {
         "cases": str(bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"),
@@ -272,19 +272,19 @@ def _judged(
 
 
 def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None:
-    """Look at what the new adapter answers; None means: look again later."""
+    """Look at what the new adapter answers, as a canary or live; None means: look again later."""
     found = watch.look(
         bench.database,
         adapter_id=cycle.adapter_id or "",
         hours=bench.watch_hours,
         max_decline_rise=bench.max_decline_rise,
+        complete_canary_hours=bench.complete_canary_hours,
         now=now(),
     )
-    if found.verdict == "waiting":
+    decisions.act_on(bench.database, found, adapter_id=cycle.adapter_id or "")
+    if found.verdict in ("waiting", "complete"):
         return None
-    if found.verdict == "roll back":
-        adapters.rollback(bench.database, actor="watch", comment=found.sentence)
-    outcome = Outcome.REJECTED if found.verdict == "roll back" else Outcome.PROMOTED
+    outcome = Outcome.PROMOTED if found.verdict == "kept" else Outcome.REJECTED
     return Next({"verdict": found.verdict, "sentence": found.sentence}, None, CycleState.DONE, outcome)
 
 

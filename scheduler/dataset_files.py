@@ -11,7 +11,7 @@ from finetune.dataset import Curated, Example, choose
 from finetune.sides import Sides
 from scheduler import planning
 from scheduler.workbench import Workbench, curated
-from store import adapters
+from store import adapters, deployments
 from store.errors import Invalid
 from store.models import BASE, Adapter, Side
 
@@ -78,7 +78,7 @@ def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: 
 def adapter_side(bench: Workbench, name: str | None) -> dict[str, str]:
     """An adapter's id, folder and digest from an id, a folder or None (what is deployed); the base has an id only."""
     with bench.database.read() as session:
-        wanted = name or adapters.deployment(session).adapter
+        wanted = name or deployments.deployment(session).adapter
         if wanted == BASE:
             return {"id": BASE}
         if Path(wanted).is_dir():

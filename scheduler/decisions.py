@@ -1,11 +1,13 @@
-"""Cycles whose adapter was decided on go on; those that nobody decided on expire. Decisions are made elsewhere."""
+"""What follows from decisions: cycles go on, expire when nobody decided, and the watch has its way."""
 
 from datetime import timedelta
 
 from sqlmodel import select
 
+from scheduler.watch import Watched
 from scheduler.workbench import Workbench
-from store import adapters, cycles
+from store import adapters, cycles, deployments
+from store.database import Database
 from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
 
 
@@ -22,7 +24,7 @@ def follow_decisions(bench: Workbench) -> None:
             with bench.database.write() as session:
                 adapters.move(session, adapter.id, AdapterState.EXPIRED, actor="scheduler", comment="nobody decided")
             cycles.end(bench.database, cycle.id, outcome=Outcome.REJECTED, actor="scheduler")
-        elif state == AdapterState.LIVE:
+        elif state in (AdapterState.LIVE, AdapterState.CANARY):
             cycles.resume(bench.database, cycle.id, step="watch", state=CycleState.WATCHING)
         elif state == AdapterState.CANDIDATE:
             cycles.resume(bench.database, cycle.id, step="evaluate", state=CycleState.RUNNING)
@@ -37,3 +39,14 @@ _ENDS = {
     AdapterState.QUARANTINED: Outcome.REJECTED,
     AdapterState.RETIRED: Outcome.PROMOTED,
 }
+
+
+def act_on(database: Database, found: Watched, *, adapter_id: str) -> None:
+    """Roll an adapter back, or give everybody a canary, when the watch says so.
+
+    Raises Conflict when somebody else has taken the adapter back meanwhile.
+    """
+    if found.verdict == "roll back":
+        deployments.rollback(database, actor="watch", comment=found.sentence, of=adapter_id)
+    elif found.verdict == "complete":
+        deployments.change_canary(database, actor="watch", comment=found.sentence, share=deployments.EVERYBODY)

@@ -58,6 +58,7 @@ class Workbench:
     approval_days: float
     watch_hours: float
     max_decline_rise: float
+    complete_canary_hours: float | None
 
     def covering(self) -> dict[str, float]:
         """The tasks that score on every exchange with passages, with that score."""

@@ -2,6 +2,8 @@
 
 python -m store adapters
 python -m store approve v3 --comment "cites better"
+python -m store approve v3 --comment "cites better" --share 0.1 --testers anna,ben
+python -m store canary --share 1 --comment "nobody complained"
 python -m store rollback --comment "people complain"
 """
 
@@ -9,11 +11,12 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from configs.settings import Settings, SettingsError, load_settings
-from store import adapters, cycles, exchanges, people, transfer
+from store import adapters, cycles, deployments, exchanges, people, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Adapter, Cycle, Document, Exchange, Role, Row
@@ -58,8 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--task", help="only this task")
     listing.add_argument("--limit", type=int, default=50)
     command("show", "show v3", _show, "id")
-    for name, run in (("approve", _approve), ("reject", _reject)):
-        command(name, f'{name} v3 --comment "…"', run, "adapter").add_argument("--comment", default="")
+    approve = command("approve", 'approve v3 --comment "…" --share 0.1 --testers anna,ben', _approve, "adapter")
+    approve.add_argument("--share", type=float, default=deployments.EVERYBODY, help="of the conversations; 1 is all")
+    canary = command("canary", 'canary --share 0.5 --comment "…"', _canary)
+    canary.add_argument("--share", type=float, help="of the conversations; 1 completes the canary")
+    reject = command("reject", 'reject v3 --comment "…"', _reject, "adapter")
+    for made in (approve, canary):
+        made.add_argument("--testers", type=_names, help="people who get it whatever the share, by name: anna,ben")
+    for made in (approve, canary, reject):
+        made.add_argument("--comment", default="")
     back = command("rollback", 'rollback --comment "…"', _rollback)
     back.add_argument("--to", help="an adapter that was live, or base")
     back.add_argument("--comment", default="")
@@ -89,14 +99,15 @@ def _plain(row: Row, *without: str) -> dict[str, Any]:
 
 def _adapters(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     with database.read() as session:
-        rows, live = adapters.page(session), adapters.deployment(session).adapter
+        rows, serving = adapters.page(session), deployments.deployment(session)
     if options.json:
-        print(json.dumps([{**_plain(row, "report"), "serving": row.id == live} for row in rows]))
+        print(json.dumps([{**_plain(row, "report"), "serving": row.id == serving.adapter} for row in rows]))
         return
+    shown = {serving.adapter: "serves now", serving.canary: f"canary for {serving.share:.0%}"}
     for row in rows:
         said = row.verdict.get("verdict", "")
-        print(f"{row.id:6} {row.state:18} {row.origin:10} {said:20} {'serves now' if row.id == live else ''}")
-    print(f"{len(rows)} adapters; {live} serves.")
+        print(f"{row.id:6} {row.state:18} {row.origin:10} {said:20} {shown.get(row.id, '')}")
+    print(f"{len(rows)} adapters; {serving.adapter} serves.")
 
 
 def _cycles(options: argparse.Namespace, settings: Settings, database: Database) -> None:
@@ -135,8 +146,30 @@ def _show(options: argparse.Namespace, settings: Settings, database: Database) -
 
 
 def _approve(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    adapters.approve(database, options.adapter, actor=ACTOR, comment=options.comment)
-    print(f"approved {options.adapter}: running bots load it now.")
+    testers = options.testers or []
+    deployments.approve(
+        database, options.adapter, actor=ACTOR, comment=options.comment, share=options.share, testers=testers
+    )
+    print(f"approved {options.adapter}{_whom(options.share, testers)}: running bots load it now.")
+
+
+def _canary(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    row = deployments.change_canary(
+        database, actor=ACTOR, comment=options.comment, share=options.share, testers=options.testers
+    )
+    if row.canary is None:
+        print(f"{row.adapter} serves new requests.")
+    else:
+        print(f"{row.canary} is the canary{_whom(row.share, row.testers)}.")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _whom(share: float, testers: Sequence[str]) -> str:
+    named = f" and {len(testers)} tester{'s' if len(testers) > 1 else ''}" if testers else ""
+    return f" for {share:.0%} of the conversations{named}" if share < deployments.EVERYBODY else ""
 
 
 def _reject(options: argparse.Namespace, settings: Settings, database: Database) -> None:
@@ -145,7 +178,7 @@ def _reject(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 def _rollback(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    row = adapters.rollback(database, actor=ACTOR, comment=options.comment, to=options.to)
+    row = deployments.rollback(database, actor=ACTOR, comment=options.comment, to=options.to)
     print(f"rolled back: {row.adapter} serves new requests.")
 
 

@@ -56,10 +56,11 @@ class NotAllowed(RatchetError):
 
 
 class Busy(RatchetError):
-    """A limit on concurrent work is reached; try again later."""
+    """A limit on concurrent work is reached; try again after `retry_after` seconds."""
 
     status = 429
     type = "busy"
+    retry_after = 1
 
 
 class Unavailable(RatchetError):
@@ -88,3 +89,7 @@ class DatabaseProblem(RatchetError):
 
     status = 503
     type = "database"
+
+
+class NoRoom(Unavailable):
+    """The memory budget does not hold this; what is loaded goes on."""

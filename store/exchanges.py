@@ -59,6 +59,13 @@ def find_conversation(
     return _new_conversation(database, person_id, messages), None
 
 
+def pinned(database: Database, conversation_id: str) -> str | None:
+    """The adapter that answered in a conversation last."""
+    with database.read() as session:
+        found = session.get(Conversation, conversation_id)
+        return None if found is None else found.pinned_adapter
+
+
 def _last_exchange(session: Session, conversation_id: str) -> str | None:
     query = select(Exchange.id).where(Exchange.conversation_id == conversation_id)
     return session.exec(query.order_by(col(Exchange.created_at).desc()).limit(1)).first()
@@ -89,10 +96,14 @@ def turns(session: Session, exchange_id: str | None) -> list[dict[str, str]]:
 
 
 def begin(database: Database, exchange: Exchange) -> None:
-    """Commit an exchange as `streaming`, before its first token."""
+    """Commit an exchange as `streaming`, before its first token, and pin its conversation to its adapter."""
     exchange.state = ExchangeState.STREAMING
     with database.write() as session:
         session.add(exchange)
+        conversation = session.get(Conversation, exchange.conversation_id)
+        if conversation is not None and conversation.pinned_adapter != exchange.adapter:
+            conversation.pinned_adapter = exchange.adapter
+            session.add(conversation)
 
 
 def finish(database: Database, exchange_id: str, *, state: ExchangeState, **values: Any) -> None:

@@ -4,13 +4,17 @@ Times are timezone-aware UTC. JSON columns hold plain lists and dicts, never pic
 values, so that a newer program can add a member without a migration.
 """
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
-from uuid import uuid4
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Dialect, LargeBinary, MetaData, TypeDecorator
-from sqlmodel import Field, SQLModel
+from sqlalchemy import Column, LargeBinary
+from sqlmodel import Field
 
+from store.columns import Row as Row
+from store.columns import Utc as Utc
+from store.columns import json_column, maybe_time_column, time_column
+from store.columns import new_id as new_id
+from store.columns import now as now
 from store.states import AdapterState as AdapterState
 from store.states import CycleState as CycleState
 from store.states import ExchangeState as ExchangeState
@@ -19,54 +23,6 @@ from store.states import Role as Role
 
 BASE = "base"
 """The name under which the base model, without any adapter, is logged and served."""
-
-NAMING = {
-    "ix": "ix_%(column_0_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-def now() -> datetime:
-    """The present moment, UTC."""
-    return datetime.now(UTC)
-
-
-def new_id(prefix: str) -> str:
-    """A fresh, unguessable id such as `ex_3f…`; clients never choose ids."""
-    return f"{prefix}_{uuid4().hex[:20]}"
-
-
-class Utc(TypeDecorator[datetime]):
-    """A timezone-aware UTC datetime on every database (SQLite drops the zone otherwise)."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-class Row(SQLModel):
-    """The base of all tables: one metadata with constraint names that migrations can refer to."""
-
-    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING)
-
-
-def _json(default: type[list[Any]] | type[dict[str, Any]]) -> Any:
-    return Field(default_factory=default, sa_column=Column(JSON, nullable=False))
-
-
-def _time(*, index: bool = False) -> Any:
-    return Field(default_factory=now, sa_type=Utc, index=index)
-
-
-def _maybe_time() -> Any:
-    return Field(default=None, sa_type=Utc, nullable=True)
 
 
 class Person(Row, table=True):
@@ -77,8 +33,8 @@ class Person(Row, table=True):
     role: str = Role.CHAT
     password: str | None = None
     consent: bool = True
-    created_at: datetime = _time()
-    erased_at: datetime | None = _maybe_time()
+    created_at: datetime = time_column()
+    erased_at: datetime | None = maybe_time_column()
 
 
 class Key(Row, table=True):
@@ -88,9 +44,9 @@ class Key(Row, table=True):
     person_id: str = Field(foreign_key="person.id", index=True)
     digest: str = Field(unique=True)
     prefix: str
-    scopes: list[str] = _json(list)
-    created_at: datetime = _time()
-    revoked_at: datetime | None = _maybe_time()
+    scopes: list[str] = json_column(list)
+    created_at: datetime = time_column()
+    revoked_at: datetime | None = maybe_time_column()
 
 
 class Login(Row, table=True):
@@ -99,8 +55,8 @@ class Login(Row, table=True):
     digest: str = Field(primary_key=True)
     kind: str = "session"
     person_id: str | None = Field(default=None, foreign_key="person.id", index=True)
-    created_at: datetime = _time()
-    expires_at: datetime = _time()
+    created_at: datetime = time_column()
+    expires_at: datetime = time_column()
 
 
 class Document(Row, table=True):
@@ -112,9 +68,9 @@ class Document(Row, table=True):
     digest: str = Field(index=True)
     media_type: str = "text/plain"
     text: str
-    created_at: datetime = _time()
-    updated_at: datetime = _time()
-    removed_at: datetime | None = _maybe_time()
+    created_at: datetime = time_column()
+    updated_at: datetime = time_column()
+    removed_at: datetime | None = maybe_time_column()
 
 
 class Chunk(Row, table=True):
@@ -133,7 +89,7 @@ class Chunk(Row, table=True):
     end: int
     embedding: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     embedding_model: str
-    retired_at: datetime | None = _maybe_time()
+    retired_at: datetime | None = maybe_time_column()
 
 
 class IndexEvent(Row, table=True):
@@ -151,7 +107,7 @@ class Conversation(Row, table=True):
     person_id: str = Field(foreign_key="person.id", index=True)
     title: str = ""
     pinned_adapter: str | None = None
-    created_at: datetime = _time(index=True)
+    created_at: datetime = time_column(index=True)
 
 
 class Exchange(Row, table=True):
@@ -165,23 +121,23 @@ class Exchange(Row, table=True):
     question: str
     search_query: str = ""
     history_digest: str = Field(default="", index=True)
-    messages: list[dict[str, str]] = _json(list)
-    passages: list[dict[str, Any]] = _json(list)
+    messages: list[dict[str, str]] = json_column(list)
+    passages: list[dict[str, Any]] = json_column(list)
     given: bool = False
     trainable: bool = True
     answer: str = ""
-    citations: list[dict[str, int]] = _json(list)
+    citations: list[dict[str, int]] = json_column(list)
     declined: bool = False
     adapter: str = Field(default=BASE, index=True)
     model: str = ""
-    sampling: dict[str, Any] = _json(dict)
-    timings: dict[str, float] = _json(dict)
+    sampling: dict[str, Any] = json_column(dict)
+    timings: dict[str, float] = json_column(dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     error: str = ""
     process: str = ""
-    created_at: datetime = _time(index=True)
-    finished_at: datetime | None = _maybe_time()
+    created_at: datetime = time_column(index=True)
+    finished_at: datetime | None = maybe_time_column()
 
 
 class Feedback(Row, table=True):
@@ -190,11 +146,11 @@ class Feedback(Row, table=True):
     exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
     person_id: str = Field(foreign_key="person.id", index=True)
     rating: str | None = None
-    reasons: list[str] = _json(list)
+    reasons: list[str] = json_column(list)
     comment: str = ""
     correction: str = ""
     approved_by: str | None = None
-    updated_at: datetime = _time(index=True)
+    updated_at: datetime = time_column(index=True)
 
 
 class Label(Row, table=True):
@@ -203,10 +159,10 @@ class Label(Row, table=True):
     exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
     task: str = Field(index=True)
     confidence: float
-    scores: dict[str, float] = _json(dict)
+    scores: dict[str, float] = json_column(dict)
     taxonomy: str
     labelled_by: str | None = None
-    labelled_at: datetime = _time()
+    labelled_at: datetime = time_column()
 
 
 class Side(Row, table=True):
@@ -214,7 +170,7 @@ class Side(Row, table=True):
 
     key: str = Field(primary_key=True)
     side: str
-    first_seen: datetime = _time()
+    first_seen: datetime = time_column()
 
 
 class Adapter(Row, table=True):
@@ -235,24 +191,47 @@ class Adapter(Row, table=True):
     report_digest: str = ""
     compared_with: str = BASE
     replaced: str = BASE
-    recipe: dict[str, Any] = _json(dict)
-    lineage: dict[str, Any] = _json(dict)
-    report: dict[str, Any] = _json(dict)
-    verdict: dict[str, Any] = _json(dict)
+    recipe: dict[str, Any] = json_column(dict)
+    lineage: dict[str, Any] = json_column(dict)
+    report: dict[str, Any] = json_column(dict)
+    verdict: dict[str, Any] = json_column(dict)
     note: str = ""
-    created_at: datetime = _time(index=True)
-    decided_at: datetime | None = _maybe_time()
+    created_at: datetime = time_column(index=True)
+    decided_at: datetime | None = maybe_time_column()
 
 
 class Deployment(Row, table=True):
-    """The one row that says which adapter answers; `generation` grows with each change."""
+    """The one row that says which adapter answers; `generation` grows with each change.
+
+    While there is a `canary`, it answers the `testers` (ids of people) and a `share` of the conversations.
+    """
 
     id: int = Field(default=1, primary_key=True)
     adapter: str = BASE
     canary: str | None = None
     share: float = 0.0
+    testers: list[str] = json_column(list)
     generation: int = 0
-    changed_at: datetime = _time()
+    changed_at: datetime = time_column()
+
+
+class Preview(Row, table=True):
+    """One question answered twice over the same passages, by a candidate and by what served, for a blind choice.
+
+    `answers` holds adapter and text under the labels A and B; `choice` is A, B, tie or not yet made.
+    """
+
+    id: str = Field(default_factory=lambda: new_id("pv"), primary_key=True)
+    person_id: str = Field(foreign_key="person.id", index=True)
+    adapter: str = Field(index=True)
+    serving: str
+    question: str
+    passages: list[dict[str, Any]] = json_column(list)
+    answers: dict[str, dict[str, str]] = json_column(dict)
+    choice: str | None = None
+    comment: str = ""
+    created_at: datetime = time_column(index=True)
+    chosen_at: datetime | None = maybe_time_column()
 
 
 class Process(Row, table=True):
@@ -263,9 +242,10 @@ class Process(Row, table=True):
     pid: int
     generation: int = 0
     adapter: str = BASE
+    canary: str | None = None
     error: str = ""
-    started_at: datetime = _time()
-    heartbeat: datetime = _time()
+    started_at: datetime = time_column()
+    heartbeat: datetime = time_column()
 
 
 class Cycle(Row, table=True):
@@ -277,15 +257,15 @@ class Cycle(Row, table=True):
     outcome: str | None = None
     step: str = "collect"
     fence: int = 0
-    lease_until: datetime | None = _maybe_time()
+    lease_until: datetime | None = maybe_time_column()
     attempts: int = 0
     adapter_id: str | None = None
-    plan: dict[str, Any] = _json(dict)
-    results: dict[str, Any] = _json(dict)
+    plan: dict[str, Any] = json_column(dict)
+    results: dict[str, Any] = json_column(dict)
     error: str = ""
     started_by: str = "schedule"
-    created_at: datetime = _time(index=True)
-    finished_at: datetime | None = _maybe_time()
+    created_at: datetime = time_column(index=True)
+    finished_at: datetime | None = maybe_time_column()
 
 
 class CycleStep(Row, table=True):
@@ -296,11 +276,11 @@ class CycleStep(Row, table=True):
     position: int
     state: str = "running"
     attempts: int = 1
-    progress: dict[str, Any] = _json(dict)
-    result: dict[str, Any] = _json(dict)
+    progress: dict[str, Any] = json_column(dict)
+    result: dict[str, Any] = json_column(dict)
     error: str = ""
-    started_at: datetime = _time()
-    finished_at: datetime | None = _maybe_time()
+    started_at: datetime = time_column()
+    finished_at: datetime | None = maybe_time_column()
 
 
 class Schedule(Row, table=True):
@@ -309,7 +289,7 @@ class Schedule(Row, table=True):
     id: int = Field(default=1, primary_key=True)
     cron: str
     enabled: bool = True
-    changed_at: datetime = _time()
+    changed_at: datetime = time_column()
 
 
 class Ask(Row, table=True):
@@ -317,21 +297,21 @@ class Ask(Row, table=True):
 
     id: str = Field(default_factory=lambda: new_id("ask"), primary_key=True)
     kind: str
-    payload: dict[str, Any] = _json(dict)
+    payload: dict[str, Any] = json_column(dict)
     state: str = Field(default="waiting", index=True)
-    answer: dict[str, Any] = _json(dict)
-    created_at: datetime = _time()
+    answer: dict[str, Any] = json_column(dict)
+    created_at: datetime = time_column()
 
 
 class AuditEntry(Row, table=True):
     """Who did what and why; `digest` chains over the entry before it."""
 
     id: int | None = Field(default=None, primary_key=True)
-    at: datetime = _time(index=True)
+    at: datetime = time_column(index=True)
     actor: str
     action: str
     subject: str
     comment: str = ""
-    details: dict[str, Any] = _json(dict)
+    details: dict[str, Any] = json_column(dict)
     previous: str = ""
     digest: str = ""

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, delete, func, select
 from store import audit
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
-from store.models import Adapter, Conversation, Exchange, Feedback, Key, Label, Login, Person, Role, now
+from store.models import Adapter, Conversation, Exchange, Feedback, Key, Label, Login, Person, Preview, Role, now
 
 SCOPES = ("on_behalf", "given_passages")
 SESSION_LIFE = timedelta(days=14)
@@ -73,6 +73,11 @@ def find(session: Session, name_or_id: str) -> Person:
     if row is None or row.erased_at is not None:
         raise NotFound(f'nobody is called "{name_or_id}".')
     return row
+
+
+def names(session: Session, ids: Sequence[str]) -> dict[str, str]:
+    """The names of people by id."""
+    return dict(session.exec(select(Person.id, Person.name).where(col(Person.id).in_(ids))).all())
 
 
 def count(session: Session, *, role: str | None = None) -> int:
@@ -181,6 +186,7 @@ def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
                 session.exec(delete(table).where(col(table.exchange_id).in_(ids)))
         session.exec(delete(Feedback).where(col(Feedback.person_id) == person.id))
         session.exec(delete(Exchange).where(col(Exchange.person_id) == person.id))
+        session.exec(delete(Preview).where(col(Preview.person_id) == person.id))
         session.exec(delete(Conversation).where(col(Conversation.person_id) == person.id))
         session.exec(delete(Key).where(col(Key.person_id) == person.id))
         session.exec(delete(Login).where(col(Login.person_id) == person.id))

@@ -22,12 +22,21 @@ def register(database: Database, kind: str) -> str:
     return row.id
 
 
-def beat(database: Database, process_id: str, *, generation: int = 0, adapter: str = BASE, error: str = "") -> None:
+def beat(
+    database: Database,
+    process_id: str,
+    *,
+    generation: int = 0,
+    adapter: str = BASE,
+    canary: str | None = None,
+    error: str = "",
+) -> None:
     """Say that the process lives, which deployment generation it serves and what went wrong if it could not load."""
     with database.write() as session:
         row = session.get(Process, process_id)
         if row is not None:
-            row.heartbeat, row.generation, row.adapter, row.error = now(), generation, adapter, error
+            row.heartbeat, row.generation, row.error = now(), generation, error
+            row.adapter, row.canary = adapter, canary
             session.add(row)
 
 

@@ -28,7 +28,7 @@ from retrieval.index import Index
 from retrieval.library import Library
 from store import people
 from store.database import Database, open_database
-from store.errors import Unavailable
+from store.errors import Busy, RatchetError, Unavailable
 from store.models import BASE, Person, Role
 
 RIVER = "The river Aare is 288 kilometres long. It rises in the Bernese Alps and joins the Rhine at Koblenz."
@@ -37,40 +37,59 @@ BREAD = "Bake the bread for forty minutes at 220 degrees. Let it cool on a rack 
 
 
 class QueuedAnswer:
-    """One queued answer, given word by word."""
+    """One queued answer, given word by word once it has a slot."""
 
-    def __init__(self, text: str, prompt_tokens: int, pace: float) -> None:
+    def __init__(self, engine: "QueuedEngine", adapter: str, text: str, prompt_tokens: int) -> None:
         self.prompt_tokens, self.completion_tokens, self.finish_reason = prompt_tokens, 0, "stop"
+        self.adapter = adapter
         self.cancelled = False
-        self.position = 0
-        self._text, self._pace = text, pace
+        self.begun = threading.Event()
+        self._engine, self._text = engine, text
 
     def __iter__(self) -> Iterator[str]:
-        for word in re.findall(r"\s*\S+|\s+", self._text):
-            if self.cancelled:
-                return
-            time.sleep(self._pace)
-            self.completion_tokens += 1
-            yield word
+        self.begun.wait()
+        try:
+            for word in re.findall(r"\s*\S+|\s+", self._text):
+                time.sleep(self._engine.pace)
+                if self.cancelled:
+                    return
+                self.completion_tokens += 1
+                yield word
+        finally:
+            self._engine.leave(self)
+
+    @property
+    def position(self) -> int:
+        return self._engine.position(self)
 
     def started(self, timeout: float) -> bool:
-        return True
+        return self.begun.wait(timeout)
 
     def cancel(self) -> None:
         self.cancelled = True
+        self._engine.leave(self)
 
 
 class QueuedEngine:
-    """The engine's protocol, answering what was queued and `default` after that; counts words as tokens."""
+    """The engine's protocol, answering what was queued and `default` after that; counts words as tokens.
+
+    It writes `slots` answers at once and lets `queue_limit` wait. Adapters in `broken` do not load, with their error.
+    """
 
     def __init__(self) -> None:
         self.name, self.context_tokens = "queued", 2048
         self.answers: deque[str] = deque()
         self.default = "The Aare is 288 kilometres long [1]."
+        self.by_adapter: dict[str, str] = {}
         self.pace = 0.0
+        self.slots, self.queue_limit = 1000, 64
         self.problem = ""
+        self.broken: dict[str, RatchetError] = {}
         self.prompts: list[list[dict[str, str]]] = []
         self.last: QueuedAnswer | None = None
+        self.writing: list[QueuedAnswer] = []
+        self.waiting: list[QueuedAnswer] = []
+        self._lock = threading.RLock()
         self._loaded = [BASE]
 
     def stream(
@@ -86,16 +105,43 @@ class QueuedEngine:
     ) -> QueuedAnswer:
         if self.problem:
             raise Unavailable(self.problem)
+        if adapter not in self._loaded:
+            raise Unavailable(f"adapter {adapter} is not loaded.")
         self.prompts.append(list(messages))
-        text = self.answers.popleft() if self.answers else self.default
-        self.last = QueuedAnswer(text, self.count(messages), self.pace)
-        return self.last
+        text = self.answers.popleft() if self.answers else self.by_adapter.get(adapter, self.default)
+        with self._lock:
+            if len(self.writing) >= self.slots and len(self.waiting) >= self.queue_limit:
+                raise Busy(f"{len(self.waiting)} answers are waiting already.")
+            self.last = QueuedAnswer(self, adapter, text, self.count(messages))
+            self.waiting.append(self.last)
+            self._admit()
+            return self.last
+
+    def _admit(self) -> None:
+        while self.waiting and len(self.writing) < self.slots:
+            self.writing.append(self.waiting.pop(0))
+            self.writing[-1].begun.set()
+
+    def leave(self, answer: QueuedAnswer) -> None:
+        with self._lock:
+            for answers in (self.writing, self.waiting):
+                if answer in answers:
+                    answers.remove(answer)
+            answer.begun.set()
+            self._admit()
+
+    def position(self, answer: QueuedAnswer) -> int:
+        with self._lock:
+            return self.waiting.index(answer) + 1 if answer in self.waiting else 0
 
     def count(self, messages: Sequence[dict[str, str]]) -> int:
         return sum(len(message["content"].split()) for message in messages)
 
     def load(self, adapter: str, folder: Path, *, digest: str) -> None:
-        self._loaded.append(adapter)
+        if adapter in self.broken:
+            raise self.broken[adapter]
+        if adapter not in self._loaded:
+            self._loaded.append(adapter)
 
     def unload(self, adapter: str) -> None:
         self._loaded.remove(adapter)
@@ -132,6 +178,7 @@ class QueuedBot:
     app: FastAPI
     database: Database
     engine: QueuedEngine
+    live: Live
     library: Library
     people: dict[str, Person]
     keys: dict[str, str]
@@ -146,7 +193,9 @@ EVERYBODY = {"chat": Role.CHAT, "other": Role.CHAT, "reviewer": Role.REVIEWER, "
 
 
 @contextmanager
-def queued_bot(folder: Path, *, open_chat: bool = False, requests_per_key: int = 8) -> Iterator[QueuedBot]:
+def queued_bot(
+    folder: Path, *, open_chat: bool = False, requests_per_key: int = 8, requests_per_person: int = 8
+) -> Iterator[QueuedBot]:
     """A bot in `folder` that knows two documents."""
     database = open_database(f"sqlite:///{folder}/ratchet.db")
     embedder = WordEmbedder()
@@ -160,10 +209,12 @@ def queued_bot(folder: Path, *, open_chat: bool = False, requests_per_key: int =
         database=database,
         chat=Chat(database, library, engine, live, passages=3, max_tokens=200, temperature=0.0),
         library=library,
+        engine=engine,
         live=live,
         open_chat=open_chat,
         max_upload_mb=1,
         requests_per_key=requests_per_key,
+        requests_per_person=requests_per_person,
         default_cron="0 2 * * *",
     )
     somebody, keys = {}, {}
@@ -173,7 +224,7 @@ def queued_bot(folder: Path, *, open_chat: bool = False, requests_per_key: int =
         scopes = people.SCOPES if role == Role.ADMIN else ()
         keys[name] = people.add_key(database, somebody[name], actor="test", scopes=scopes)
     try:
-        yield QueuedBot(app, database, engine, library, somebody, keys)
+        yield QueuedBot(app, database, engine, live, library, somebody, keys)
     finally:
         live.close()
         index.close()

@@ -164,7 +164,7 @@ def test_stream_gives_its_slot_back_when_the_client_goes_away(tmp_path: Path) ->
 
 
 def test_few_passwords_are_checked_at_once(bot: QueuedBot) -> None:
-    access = Access(bot.database, open_chat=False, requests_per_key=8)
+    access = Access(bot.database, open_chat=False, requests_per_key=8, requests_per_person=8)
     with ExitStack() as running:
         for _ in range(SIGN_INS_AT_ONCE):
             running.enter_context(access.sign_in_slot())

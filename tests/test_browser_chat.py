@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlmodel import select
 
 from store import adapters
-from store.models import Adapter, AdapterState, Exchange, Feedback
-from tests.queued import PASSWORD, QueuedBot, queued_bot, serve
+from store.models import BASE, Adapter, AdapterState, Exchange, Feedback
+from tests.queued import PASSWORD, QueuedBot, queued_bot, serve, until
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -114,6 +114,39 @@ def test_thumbs_down_and_a_better_answer_are_stored_and_can_be_taken_back(page: 
     expect(down).to_have_attribute("aria-pressed", "false")
     with bot.database.read() as session:
         assert session.exec(select(Feedback)).one().rating is None
+
+
+def test_page_says_how_many_are_ahead_and_then_answers(page: Page, bot: QueuedBot) -> None:
+    bot.engine.slots, bot.engine.pace = 1, 0.02
+    others = [bot.engine.stream([], adapter=BASE, max_tokens=9) for _ in range(3)]
+    ask(page)
+    status = page.locator("article.answer .status")
+    expect(status).to_have_text("Queued, 2 ahead…")
+    others[0].cancel()
+    others[1].cancel()
+    expect(status).to_have_text("Queued, next in line…")
+    others[2].cancel()
+    expect(page.locator("article.answer .text")).to_contain_text("288 kilometres long")
+
+
+def test_stop_leaves_the_queue(page: Page, bot: QueuedBot) -> None:
+    bot.engine.slots = 1
+    other = bot.engine.stream([], adapter=BASE, max_tokens=9)
+    ask(page)
+    expect(page.locator("article.answer .status")).to_have_text("Queued, next in line…")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("article.answer .status")).to_have_text("Stopped.")
+    until(lambda: bot.engine.waiting == [] and stored(bot).state == "stopped")
+    assert bot.engine.writing == [other]
+
+
+def test_page_says_what_was_left_out_also_when_opened_again(page: Page, bot: QueuedBot) -> None:
+    note = page.locator("article.answer .cut")
+    ask(page, "Tell me about the Aare. " + "x " * 2_000)
+    expect(note).to_contain_text("characters were left out: together they were too long for the model.")
+    page.get_by_role("button", name="New conversation").click()
+    page.get_by_role("navigation", name="Conversations").get_by_role("button").click()
+    expect(note).to_contain_text("characters were left out")
 
 
 def test_stop_keeps_what_was_written(page: Page, bot: QueuedBot) -> None:
@@ -234,3 +267,51 @@ def awaiting(bot: QueuedBot) -> Adapter:
     with bot.database.write() as session:
         adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test")
         return adapters.move(session, row.id, AdapterState.AWAITING_APPROVAL, actor="test")
+
+
+def test_admin_compares_blind_and_is_told_after_the_choice(page: Page, bot: QueuedBot, address: str) -> None:
+    bot.engine.by_adapter = {"v1": "It is 288 km long [1].", BASE: "Long [1]."}
+    row = awaiting(bot)
+    sign_in(page, address)
+    page.get_by_role("link", name="Adapters").click()
+    card = page.locator(f"#{row.id}")
+    card.locator("summary").first.click()
+    card.get_by_text("Preview, blind").click()
+    card.get_by_label("Question for both").fill(QUESTION)
+    card.get_by_role("button", name="Compare blind").click()
+    answers = card.get_by_label("Answer")
+    expect(answers).to_have_count(2)
+    assert answers.locator("h3").all_inner_texts() == ["A", "B"]
+    first = "It is 288 km" in answers.first.inner_text()
+    card.get_by_role("button", name="A is better" if first else "B is better").click()
+    expect(card.get_by_text("You preferred")).to_have_text("You preferred this adapter.")
+    shown = answers.locator("h3").all_inner_texts()
+    assert shown == (["A: v1", "B: base"] if first else ["A: base", "B: v1"])
+    expect(card).to_contain_text("this adapter was preferred 1 times")
+
+
+def test_admin_starts_a_canary_changes_its_share_and_gives_it_to_everybody(
+    page: Page, bot: QueuedBot, address: str
+) -> None:
+    row = awaiting(bot)
+    sign_in(page, address)
+    page.get_by_role("link", name="Approval").click()
+    card = page.locator(f"#{row.id}")
+    card.get_by_label("Share in percent").fill("10")
+    card.get_by_label("Testers").fill("chat, other")
+    card.get_by_label("Comment").fill("Try it.")
+    card.get_by_role("button", name="Approve and deploy").click()
+    expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
+    until(lambda: bot.live.serving.canary == row.id)
+    page.get_by_role("link", name="Adapters").click()
+    box = page.locator("#canary")
+    expect(box).to_contain_text("v1 answers 10 % of the conversations and chat, other.")
+    for share, button in (("25", "Change"), ("25", "Give it to everybody")):
+        box.get_by_label("Share in percent").fill(share)
+        box.get_by_label("Comment").fill("So far so good.")
+        box.get_by_role("button", name=button).click()
+        expect(page.locator("#toast")).to_be_visible()
+        if button == "Change":
+            expect(box).to_contain_text("v1 answers 25 % of the conversations and chat, other.")
+    expect(box).to_have_count(0)
+    expect(page.get_by_text("Serving: v1")).to_be_visible()

@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from scheduler.watch import LEAST, look, rises
-from store import adapters, exchanges, people
+from scheduler.decisions import act_on
+from scheduler.watch import LEAST, Watched, look, rises
+from store import adapters, deployments, exchanges, people
 from store.database import Database
-from store.errors import NotFound
+from store.errors import Conflict, NotFound
 from store.models import AdapterState as S
-from store.models import Conversation, Exchange, ExchangeState, Person, Role, now
+from store.models import Conversation, Deployment, Exchange, ExchangeState, Person, Role, now
 
 SWAP = now() - timedelta(hours=2)
 
@@ -121,9 +122,84 @@ def test_the_watch_ends_with_kept_no_verdict(database: Database, ann: Person) ->
 def test_an_adapter_that_is_live_no_more_is_not_watched(database: Database, ann: Person) -> None:
     with database.write() as session:
         adapters.move(session, "v1", S.ROLLED_BACK, actor="ann")
-    assert verdict(database) == ("kept", "v1 is rolled_back: nothing to watch.")
+    assert verdict(database) == ("taken back", "v1 is rolled_back: it was taken back.")
 
 
 def test_an_unknown_adapter_is_not_found(database: Database) -> None:
     with pytest.raises(NotFound, match="no adapter v1"):
         verdict(database)
+
+
+# a canary
+
+
+def as_canary(database: Database) -> None:
+    """v2, a canary since SWAP beside v1."""
+    adapters.create(database, actor="test")
+    with database.write() as session:
+        for state in (S.CANDIDATE, S.AWAITING_APPROVAL, S.APPROVED, S.CANARY):
+            adapters.move(session, "v2", state, actor="test", decided_at=SWAP)
+        session.add(Deployment(adapter="v1", canary="v2", share=0.5, generation=2))
+
+
+def canary_verdict(database: Database, complete: float | None = None) -> tuple[str, str]:
+    found = look(database, adapter_id="v2", hours=0, max_decline_rise=0.25, now=now(), complete_canary_hours=complete)
+    return found.verdict, found.sentence
+
+
+def test_a_canary_is_compared_with_what_serves_the_others_in_the_same_time(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 30, after=False, adapter="v1")
+    answered(database, ann, 25, after=True, adapter="v1", declined=True)
+    answered(database, ann, 25, after=True, adapter="v2", declined=True)
+    assert canary_verdict(database) == ("waiting", "")
+
+
+def test_a_canary_that_does_harm_is_rolled_back_by_the_same_rule(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 25, after=True, adapter="v1")
+    answered(database, ann, 25, after=True, adapter="v2", declined=True)
+    assert canary_verdict(database) == (
+        "roll back",
+        "declines rose from 0 of 25 to 25 of 25 exchanges with v2.",
+    )
+    act_on(database, look_at_v2(database), adapter_id="v2")
+    assert deployed(database) == ("v1", None, S.ROLLED_BACK)
+    assert canary_verdict(database) == ("taken back", "v2 is rolled_back: it was taken back.")
+
+
+def look_at_v2(database: Database) -> Watched:
+    return Watched(*canary_verdict(database, complete=1))
+
+
+def deployed(database: Database) -> tuple[str, str | None, str]:
+    with database.read() as session:
+        row = deployments.deployment(session)
+        return row.adapter, row.canary, adapters.get(session, "v2").state
+
+
+def test_a_canary_is_watched_for_as_long_as_nobody_completes_it(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 3, after=True, adapter="v2")
+    assert canary_verdict(database, complete=None) == ("waiting", "")
+    assert canary_verdict(database, complete=24) == ("waiting", "")
+
+
+def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database: Database, ann: Person) -> None:
+    as_canary(database)
+    assert canary_verdict(database, complete=1) == ("waiting", "")
+    answered(database, ann, 3, after=True, adapter="v2")
+    sentence = "completed: 3 exchanges in 1 h as a canary showed no clear loss."
+    assert canary_verdict(database, complete=1) == ("complete", sentence)
+    act_on(database, look_at_v2(database), adapter_id="v2")
+    assert deployed(database) == ("v2", None, S.LIVE)
+    found = look(database, adapter_id="v2", hours=24, max_decline_rise=0.25, now=now())
+    assert found.verdict == "waiting"
+
+
+def test_the_watch_never_rolls_back_what_came_after_its_adapter(database: Database, ann: Person) -> None:
+    as_canary(database)
+    deployments.rollback(database, actor="eve", comment="bad")
+    with pytest.raises(Conflict, match="v2 is not deployed any more"):
+        act_on(database, Watched("roll back", "declines rose."), adapter_id="v2")
+    assert deployed(database) == ("v1", None, S.ROLLED_BACK)

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from store import adapters
+from store import adapters, deployments
 from store.adapters import ARROWS, allowed
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
@@ -25,8 +25,8 @@ def made(database: Database, state: S = S.AWAITING_APPROVAL, *, compared_with: s
 def live(database: Database) -> str:
     """A new adapter that was approved and loaded by a bot."""
     adapter = made(database, compared_with=serving(database))
-    adapters.approve(database, adapter, actor="ann", comment="cites better")
-    assert adapters.loaded(database, adapter)
+    deployments.approve(database, adapter, actor="ann", comment="cites better")
+    assert deployments.loaded(database, adapter)
     return adapter
 
 
@@ -37,7 +37,7 @@ def state(database: Database, adapter: str) -> str:
 
 def serving(database: Database) -> str:
     with database.read() as session:
-        return adapters.deployment(session).adapter
+        return deployments.deployment(session).adapter
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(S, S)))
@@ -61,7 +61,7 @@ def test_versions_are_numbered_in_order(database: Database) -> None:
 def test_approving_and_rejecting_need_a_comment(database: Database) -> None:
     adapter = made(database)
     with pytest.raises(Invalid, match="approving an adapter needs a comment"):
-        adapters.approve(database, adapter, actor="ann", comment="  ")
+        deployments.approve(database, adapter, actor="ann", comment="  ")
     with pytest.raises(Invalid, match="rejecting an adapter needs a comment"):
         adapters.reject(database, adapter, actor="ann", comment="")
     assert state(database, adapter) == S.AWAITING_APPROVAL
@@ -69,16 +69,16 @@ def test_approving_and_rejecting_need_a_comment(database: Database) -> None:
 
 def test_approving_deploys_and_the_first_bot_that_loads_makes_it_live(database: Database) -> None:
     adapter = made(database)
-    adapters.approve(database, adapter, actor="ann", comment="cites better")
+    deployments.approve(database, adapter, actor="ann", comment="cites better")
     assert (state(database, adapter), serving(database)) == (S.APPROVED, adapter)
-    assert [adapters.loaded(database, adapter), adapters.loaded(database, adapter)] == [True, False]
+    assert [deployments.loaded(database, adapter), deployments.loaded(database, adapter)] == [True, False]
     assert state(database, adapter) == S.LIVE
 
 
 def test_a_candidate_that_did_not_pass_the_gate_cannot_be_approved(database: Database) -> None:
     adapter = made(database, S.CANDIDATE)
     with pytest.raises(Conflict, match="has not passed the gate"):
-        adapters.approve(database, adapter, actor="ann", comment="please")
+        deployments.approve(database, adapter, actor="ann", comment="please")
     assert serving(database) == BASE
 
 
@@ -89,23 +89,23 @@ def test_an_altered_report_cannot_be_approved(database: Database) -> None:
         row.report = {"cases": 3000}
         session.add(row)
     with pytest.raises(Conflict, match="does not match the digest"):
-        adapters.approve(database, adapter, actor="ann", comment="cites better")
+        deployments.approve(database, adapter, actor="ann", comment="cites better")
 
 
 def test_approving_after_the_serving_adapter_changed_is_refused_and_evaluated_again(database: Database) -> None:
     waiting = made(database)
     first = live(database)
     with pytest.raises(Conflict, match=f"{waiting} was compared with base, but {first} serves now") as error:
-        adapters.approve(database, waiting, actor="ann", comment="cites better")
+        deployments.approve(database, waiting, actor="ann", comment="cites better")
     assert error.value.status == 409
     assert (state(database, waiting), serving(database)) == (S.CANDIDATE, first)
 
 
 def test_a_second_approval_supersedes_one_that_no_bot_has_loaded(database: Database) -> None:
     first = made(database)
-    adapters.approve(database, first, actor="ann", comment="good")
+    deployments.approve(database, first, actor="ann", comment="good")
     second = made(database, compared_with=first)
-    adapters.approve(database, second, actor="ann", comment="better")
+    deployments.approve(database, second, actor="ann", comment="better")
     assert (state(database, first), state(database, second)) == (S.SUPERSEDED, S.APPROVED)
 
 
@@ -116,26 +116,26 @@ def test_a_newer_live_adapter_retires_the_older(database: Database) -> None:
 
 def test_rolling_back_walks_from_v2_to_v1_to_base(database: Database) -> None:
     first, second = live(database), live(database)
-    assert adapters.rollback(database, actor="ann", comment="complaints").adapter == first
+    assert deployments.rollback(database, actor="ann", comment="complaints").adapter == first
     assert (state(database, first), state(database, second)) == (S.LIVE, S.ROLLED_BACK)
-    assert adapters.rollback(database, actor="ann", comment="complaints").adapter == BASE
+    assert deployments.rollback(database, actor="ann", comment="complaints").adapter == BASE
     assert state(database, first) == S.ROLLED_BACK
     with pytest.raises(Conflict, match="the base model serves already"):
-        adapters.rollback(database, actor="ann", comment="once more")
+        deployments.rollback(database, actor="ann", comment="once more")
 
 
 def test_rolling_back_to_one_that_was_live_returns_to_it(database: Database) -> None:
     first, second = live(database), live(database)
-    adapters.rollback(database, actor="ann", comment="bad", to=BASE)
-    assert adapters.rollback(database, actor="ann", comment="it was fine", to=first).adapter == first
+    deployments.rollback(database, actor="ann", comment="bad", to=BASE)
+    assert deployments.rollback(database, actor="ann", comment="it was fine", to=first).adapter == first
     assert (state(database, first), state(database, second)) == (S.LIVE, S.ROLLED_BACK)
 
 
 def test_rolling_back_raises_the_generation_so_that_bots_follow(database: Database) -> None:
     live(database)
     with database.read() as session:
-        before = adapters.deployment(session).generation
-    assert adapters.rollback(database, actor="ann", comment="bad").generation == before + 1
+        before = deployments.deployment(session).generation
+    assert deployments.rollback(database, actor="ann", comment="bad").generation == before + 1
 
 
 @pytest.mark.parametrize("never", [S.REJECTED, S.CANDIDATE, S.AWAITING_APPROVAL, S.EXPIRED, S.QUARANTINED, S.TRAINING])
@@ -143,50 +143,50 @@ def test_an_adapter_that_was_never_live_is_no_target_of_a_rollback(database: Dat
     live(database)
     adapter = made(database, never)
     with pytest.raises(Conflict, match="only one that was live can come back"):
-        adapters.rollback(database, actor="ann", comment="bad", to=adapter)
+        deployments.rollback(database, actor="ann", comment="bad", to=adapter)
 
 
 def test_a_rejected_adapter_is_never_deployable(database: Database) -> None:
     adapter = made(database)
     adapters.reject(database, adapter, actor="ann", comment="too long")
     with pytest.raises(Conflict, match="is rejected"):
-        adapters.approve(database, adapter, actor="ann", comment="after all")
+        deployments.approve(database, adapter, actor="ann", comment="after all")
     with pytest.raises(Conflict, match="is rejected"):
-        adapters.rollback(database, actor="ann", comment="after all", to=adapter)
-    assert not adapters.loaded(database, adapter)
+        deployments.rollback(database, actor="ann", comment="after all", to=adapter)
+    assert not deployments.loaded(database, adapter)
     assert (state(database, adapter), serving(database)) == (S.REJECTED, BASE)
 
 
 def test_quarantining_the_live_adapter_deploys_what_it_replaced(database: Database) -> None:
     first, second = live(database), live(database)
-    adapters.quarantine(database, second, actor="bot", comment="a flipped bit")
+    deployments.quarantine(database, second, actor="bot", comment="a flipped bit")
     assert (serving(database), state(database, first), state(database, second)) == (first, S.LIVE, S.QUARANTINED)
-    adapters.quarantine(database, second, actor="bot", comment="again")
-    adapters.quarantine(database, first, actor="bot", comment="a flipped bit")
+    deployments.quarantine(database, second, actor="bot", comment="again")
+    deployments.quarantine(database, first, actor="bot", comment="a flipped bit")
     assert serving(database) == BASE
 
 
 def test_quarantining_one_that_no_bot_could_load_keeps_the_live_one(database: Database) -> None:
     first = live(database)
     second = made(database, compared_with=first)
-    adapters.approve(database, second, actor="ann", comment="better")
-    adapters.quarantine(database, second, actor="bot", comment="a flipped bit")
+    deployments.approve(database, second, actor="ann", comment="better")
+    deployments.quarantine(database, second, actor="bot", comment="a flipped bit")
     assert (serving(database), state(database, first)) == (first, S.LIVE)
 
 
 def test_rolling_back_one_that_no_bot_had_loaded_keeps_the_live_one(database: Database) -> None:
     first = live(database)
     second = made(database, compared_with=first)
-    adapters.approve(database, second, actor="ann", comment="better")
-    assert adapters.rollback(database, actor="ann", comment="not yet").adapter == first
+    deployments.approve(database, second, actor="ann", comment="better")
+    assert deployments.rollback(database, actor="ann", comment="not yet").adapter == first
     assert (state(database, first), state(database, second)) == (S.LIVE, S.ROLLED_BACK)
 
 
 def test_only_what_serves_is_live(database: Database) -> None:
     first = live(database)
     second = made(database, compared_with=first)
-    adapters.approve(database, second, actor="ann", comment="better")
-    adapters.rollback(database, actor="ann", comment="neither", to=BASE)
+    deployments.approve(database, second, actor="ann", comment="better")
+    deployments.rollback(database, actor="ann", comment="neither", to=BASE)
     assert serving(database) == BASE
     assert S.LIVE not in {state(database, first), state(database, second)}
 

@@ -1,6 +1,6 @@
 // Overview, cycles with their timelines, and the schedule.
 import { attempt, call, h, time, toast, when } from "./dom.js";
-import { act, paged, state, table } from "./admin_shared.js";
+import { act, paged, percentage, state, table } from "./admin_shared.js";
 
 const OPEN = ["running", "awaiting_approval", "watching"];
 
@@ -42,6 +42,7 @@ export async function overviewSection(load) {
   return [
     h("div", { class: "tiles" },
       tile("Serving", found.adapter === "base" ? "Base model" : found.adapter, found.generation ? `since ${when(found.changed_at)}` : "no adapter was deployed yet"),
+      found.canary ? tile("Canary", found.canary.adapter, h("a", { href: "/admin/adapters" }, `${percentage(found.canary.share)} % of the conversations`)) : "",
       tile("Waiting for you", String(found.awaiting_approval.length), h("a", { href: "/admin/approval" }, "decide")),
       tile("Scheduler", scheduler ? "Running" : "Not running", scheduler ? "follows the schedule" : "python -m scheduler run"),
       tile("People", String(found.counts.people), h("a", { href: "/admin/people" }, "manage"))),
@@ -50,7 +51,7 @@ export async function overviewSection(load) {
     ...(found.cycles.length ? found.cycles.map((cycle) => cycleCard(cycle, load, true)) : [h("p", { class: "muted" }, "None.")]),
     h("h2", {}, "Processes"),
     table(["Process", "Kind", "Serves", "Deployment", "Problem"], found.processes.map((p) =>
-      [p.id, p.kind, p.kind === "bot" ? p.adapter : "–", p.kind === "bot" ? String(p.generation) : "–", p.error || "none"])),
+      [p.id, p.kind, p.kind === "bot" ? [p.adapter, p.canary].filter(Boolean).join(" + ") : "–", p.kind === "bot" ? String(p.generation) : "–", p.error || "none"])),
   ];
 }
 

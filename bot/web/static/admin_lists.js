@@ -1,4 +1,5 @@
 // Exchanges, documents and people.
+import { cutSentence } from "./cut.js";
 import { attempt, call, h, time, toast, when } from "./dom.js";
 import { act, paged, state, table } from "./admin_shared.js";
 
@@ -21,6 +22,7 @@ function exchangeCard(row, load) {
     h("h3", {}, "Passages"),
     row.passages.length ? h("ol", {}, ...row.passages.map((p) => h("li", {}, h("b", {}, p.title), h("p", { class: "pre muted" }, p.text))))
       : h("p", { class: "muted" }, "None."),
+    cutSentence(row.cut) ? h("p", { class: "muted" }, cutSentence(row.cut)) : null,
     h("h3", {}, row.feedback?.approved ? "Approved answer" : "Right answer"), correction, h("div", { class: "row" }, approve));
 }
 

@@ -1,6 +1,9 @@
 // Pieces that several admin sections use: tables, states, comment dialogs, pages of a list.
 import { attempt, call, h, toast } from "./dom.js";
 
+/** A share in [0, 1] as people write percentages. */
+export const percentage = (share) => String(Number((share * 100).toFixed(4)));
+
 /** A state as a coloured word. */
 export const state = (name) => h("span", { class: "state", "data-state": name }, name.replaceAll("_", " "));
 

@@ -1,4 +1,5 @@
 // The chat page: asks, shows the answer as it comes, its passages, and takes feedback.
+import { cutSentence } from "./cut.js";
 import { attempt, call, h, toast } from "./dom.js";
 import { feedbackRow } from "./feedback.js";
 import { closePassage, openPassage, passageOpen } from "./passage.js";
@@ -27,9 +28,16 @@ class Answer {
     this.id = begun.exchange_id;
     this.passages = begun.passages;
     this.adapter = begun.adapter;
+    this.cut = begun.cut;
     const count = begun.passages.length;
     this.say(count === 0 ? "No passage fits…" : `Reading ${count} ${count === 1 ? "passage" : "passages"}…`);
     this.timer = setTimeout(() => !this.text && this.say("Thinking…"), 900);
+  }
+
+  /** Position 1 is next, 0 has begun. */
+  queue(position) {
+    clearTimeout(this.timer);
+    this.say(position === 0 ? "Thinking…" : position === 1 ? "Queued, next in line…" : `Queued, ${position - 1} ahead…`);
   }
 
   say(text) {
@@ -70,7 +78,8 @@ class Answer {
     this.element.classList.toggle("failed", Boolean(error));
     if (declined && state === "finished") this.element.prepend(h("p", { class: "badge" }, "Not in the documents"));
     if (!this.id) return;
-    this.foot.replaceChildren(this.sources(), ...(this.text.trim() ? [feedbackRow(this.id, this.text.trim(), feedback)] : []));
+    const left = cutSentence(this.cut);
+    this.foot.replaceChildren(this.sources(), left ? h("p", { class: "muted cut" }, left) : "", ...(this.text.trim() ? [feedbackRow(this.id, this.text.trim(), feedback)] : []));
   }
 
   sources() {
@@ -112,7 +121,8 @@ async function send() {
       if (event.start) {
         conversation = event.start.conversation_id;
         answer.start(event.start);
-      } else if (event.text) answer.add(event.text);
+      } else if (event.queue !== undefined) answer.queue(event.queue);
+      else if (event.text) answer.add(event.text);
       else if (event.end) answer.end({ declined: event.end.declined, finish: event.end.finish_reason });
     }
   } catch (error) {
@@ -154,7 +164,7 @@ async function openConversation(id) {
   conversation = id;
   for (const row of found.exchanges) {
     const answer = show(row.question);
-    Object.assign(answer, { id: row.id, passages: row.passages, adapter: row.adapter, text: row.answer });
+    Object.assign(answer, { id: row.id, passages: row.passages, adapter: row.adapter, cut: row.cut, text: row.answer });
     const error = row.state === "failed" ? row.error || "This answer failed." : "";
     answer.end({ declined: row.declined, state: row.state, feedback: row.feedback, error });
     if (row.answer) messages.push({ role: "user", content: row.question }, { role: "assistant", content: row.answer });

@@ -1,4 +1,4 @@
-// One question to the API, its answer as events: {start}, {text}, {end} or a thrown Error.
+// One question to the API, its answer as events: {start}, {queue}, {text}, {end} or a thrown Error.
 import { failure } from "./dom.js";
 
 /** Ask and yield what comes; `signal` stops it. */
@@ -16,6 +16,7 @@ export async function* ask(messages, conversationId, signal) {
     const chunk = JSON.parse(data);
     if (chunk.error) throw new Error(`${chunk.error.message} ${chunk.error.hint}`.trim());
     if (chunk.ratchet_start) yield { start: chunk.ratchet_start };
+    if (chunk.ratchet_queue) yield { queue: chunk.ratchet_queue.position };
     const text = chunk.choices[0]?.delta?.content;
     if (text) yield { text };
     if (chunk.ratchet) yield { end: { ...chunk.ratchet, finish_reason: chunk.choices[0]?.finish_reason } };

@@ -1,0 +1,260 @@
+"""What serves: the deployment row, changed by approving, canaries, rollbacks and quarantine; every bot follows it.
+
+An adapter's state changes only through `store.adapters.move`; here is what such a move means for the row.
+"""
+
+from collections.abc import Sequence
+
+from sqlmodel import Session, select
+
+from store import audit, people
+from store.adapters import get, move, need_comment, report_digest
+from store.database import Database
+from store.errors import Conflict, Invalid
+from store.models import BASE, Adapter, Deployment, now
+from store.models import AdapterState as S
+
+EVERYBODY = 1.0
+"""The share that is no canary."""
+
+
+def deployment(session: Session) -> Deployment:
+    """What is deployed now."""
+    return session.get(Deployment, 1) or Deployment()
+
+
+def _deploy(
+    session: Session,
+    adapter_id: str,
+    *,
+    actor: str,
+    comment: str,
+    canary: str | None = None,
+    share: float = 0.0,
+    testers: Sequence[str] = (),
+) -> Deployment:
+    """Point new requests at an adapter and perhaps a canary; every bot follows within a second."""
+    row = deployment(session)
+    row.adapter, row.canary, row.share, row.testers = adapter_id, canary, share, list(testers)
+    row.generation, row.changed_at = row.generation + 1, now()
+    session.add(row)
+    details = {"canary": canary, "share": share, "testers": list(testers)} if canary is not None else {}
+    audit.record(
+        session, actor=actor, action="deployment.changed", subject=adapter_id, comment=comment, details=details
+    )
+    return row
+
+
+def approve(
+    database: Database,
+    adapter_id: str,
+    *,
+    actor: str,
+    comment: str,
+    share: float = EVERYBODY,
+    testers: Sequence[str] = (),
+) -> Adapter:
+    """Approve an awaiting adapter, bound to its digests, and deploy it to every bot.
+
+    A `share` below 1 makes it a canary: it answers that share of the conversations and the `testers`, people by name
+    or id; what served before answers the rest.
+
+    Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
+    another canary runs, or when what serves has changed since it was evaluated (it then becomes a candidate again, to
+    be evaluated against the adapter that serves now).
+    """
+    need_comment(comment, "approving")
+    _check_share(share, testers)
+    with database.write() as session:
+        row, serving = get(session, adapter_id), deployment(session)
+        _check_approvable(row, serving)
+        stale = serving.adapter != row.compared_with
+        if stale:
+            move(session, adapter_id, S.CANDIDATE, actor=actor, comment=f"{serving.adapter} serves now")
+        else:
+            ids = _ids(session, testers)
+            _supersede_approved(session, actor)
+            replaced = serving.adapter
+            move(session, adapter_id, S.APPROVED, actor=actor, comment=comment, decided_at=now(), replaced=replaced)
+            if share == EVERYBODY:
+                _deploy(session, adapter_id, actor=actor, comment=comment)
+            else:
+                _deploy(session, replaced, actor=actor, comment=comment, canary=adapter_id, share=share, testers=ids)
+    if stale:
+        raise Conflict(
+            f"adapter {adapter_id} was compared with {row.compared_with}, but {serving.adapter} serves now.",
+            "It will be evaluated again against the adapter that serves now.",
+        )
+    return row
+
+
+def _check_approvable(row: Adapter, serving: Deployment) -> None:
+    if row.state not in (S.AWAITING_APPROVAL, S.CANDIDATE):
+        raise Conflict(f"adapter {row.id} is {row.state}: only one that awaits approval can be approved.")
+    if row.state == S.CANDIDATE:
+        raise Conflict(
+            f"adapter {row.id} has not passed the gate.",
+            "Run `python -m scheduler once`: only adapters with the verdict promote can be approved.",
+        )
+    if row.report_digest != report_digest(row.report):
+        raise Conflict(f"the report of adapter {row.id} does not match the digest it was gated with.")
+    if serving.canary is not None:
+        raise Conflict(
+            f"adapter {serving.canary} is a canary for {serving.share:.0%} of the conversations.",
+            "Complete it with share 1 or roll it back, then approve the next one.",
+        )
+
+
+def _check_share(share: float, testers: Sequence[str]) -> None:
+    if not 0 <= share <= EVERYBODY:
+        raise Invalid(f"the share is {share:g}, expected a number from 0 to 1.")
+    if share == 0 and not testers:
+        raise Invalid("the share is 0 and nobody tests: nobody would get the adapter.", "Name testers, or a share.")
+    if share == EVERYBODY and testers:
+        raise Invalid("the share is 1, which is everybody: testers mean nothing then.", "Give a share below 1.")
+
+
+def _ids(session: Session, testers: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(people.find(session, name).id for name in testers))
+
+
+def _supersede_approved(session: Session, actor: str) -> None:
+    for waiting in session.exec(select(Adapter).where(Adapter.state == S.APPROVED)):
+        move(session, waiting.id, S.SUPERSEDED, actor=actor)
+
+
+def loaded(database: Database, adapter_id: str) -> bool:
+    """A bot has loaded a deployed adapter: move `approved → live` or `approved → canary`, once.
+
+    Whatever was live before retires when another one goes live. Returns whether this call was the one that moved it.
+    """
+    with database.read() as session:
+        row = session.get(Adapter, adapter_id)
+        if row is None or row.state != S.APPROVED:
+            return False
+    with database.write() as session:
+        row, serving = get(session, adapter_id), deployment(session)
+        if row.state != S.APPROVED or adapter_id not in (serving.adapter, serving.canary):
+            return False
+        if adapter_id == serving.canary:
+            move(session, adapter_id, S.CANARY, actor="bot", comment="loaded")
+        else:
+            _retire_live(session, actor="bot")
+            move(session, adapter_id, S.LIVE, actor="bot", comment="loaded")
+    return True
+
+
+def _retire_live(session: Session, *, actor: str, but: str = "") -> None:
+    for other in session.exec(select(Adapter).where(Adapter.state == S.LIVE, Adapter.id != but)):
+        move(session, other.id, S.RETIRED, actor=actor)
+
+
+def change_canary(
+    database: Database,
+    *,
+    actor: str,
+    comment: str,
+    share: float | None = None,
+    testers: Sequence[str] | None = None,
+) -> Deployment:
+    """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
+
+    Raises Conflict when no canary runs, Invalid for a wrong share or without a comment, NotFound for an unknown tester.
+    """
+    need_comment(comment, "changing the share of")
+    with database.write() as session:
+        row = deployment(session)
+        if row.canary is None:
+            raise Conflict("no canary runs.", "Approve an adapter with a share below 1 to start one.")
+        wanted = row.share if share is None else share
+        ids = row.testers if testers is None else _ids(session, testers)
+        if wanted == EVERYBODY and testers is None:
+            ids = []
+        _check_share(wanted, ids)
+        if wanted == EVERYBODY:
+            return _complete(session, row.canary, actor=actor, comment=comment)
+        return _deploy(session, row.adapter, actor=actor, comment=comment, canary=row.canary, share=wanted, testers=ids)
+
+
+def _complete(session: Session, canary: str, *, actor: str, comment: str) -> Deployment:
+    """Give everybody the canary; one that no bot has loaded yet goes live when a bot has."""
+    if get(session, canary).state == S.CANARY:
+        _retire_live(session, actor=actor)
+        move(session, canary, S.LIVE, actor=actor, comment=comment, decided_at=now())
+    return _deploy(session, canary, actor=actor, comment=comment)
+
+
+def rollback(
+    database: Database, *, actor: str, comment: str, to: str | None = None, of: str | None = None
+) -> Deployment:
+    """Take the deployed adapter back and return to the one it replaced, or to `to` (`base` is always possible).
+
+    While a canary runs it is the canary that is taken back, and what serves the others stays; `to` ends it as well.
+    With `of` only that adapter is taken back.
+
+    Raises Conflict when the base already serves, the target never was live, or `of` is not deployed; Invalid without
+    a comment.
+    """
+    need_comment(comment, "rolling back")
+    with database.write() as session:
+        row = deployment(session)
+        if of is not None and of != (row.canary or row.adapter):
+            raise Conflict(f"adapter {of} is not deployed any more: there is nothing to roll back.")
+        if row.canary is not None and to in (None, row.adapter):
+            return _end_canary(session, row, S.ROLLED_BACK, actor=actor, comment=comment)
+        if row.adapter == BASE and to in (None, BASE):
+            raise Conflict("the base model serves already: there is nothing to roll back.")
+        target = to or _before(session, row.adapter)
+        if target == row.adapter:
+            raise Conflict(f"{target} serves already.")
+        if target != BASE and not _was_live(session, target):
+            raise Conflict(f"adapter {target} is {get(session, target).state}: only one that was live can come back.")
+        if row.canary is not None:
+            move(session, row.canary, S.ROLLED_BACK, actor=actor, comment=comment)
+        if row.adapter != BASE and get(session, row.adapter).state in (S.LIVE, S.APPROVED):
+            move(session, row.adapter, S.ROLLED_BACK, actor=actor, comment=comment)
+        return _return_to(session, target, actor=actor, comment=comment)
+
+
+def _end_canary(session: Session, row: Deployment, after: S, *, actor: str, comment: str) -> Deployment:
+    move(session, row.canary or "", after, actor=actor, comment=comment)
+    return _deploy(session, row.adapter, actor=actor, comment=comment)
+
+
+def _before(session: Session, adapter_id: str) -> str:
+    target = get(session, adapter_id).replaced
+    while target != BASE and not _was_live(session, target):
+        target = get(session, target).replaced
+    return target
+
+
+def _was_live(session: Session, adapter_id: str) -> bool:
+    """Whether an adapter can serve again; it is still live when the one that replaced it was never loaded."""
+    state = get(session, adapter_id).state
+    return state in (S.LIVE, S.RETIRED, S.ROLLED_BACK)
+
+
+def _return_to(session: Session, target: str, *, actor: str, comment: str) -> Deployment:
+    _retire_live(session, actor=actor, but=target)
+    if target != BASE and get(session, target).state != S.LIVE:
+        move(session, target, S.LIVE, actor=actor, comment=comment)
+    return _deploy(session, target, actor=actor, comment=comment)
+
+
+def quarantine(database: Database, adapter_id: str, *, actor: str, comment: str) -> None:
+    """Take an adapter out of use for good and note why; if it is deployed, what served before it serves alone.
+
+    A canary of another adapter goes on beside what is returned to.
+    """
+    with database.write() as session:
+        row, serving = get(session, adapter_id), deployment(session)
+        if row.state == S.QUARANTINED:
+            return
+        move(session, adapter_id, S.QUARANTINED, actor=actor, comment=comment, note=f"{row.note} {comment}".strip())
+        if serving.canary == adapter_id:
+            _deploy(session, serving.adapter, actor=actor, comment=comment)
+        elif serving.adapter == adapter_id:
+            canary, share, testers = serving.canary, serving.share, serving.testers
+            back = _return_to(session, _before(session, adapter_id), actor=actor, comment=comment)
+            back.canary, back.share, back.testers = canary, share, testers
+            session.add(back)

@@ -1,0 +1,83 @@
+"""Claims about what a cycle does after its adapter was decided on: it watches, and it ends with what became of it."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from scheduler import cycle
+from scheduler.decisions import follow_decisions
+from scheduler.workbench import Workbench
+from store import cycles, deployments
+from store.database import Database
+from store.models import Cycle, CycleState, Outcome
+from tests.test_store_adapters import made
+
+
+def bench(database: Database, *, complete: float | None = None, hours: float = 0) -> Workbench:
+    """What following a decision and watching need of a workbench."""
+    unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
+    values = {"database": database, "approval_days": 14, "watch_hours": hours, "max_decline_rise": 0.25}
+    return Workbench(**{**unused, **values, "complete_canary_hours": complete})
+
+
+def waiting(database: Database) -> tuple[str, str]:
+    """A cycle that awaits the approval of its adapter: ids of both."""
+    adapter = made(database)
+    row, _ = cycles.start(database, slot_key="s", first_step="gate", started_by="test")
+    claim = cycles.claim(database)
+    assert claim is not None
+    cycles.finish_step(
+        database, claim, result={}, next_step="watch", state=CycleState.AWAITING_APPROVAL, adapter_id=adapter
+    )
+    return row.id, adapter
+
+
+def look(database: Database, cycle_id: str, **values: Any) -> Cycle:
+    """What the scheduler does in a round: follow decisions, work on a claim when there is one."""
+    follow_decisions(bench(database, **values))
+    with database.write() as session:
+        cycles.get(session, cycle_id).lease_until = None
+    claim = cycles.claim(database, cycle_id=cycle_id)
+    if claim is not None:
+        cycle.work(bench(database, **values), claim)
+    with database.read() as session:
+        return cycles.get(session, cycle_id)
+
+
+def as_canary(database: Database) -> tuple[str, str]:
+    cycle_id, adapter = waiting(database)
+    deployments.approve(database, adapter, actor="ann", comment="try it", share=0.5)
+    deployments.loaded(database, adapter)
+    return cycle_id, adapter
+
+
+def test_a_cycle_watches_its_canary_until_an_admin_completes_it(database: Database) -> None:
+    cycle_id, _ = as_canary(database)
+    for _ in range(3):
+        assert look(database, cycle_id).state == CycleState.WATCHING
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    row = look(database, cycle_id)
+    assert (row.state, row.outcome) == (CycleState.DONE, Outcome.PROMOTED)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_cycle_whose_canary_was_taken_back_ends_as_rejected(database: Database, watched: bool) -> None:
+    cycle_id, _ = as_canary(database)
+    if watched:
+        assert look(database, cycle_id).state == CycleState.WATCHING
+    deployments.rollback(database, actor="ann", comment="bad")
+    row = look(database, cycle_id)
+    assert (row.state, row.outcome) == (CycleState.DONE, Outcome.REJECTED)
+
+
+def test_a_cycle_whose_live_adapter_was_rolled_back_while_watched_ends_as_rejected(database: Database) -> None:
+    cycle_id, adapter = waiting(database)
+    deployments.approve(database, adapter, actor="ann", comment="good")
+    assert look(database, cycle_id).state == CycleState.AWAITING_APPROVAL
+    deployments.loaded(database, adapter)
+    assert look(database, cycle_id, hours=1).state == CycleState.WATCHING
+    deployments.rollback(database, actor="ann", comment="bad")
+    row = look(database, cycle_id, hours=1)
+    assert (row.state, row.outcome) == (CycleState.DONE, Outcome.REJECTED)
+    assert row.results["watch"]["sentence"] == f"{adapter} is rolled_back: it was taken back."

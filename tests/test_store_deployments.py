@@ -1,0 +1,199 @@
+"""Claims about canaries in the registry: who gets one, how it ends, and that what serves the others stays."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+from sqlmodel import select
+
+from store import adapters, deployments, people
+from store.database import Database, open_database
+from store.errors import Conflict, Invalid, NotFound
+from store.models import BASE, AuditEntry, Deployment, Role
+from store.models import AdapterState as S
+from tests.test_store_adapters import live, made, serving, state
+
+MIGRATIONS = Path(deployments.__file__).parent / "migrations"
+
+
+def canary(database: Database, share: float = 0.1, testers: tuple[str, ...] = ()) -> str:
+    """A new adapter that was approved for a share and loaded by a bot."""
+    adapter = made(database, compared_with=serving(database))
+    deployments.approve(database, adapter, actor="ann", comment="try it", share=share, testers=testers)
+    assert deployments.loaded(database, adapter)
+    return adapter
+
+
+def row(database: Database) -> Deployment:
+    with database.read() as session:
+        return deployments.deployment(session)
+
+
+def test_a_share_below_one_makes_a_canary_beside_what_serves(database: Database) -> None:
+    first = live(database)
+    ann = people.add(database, "ann", role=Role.CHAT, actor="test")
+    adapter = made(database, compared_with=first)
+    deployments.approve(database, adapter, actor="eve", comment="try it", share=0.1, testers=["ann", "ann"])
+    assert state(database, adapter) == S.APPROVED
+    assert [deployments.loaded(database, adapter), deployments.loaded(database, adapter)] == [True, False]
+    found = row(database)
+    assert (found.adapter, found.canary, found.share, found.testers) == (first, adapter, 0.1, [ann.id])
+    assert (state(database, first), state(database, adapter)) == (S.LIVE, S.CANARY)
+
+
+def test_share_zero_is_for_named_testers_only(database: Database) -> None:
+    people.add(database, "ann", role=Role.CHAT, actor="test")
+    canary(database, share=0, testers=("ann",))
+    assert (row(database).share, len(row(database).testers)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("share", "testers", "error", "sentence"),
+    [
+        (1.5, [], Invalid, "the share is 1.5, expected a number from 0 to 1"),
+        (-0.1, [], Invalid, "the share is -0.1"),
+        (float("nan"), [], Invalid, "the share is nan"),
+        (0.0, [], Invalid, "nobody would get the adapter"),
+        (1.0, ["ann"], Invalid, "testers mean nothing"),
+        (0.5, ["zoe"], NotFound, 'nobody is called "zoe"'),
+    ],
+)
+def test_a_wrong_share_or_tester_is_a_sentence_and_deploys_nothing(
+    database: Database, share: float, testers: list[str], error: type[Exception], sentence: str
+) -> None:
+    people.add(database, "ann", role=Role.CHAT, actor="test")
+    adapter = made(database)
+    with pytest.raises(error, match=sentence):
+        deployments.approve(database, adapter, actor="ann", comment="good", share=share, testers=testers)
+    assert (state(database, adapter), row(database).generation) == (S.AWAITING_APPROVAL, 0)
+
+
+def test_a_canary_is_changed_then_completed_and_the_one_before_retires(database: Database) -> None:
+    first = live(database)
+    second = canary(database)
+    people.add(database, "ann", role=Role.CHAT, actor="test")
+    changed = deployments.change_canary(database, actor="eve", comment="more", share=0.5, testers=["ann"])
+    assert (changed.adapter, changed.canary, changed.share, len(changed.testers)) == (first, second, 0.5, 1)
+    kept = deployments.change_canary(database, actor="eve", comment="fewer", share=0.2)
+    assert (kept.share, kept.testers) == (0.2, changed.testers)
+    done = deployments.change_canary(database, actor="eve", comment="all well", share=1)
+    assert (done.adapter, done.canary, done.share, done.testers) == (second, None, 0, [])
+    assert (state(database, first), state(database, second)) == (S.RETIRED, S.LIVE)
+    assert deployments.rollback(database, actor="eve", comment="after all").adapter == first
+
+
+def test_each_change_of_a_canary_is_a_new_generation_with_its_reason(database: Database) -> None:
+    canary(database)
+    before = row(database).generation
+    deployments.change_canary(database, actor="eve", comment="so far so good", share=0.5)
+    assert row(database).generation == before + 1
+    with database.read() as session:
+        last = session.exec(select(AuditEntry).order_by(AuditEntry.id.desc())).first()  # type: ignore[union-attr]
+    assert last is not None and (last.action, last.comment) == ("deployment.changed", "so far so good")
+    assert last.details["share"] == 0.5
+
+
+def test_a_canary_completed_before_a_bot_has_loaded_it_goes_live_when_one_has(database: Database) -> None:
+    adapter = made(database)
+    deployments.approve(database, adapter, actor="ann", comment="try it", share=0.5)
+    deployments.change_canary(database, actor="ann", comment="at once", share=1)
+    assert (serving(database), state(database, adapter)) == (adapter, S.APPROVED)
+    assert deployments.loaded(database, adapter)
+    assert state(database, adapter) == S.LIVE
+
+
+def test_changing_a_canary_needs_one_and_a_comment(database: Database) -> None:
+    with pytest.raises(Conflict, match="no canary runs"):
+        deployments.change_canary(database, actor="ann", comment="more", share=0.5)
+    adapter = canary(database)
+    with pytest.raises(Invalid, match="needs a comment"):
+        deployments.change_canary(database, actor="ann", comment=" ", share=0.5)
+    with pytest.raises(Invalid, match="nobody would get the adapter"):
+        deployments.change_canary(database, actor="ann", comment="none", share=0)
+    assert (row(database).canary, row(database).share) == (adapter, 0.1)
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_rolling_back_takes_the_canary_and_leaves_what_serves(database: Database, named: bool, is_loaded: bool) -> None:
+    first = live(database)
+    second = made(database, compared_with=first)
+    deployments.approve(database, second, actor="ann", comment="try it", share=0.1)
+    if is_loaded:
+        deployments.loaded(database, second)
+    found = deployments.rollback(database, actor="ann", comment="bad", to=first if named else None)
+    assert (found.adapter, found.canary, found.testers) == (first, None, [])
+    assert (state(database, first), state(database, second)) == (S.LIVE, S.ROLLED_BACK)
+
+
+def test_a_canary_beside_the_base_can_be_taken_back(database: Database) -> None:
+    adapter = canary(database)
+    assert deployments.rollback(database, actor="ann", comment="bad").adapter == BASE
+    assert state(database, adapter) == S.ROLLED_BACK
+
+
+def test_rolling_back_to_another_one_ends_the_canary_as_well(database: Database) -> None:
+    first, second = live(database), live(database)
+    third = canary(database)
+    found = deployments.rollback(database, actor="ann", comment="all bad", to=first)
+    assert (found.adapter, found.canary) == (first, None)
+    assert [state(database, one) for one in (first, second, third)] == [S.LIVE, S.ROLLED_BACK, S.ROLLED_BACK]
+
+
+def test_a_refused_rollback_leaves_the_canary_running(database: Database) -> None:
+    adapter = canary(database)
+    with pytest.raises(Conflict, match=f"adapter {adapter} is canary: only one that was live can come back"):
+        deployments.rollback(database, actor="ann", comment="?", to=adapter)
+    with pytest.raises(Conflict, match="adapter v9 is not deployed any more"):
+        deployments.rollback(database, actor="watch", comment="declines rose", of="v9")
+    assert (row(database).canary, state(database, adapter)) == (adapter, S.CANARY)
+
+
+def test_approving_another_one_while_a_canary_runs_is_refused(database: Database) -> None:
+    first = canary(database)
+    second = made(database)
+    with pytest.raises(Conflict, match=f"adapter {first} is a canary for 10% of the conversations") as error:
+        deployments.approve(database, second, actor="ann", comment="better")
+    assert "Complete it with share 1 or roll it back" in error.value.hint
+    assert (state(database, first), state(database, second)) == (S.CANARY, S.AWAITING_APPROVAL)
+
+
+def test_quarantining_a_canary_ends_it_and_says_why(database: Database) -> None:
+    first = live(database)
+    second = canary(database)
+    deployments.quarantine(database, second, actor="bot", comment="a flipped bit.")
+    assert (serving(database), row(database).canary) == (first, None)
+    assert (state(database, first), state(database, second)) == (S.LIVE, S.QUARANTINED)
+    with database.read() as session:
+        assert adapters.get(session, second).note == "a flipped bit."
+
+
+def test_quarantining_what_serves_keeps_the_canary_running(database: Database) -> None:
+    first, second = live(database), live(database)
+    third = canary(database, share=0.3)
+    deployments.quarantine(database, second, actor="bot", comment="a flipped bit.")
+    found = row(database)
+    assert (found.adapter, found.canary, found.share) == (first, third, 0.3)
+    assert state(database, third) == S.CANARY
+
+
+def test_a_database_of_the_first_schema_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with create_engine(url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    with sqlite3.connect(tmp_path / "old.db") as old:
+        old.execute(
+            "INSERT INTO deployment (id, adapter, share, generation, changed_at) VALUES (1, 'v3', 0, 7, '2026-01-01')"
+        )
+        old.execute(
+            "INSERT INTO process (id, kind, pid, generation, adapter, error, started_at, heartbeat) "
+            "VALUES ('bot_x', 'bot', 1, 7, 'v3', '', '2026-01-01', '2026-01-01')"
+        )
+    found = row(open_database(url))
+    assert (found.adapter, found.generation, found.canary, found.testers) == ("v3", 7, None, [])
