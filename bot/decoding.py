@@ -73,11 +73,14 @@ class Batch:
         self._filling = request
         return True
 
-    def advance(self) -> list[Request]:
-        """Write at least one token for every row and read a chunk of a waiting prompt; the requests that ended."""
+    def advance(self, *, read: bool = True) -> list[Request]:
+        """Write at least one token for every row and, if `read`, read a chunk of a waiting prompt.
+
+        Returns the requests that ended.
+        """
         ended = self._sweep()
         spans = [self._next(row) for row in self.rows]
-        filling = self._filling
+        filling = self._filling if read else None
         if filling is not None:
             spans.append(self._chunk(filling))
         if spans:

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from bot.decoding import Batch, Request
 from bot.forward import Span
 from bot.generation import Answer, Generation
-from bot.versions import Version, Versions
+from bot.versions import Version, Versions, trim
 from store.errors import Busy, Invalid, RatchetError, Unavailable
 from store.models import BASE
 
@@ -184,6 +184,7 @@ class TransformersEngine:
         if adapter != BASE:
             with self._wake:
                 self._versions.loaded.pop(adapter, None)
+            trim()
 
     def loaded(self) -> list[str]:
         """The versions that new requests may name."""
@@ -221,8 +222,12 @@ class TransformersEngine:
             jobs, self._jobs = self._jobs, deque()
         for job in jobs:
             job()
+        reading = [version for version, (batch, _) in self._running.items() if batch.reading]
         for version in list(self._running):
-            self._advance(version)
+            self._advance(version, read=version in reading[:1])
+        for version in reading[:1]:
+            if version in self._running:
+                self._running[version] = self._running.pop(version)
 
     def _fill_slots(self) -> None:
         for answer in [answer for answer in self._waiting if answer.request.cancelled]:
@@ -241,10 +246,11 @@ class TransformersEngine:
                 answer.begin()
                 busy += 1
 
-    def _advance(self, version: Version) -> None:
+    def _advance(self, version: Version, *, read: bool) -> None:
+        """One step of a version; only one of them reads a chunk of a prompt, so that nobody's text halts long."""
         batch, answers = self._running[version]
         try:
-            ended = batch.advance()
+            ended = batch.advance(read=read)
         except RuntimeError as error:  # torch's own: out of memory above all
             self._error = f"the engine failed: {error}"
             batch.abandon()

@@ -4,6 +4,7 @@ On a CPU a Llama-like model is packed (`bot/packed.py`); anything else runs as t
 copy does not fit the budget, the adapter's weights stay beside the base's. It decides nothing about which is live.
 """
 
+import ctypes
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Versions:
             )
         base = self._version(BASE, self.base, self.packed, merged=True, size=needed)
         self.loaded: dict[str, Version] = {BASE: base}
+        trim()
 
     def load(self, name: str, folder: Path, *, digest: str, run: Run) -> Version:
         """Load an adapter, checked; `run` does a part of the work where the engine has time for it.
@@ -113,6 +115,13 @@ class Versions:
         size = head_size(config)
         slots = self._slots + (SPARE_SLOTS if self.packed else 0)
         return int(2 * slots * self._context * config.num_hidden_layers * kinds * size * self.base.dtype.itemsize)
+
+
+def trim() -> None:
+    """Give memory that was freed back to the system, where the C library can (glibc keeps it otherwise)."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)
 
 
 def _free_bytes() -> int:
