@@ -58,7 +58,7 @@ def adapter_folder(model_folder: str, target: Path, *, seed: int, base_digest: s
     adapted = get_peft_model(model, config)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
+            torch.nn.init.normal_(parameter, std=0.06)
     with tempfile.TemporaryDirectory() as made:
         adapted.save_pretrained(made)
         return card.adopt(Path(made), target, base_model="packaged", base_digest=base_digest, facts={"rank": 16})
@@ -214,6 +214,7 @@ def swapped(folder: str, scratch: Path, *, swaps: int, dtype: str) -> tuple[list
         "approve to first text median s": statistics.median(delays or [0.0]),
         "approve to first text max s": max(delays, default=0.0),
         "memory after 2 swaps MB": round(memory[min(1, len(memory) - 1)]),
+        "memory half way MB": round(memory[len(memory) // 2]),
         "memory at the end MB": round(memory[-1]),
     }
     cold = TransformersEngine(folder, dtype=dtype, threads=2, queue_limit=len(done))

@@ -11,7 +11,7 @@ import torch
 from bot.forward import Forward, Span
 from bot.lookahead import Lookahead
 
-CHUNK_ALONE, CHUNK_BESIDE = 256, 128
+CHUNK_ALONE, CHUNK_BESIDE = 256, 112
 """Prompt tokens read in one pass: fewer while others write, so that their text does not halt."""
 PASS_TOKENS = 16
 """Tokens in a pass that cost little more than one: reading the weights takes longer than using them."""

@@ -106,7 +106,10 @@ class Versions:
     def _packed(self) -> PackedForward | None:
         pool = pool_for(self.base, slots=self._slots + SPARE_SLOTS, context=self._context)
         made = PackedForward(self.base, pool)
-        return made if probe.agrees(self.base, made) else None
+        if not probe.agrees(self.base, made):
+            return None
+        made.warm()
+        return made
 
     def _store_bytes(self) -> int:
         """Keys and values of all slots when full."""

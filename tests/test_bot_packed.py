@@ -201,3 +201,7 @@ def test_guesses_grow_while_they_are_right_and_shrink_when_wrong() -> None:
     assert len(lookahead.guess(99)) == MOST
     lookahead.learn(MOST, 0)
     assert len(lookahead.guess(99)) == 1
+
+
+def test_passes_of_any_length_have_one_of_few_sizes() -> None:
+    assert [packed.rounded(n) for n in (1, 3, 9, 17, 129, 256, 257, 700)] == [1, 4, 12, 32, 160, 256, 512, 768]
