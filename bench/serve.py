@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from bench import peers
-from bench.table import show
+from bench.table import draw, show
 from bot import prompt
 from bot.engine import TransformersEngine
 from bot.models import PACKAGED_CHAT, chat_model
@@ -122,6 +122,7 @@ def main() -> None:
         alone, crowd = again[:ALONE], again[ALONE:]
         measure("engine, again", systems[0][1])
     engine.close()
+    draw("serve", rows, label=["what", "streams"], value="tokens/s")
     show("serve", rows, tokens_per_answer=TOKENS, prompts=len(asked), memory_mb=round(memory), threads=2)
 
 

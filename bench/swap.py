@@ -8,7 +8,6 @@ exchange names (float32: word for word; bfloat16: the first token's log-probabil
 """
 
 import argparse
-import gc
 import os
 import statistics
 import tempfile
@@ -24,7 +23,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from bench.serve import prompts
-from bench.table import show
+from bench.table import draw, show
 from bot.engine import TransformersEngine
 from bot.live import Live
 from bot.models import PACKAGED_CHAT, chat_model
@@ -198,7 +197,6 @@ def swapped(folder: str, scratch: Path, *, swaps: int, dtype: str) -> tuple[list
         while live.adapter != approvals[-1][0]:
             time.sleep(0.05)
         time.sleep(4)
-        gc.collect()
         memory.append(process.memory_info().rss / 2**20)
     people.stop()
     done = people.done
@@ -230,6 +228,8 @@ def swapped(folder: str, scratch: Path, *, swaps: int, dtype: str) -> tuple[list
     cold.close()
     database.close()
     rows = [{"what": name, "value": value} for name, value in result.items()]
+    gap_rows = [row for row in rows if "gap" in row["what"]]
+    draw(f"swap_{dtype}", gap_rows, label=["what"], value="value")
     return rows, {"dtype": dtype, "streams": STREAMS, "base": BASE}
 
 

@@ -28,3 +28,20 @@ def show(name: str, rows: list[dict[str, Any]], **facts: Any) -> None:
     RESULTS.mkdir(exist_ok=True)
     content = {"rows": rows, **facts, "machine": machine()}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def draw(name: str, rows: list[dict[str, Any]], *, label: list[str], value: str) -> None:
+    """A bar for each row, kept in bench/results/NAME.png."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 0.4 * len(rows) + 1), layout="constrained")
+    names = [", ".join(str(row[column]) for column in label) for row in rows]
+    axes.bar_label(axes.barh(range(len(rows)), [row[value] for row in rows]), fmt="%.1f", padding=3)
+    axes.set_yticks(range(len(rows)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{value} ({', '.join(label)})")
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / f"{name}.png", dpi=100)

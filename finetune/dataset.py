@@ -136,6 +136,8 @@ def _example(
     exchange, label = row.exchange, row.label
     if not exchange.trainable:
         return "not to be trained on"
+    if any(passage.get("flags") for passage in exchange.passages):
+        return "a passage that it saw is flagged"
     made = target_of(row, judge=judge, reviewers=reviewers)
     if isinstance(made, str):
         return made

@@ -1,12 +1,27 @@
-"""Text to passages that keep headings, paragraphs and code fences whole (pure)."""
+"""Text to passages that keep headings, lists, tables and code fences whole (pure).
+
+A passage is always exactly `text[start:end]` of its document. What stands elsewhere but belongs to it, the headings
+above it, the page it is on, the header of a table that had to be cut, is in its title path.
+"""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from langchain_text_splitters import RecursiveCharacterTextSplitter
+from langchain_text_splitters import Language, RecursiveCharacterTextSplitter
 
+from retrieval import blocks
+
+PAGE_BREAK = "\f"
+"""Stands between the pages of a paged document's text."""
+PAGED = "application/pdf"
+STRUCTURED = {"text/markdown", "text/html", "text/csv", "application/docx"}
+"""Media types whose text is kept as markdown."""
+CODE = "text/x-"
+HEADER_LENGTH = 200
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
-_FENCE = re.compile(r"^\s*(```|~~~)")
+_PROSE = ["\n\n", "\n", ". ", " ", ""]
+_SENTENCE_END = re.compile(r"(?:[.!?][\"')\]]*\s+|\n)")
 
 
 @dataclass(frozen=True)
@@ -20,74 +35,115 @@ class Piece:
 
 
 def split(text: str, *, title: str, media_type: str, limit: int) -> list[Piece]:
-    """The passages of a text, at most about `limit` characters each; a code fence is cut only when longer than that."""
-    sections = _sections(text) if media_type == "text/markdown" else [((), 0, len(text))]
+    """The passages of a text, at most `limit` characters each; what fits is never cut: fence, table, item, paragraph.
+
+    Passages overlap by a sentence only where a single paragraph was too long and had to be cut.
+    """
     pieces: list[Piece] = []
-    for headings, start, end in sections:
-        names = [name for name in headings if name != title]
-        pieces.extend(_cut(text, " > ".join([title, *names]), start, end, limit))
+    for names, start, end in _sections(text, media_type):
+        path = " > ".join([title, *(name for name in names if name != title)])
+        pieces.extend(_cut(text, path, list(_spans(text, start, end, media_type, limit)), limit))
     return pieces
 
 
-def _sections(text: str) -> list[tuple[tuple[str, ...], int, int]]:
+def _sections(text: str, media_type: str) -> list[tuple[tuple[str, ...], int, int]]:
+    if media_type in STRUCTURED:
+        return _under_headings(text)
+    if media_type == PAGED:
+        return _pages(text)
+    return [((), 0, len(text))]
+
+
+def _under_headings(text: str) -> list[tuple[tuple[str, ...], int, int]]:
     """Heading path, start and end of the text under each heading."""
     found: list[tuple[tuple[str, ...], int, int]] = []
     path: list[tuple[int, str]] = []
-    start = position = 0
-    fenced = False
-    for line in text.splitlines(keepends=True):
-        fenced ^= bool(_FENCE.match(line))
-        heading = None if fenced else _HEADING.match(line.rstrip("\n"))
+    start = 0
+    for line in blocks.lines(text, 0, len(text)):
+        heading = None if line.fence else _HEADING.match(text[line.start : line.end].rstrip("\n"))
         if heading:
-            found.append((tuple(name for _, name in path), start, position))
+            found.append((tuple(name for _, name in path), start, line.start))
             level = len(heading.group(1))
             path = [*[entry for entry in path if entry[0] < level], (level, heading.group(2))]
-            start = position + len(line)
-        position += len(line)
-    found.append((tuple(name for _, name in path), start, position))
+            start = line.end
+    found.append((tuple(name for _, name in path), start, len(text)))
     return found
 
 
-def _cut(text: str, title: str, start: int, end: int, limit: int) -> list[Piece]:
+def _pages(text: str) -> list[tuple[tuple[str, ...], int, int]]:
+    found: list[tuple[tuple[str, ...], int, int]] = []
+    start = 0
+    for number, page in enumerate(text.split(PAGE_BREAK), start=1):
+        found.append(((f"page {number}",), start, start + len(page)))
+        start += len(page) + len(PAGE_BREAK)
+    return found
+
+
+def _spans(text: str, start: int, end: int, media_type: str, limit: int) -> Iterator[blocks.Span]:
+    """What a passage is made of, in order: spans of at most `limit` characters."""
+    if media_type.startswith(CODE):
+        yield from _parts(text, start, end, limit, _code_separators(media_type.removeprefix(CODE)))
+        return
+    for block in blocks.fences(text, start, end):
+        if block.length <= limit:
+            yield block
+        elif block.fence:
+            yield from _parts(text, block.start, block.end, limit, _PROSE)
+        else:
+            for unit in blocks.units(text, block.start, block.end, limit):
+                yield from [unit] if unit.length <= limit else _sentences(text, unit, limit)
+
+
+def _cut(text: str, title: str, spans: list[blocks.Span], limit: int) -> list[Piece]:
+    """Spans to passages, as many spans in each as fit; one that begins inside a table is titled by its header."""
     found: list[Piece] = []
-    spans = [span for block in _blocks(text, start, end) for span in _short(text, *block, limit)]
-    at = start
-    for i, (_, stop) in enumerate(spans):
-        if i + 1 == len(spans) or spans[i + 1][1] - at > limit:
-            found.extend(_piece(text, title, at, stop))
-            at = stop
+    first = 0
+    for i in range(len(spans)):
+        if i + 1 == len(spans) or spans[i + 1].end - spans[first].start > limit:
+            header = spans[first].header
+            path = f"{title} > {header[:HEADER_LENGTH]}" if header else title
+            found.extend(_piece(text, path, spans[first].start, spans[i].end))
+            first = i + 1
     return found
 
 
-def _blocks(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Spans of code fences and of the prose between them."""
-    found: list[tuple[int, int]] = []
-    fenced, at, position = False, start, start
-    for line in text[start:end].splitlines(keepends=True):
-        if _FENCE.match(line):
-            edge = position + len(line) if fenced else position
-            found.append((at, edge))
-            fenced, at = not fenced, edge
-        position += len(line)
-    return [(a, b) for a, b in [*found, (at, end)] if b > a]
+def _sentences(text: str, unit: blocks.Span, limit: int) -> Iterator[blocks.Span]:
+    """A paragraph that is too long, cut between sentences; each part begins with the last sentence before it."""
+    lap = limit // 5
+    for part in _parts(text, unit.start, unit.end, limit - lap, _PROSE):
+        start = _last_sentence(text, max(unit.start, part.start - lap), part.start) if part.start > unit.start else None
+        yield blocks.Span(part.start if start is None else start, part.end, header=unit.header)
 
 
-def _short(text: str, start: int, end: int, limit: int) -> list[tuple[int, int]]:
-    """A block as spans of at most about `limit` characters, cut between paragraphs where possible."""
+def _last_sentence(text: str, earliest: int, end: int) -> int | None:
+    """Where the sentence that ends at `end` begins; None when that is before `earliest`."""
+    before = text[earliest:end].rstrip()
+    ends = [match.end() for match in _SENTENCE_END.finditer(before)]
+    return earliest + ends[-1] if ends else None
+
+
+def _parts(text: str, start: int, end: int, limit: int, separators: list[str]) -> Iterator[blocks.Span]:
+    """A stretch cut at the first separator that makes parts short enough, else at the next; nothing is lost."""
     if end - start <= limit:
-        return [(start, end)]
+        yield blocks.Span(start, end)
+        return
     splitter = RecursiveCharacterTextSplitter(
         chunk_size=limit,
         chunk_overlap=0,
-        separators=["\n\n", "\n", ". ", " ", ""],
-        keep_separator="end",
+        separators=separators,
+        keep_separator="end" if separators is _PROSE else "start",
         strip_whitespace=False,
     )
-    found: list[tuple[int, int]] = []
     for part in splitter.split_text(text[start:end]):
-        found.append((start, start + len(part)))
+        yield blocks.Span(start, start + len(part))
         start += len(part)
-    return found
+
+
+def _code_separators(language: str) -> list[str]:
+    """Where a language's source is best cut: before classes and functions, else between lines."""
+    known = {one.value for one in Language}
+    found = RecursiveCharacterTextSplitter.get_separators_for_language(Language(language)) if language in known else []
+    return [*(one for one in found if one.strip()), "\n\n", "\n", " ", ""]
 
 
 def _piece(text: str, title: str, start: int, end: int) -> list[Piece]:

@@ -4,7 +4,7 @@ It does not read files, split text or embed: it keeps what `retrieval` hands it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session, col, delete, func, select
@@ -16,13 +16,15 @@ from store.models import Chunk, Document, IndexEvent, now
 
 @dataclass(frozen=True)
 class Draft:
-    """A chunk to be kept; `embedding` is float32 bytes of unit length."""
+    """A chunk to be kept; `embedding` is float32 bytes of unit length, `sentences` int8 ones of its title and parts."""
 
     title: str
     text: str
     start: int
     end: int
     embedding: bytes
+    flags: tuple[str, ...] = ()
+    sentences: bytes | None = None
 
 
 def text_digest(text: str) -> str:
@@ -41,14 +43,16 @@ def same_text(session: Session, digest: str) -> Document | None:
     return session.exec(query).first()
 
 
-def embeddings_of(session: Session, digests: Sequence[str], model: str) -> dict[tuple[str, str], bytes]:
-    """Embeddings already known for chunks whose text has one of these digests, by title and digest."""
-    found: dict[tuple[str, str], bytes] = {}
+def embeddings_of(
+    session: Session, digests: Sequence[str], model: str
+) -> dict[tuple[str, str], tuple[bytes, bytes | None]]:
+    """Embeddings of chunk and sentences already known for these digests of texts, by title and digest."""
+    found: dict[tuple[str, str], tuple[bytes, bytes | None]] = {}
     for start in range(0, len(digests), 500):
-        query = select(Chunk.title, Chunk.digest, Chunk.embedding).where(
+        query = select(Chunk.title, Chunk.digest, Chunk.embedding, Chunk.sentences).where(
             col(Chunk.digest).in_(digests[start : start + 500]), Chunk.embedding_model == model
         )
-        found.update({(title, digest): embedding for title, digest, embedding in session.exec(query)})
+        found.update({(title, digest): (one, more) for title, digest, one, more in session.exec(query)})
     return found
 
 
@@ -85,11 +89,12 @@ def _replace_chunks(session: Session, document_id: str, drafts: Sequence[Draft],
             end=draft.end,
             embedding=draft.embedding,
             embedding_model=model,
+            flags=list(draft.flags),
         )
-        place = (ordinal, draft.title, draft.start, draft.end)
-        moved = (chunk.ordinal, chunk.title, chunk.start, chunk.end) != place
-        chunk.ordinal, chunk.title, chunk.start, chunk.end = place
-        chunk.embedding = draft.embedding
+        place = (ordinal, draft.title, draft.start, draft.end, list(draft.flags))
+        moved = (chunk.ordinal, chunk.title, chunk.start, chunk.end, chunk.flags) != place
+        chunk.ordinal, chunk.title, chunk.start, chunk.end, chunk.flags = place
+        chunk.embedding, chunk.sentences = draft.embedding, draft.sentences
         session.add(chunk)
         if kept is None or moved:
             session.add(IndexEvent(chunk_id=chunk.id, operation="upsert"))
@@ -130,6 +135,88 @@ def live_chunks(session: Session) -> list[Chunk]:
     """All chunks that can be retrieved, in a stable order."""
     query = select(Chunk).where(col(Chunk.retired_at).is_(None)).order_by(col(Chunk.document_id), col(Chunk.ordinal))
     return list(session.exec(query))
+
+
+def pieces_of(session: Session, document_id: str, model: str) -> list[tuple[str, str, int, int, tuple[str, ...]]]:
+    """Title, text, start, end and flags of a document's chunks as this embedding model has them, in order."""
+    query = select(Chunk).where(Chunk.document_id == document_id, col(Chunk.retired_at).is_(None))
+    chunks = session.exec(query.where(Chunk.embedding_model == model).order_by(col(Chunk.ordinal)))
+    return [(chunk.title, chunk.text, chunk.start, chunk.end, tuple(chunk.flags)) for chunk in chunks]
+
+
+def flags_of(session: Session, document_id: str) -> list[str]:
+    """Every flag of a document's present chunks, once."""
+    query = select(Chunk.flags).where(Chunk.document_id == document_id, col(Chunk.retired_at).is_(None))
+    return sorted({flag for flags in session.exec(query) for flag in flags})
+
+
+def present_under(session: Session, prefix: str) -> list[Document]:
+    """The present documents whose source begins with `prefix`."""
+    query = select(Document).where(
+        col(Document.source).startswith(prefix, autoescape=True), col(Document.removed_at).is_(None)
+    )
+    return list(session.exec(query.order_by(col(Document.source))))
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk as the index keeps it in memory, without its embedding."""
+
+    id: str
+    document_id: str
+    title: str
+    text: str
+    digest: str
+    start: int
+    end: int
+    flags: tuple[str, ...]
+    sentences: bytes | None
+
+
+def searchable(session: Session, model: str) -> Iterator[tuple[Passage, bytes]]:
+    """The live chunks with their embeddings by this model, in a stable order."""
+    query = (
+        select(Chunk)
+        .where(col(Chunk.retired_at).is_(None), Chunk.embedding_model == model)
+        .order_by(col(Chunk.document_id), col(Chunk.ordinal))
+        .execution_options(yield_per=1_000)
+    )
+    for row in session.exec(query):
+        session.expunge(row)
+        place = (row.title, row.text, row.digest, row.start, row.end)
+        yield Passage(row.id, row.document_id, *place, tuple(row.flags), row.sentences), row.embedding
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which documents to search in: those that fit everything given. `document` is an id or a source."""
+
+    document: str | None = None
+    tag: str | None = None
+    collection: str | None = None
+
+
+def matching(session: Session, chosen: Filter) -> set[str]:
+    """The ids of the present documents that fit a filter."""
+    query = select(Document.id, Document.source, Document.tags).where(col(Document.removed_at).is_(None))
+    if chosen.collection is not None:
+        query = query.where(Document.collection == chosen.collection)
+    return {
+        key
+        for key, source, tags in session.exec(query)
+        if chosen.document in (None, key, source) and (chosen.tag is None or chosen.tag in tags)
+    }
+
+
+def label(database: Database, document_id: str, *, collection: str, tags: Sequence[str]) -> Document:
+    """Put a document into a collection and give it tags, in place of those it had; raises NotFound."""
+    with database.write() as session:
+        document = session.get(Document, document_id)
+        if document is None or document.removed_at is not None:
+            raise NotFound(f"no document {document_id}.", "`python -m retrieval list` shows the ids.")
+        document.collection, document.tags = collection, sorted(set(tags))
+        session.add(document)
+    return document
 
 
 def events(session: Session, *, after: int, limit: int = 2_000) -> list[IndexEvent]:

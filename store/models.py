@@ -68,6 +68,8 @@ class Document(Row, table=True):
     digest: str = Field(index=True)
     media_type: str = "text/plain"
     text: str
+    collection: str = Field(default="", index=True)
+    tags: list[str] = json_column(list)
     created_at: datetime = time_column()
     updated_at: datetime = time_column()
     removed_at: datetime | None = maybe_time_column()
@@ -76,7 +78,8 @@ class Document(Row, table=True):
 class Chunk(Row, table=True):
     """A passage of a document; `start` and `end` are character offsets into the document's text.
 
-    `embedding` is float32, unit length, little-endian bytes.
+    `embedding` is float32, unit length, little-endian bytes; `sentences` holds a vector of the title and of each
+    sentence, int8, or nothing yet. `flags` says why the passage is handled with care.
     """
 
     id: str = Field(default_factory=lambda: new_id("ch"), primary_key=True)
@@ -89,6 +92,8 @@ class Chunk(Row, table=True):
     end: int
     embedding: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     embedding_model: str
+    sentences: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+    flags: list[str] = json_column(list)
     retired_at: datetime | None = maybe_time_column()
 
 

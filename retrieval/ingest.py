@@ -1,0 +1,100 @@
+"""Files and folders into the library, once or for as long as they are watched; it reports through callables.
+
+A file is one transaction, so that stopping at any moment leaves a consistent store.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from watchfiles import watch as changes_in
+
+from retrieval import files
+from retrieval.library import Library
+from store import documents
+from store.database import Database
+from store.errors import Invalid, TooLarge
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Counts:
+    """What became of the files: how many were new or changed, unchanged, copies of others, removed, skipped and why."""
+
+    files: int = 0
+    new: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    same: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> object:
+        return getattr(self, name)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to be ingested: its path and the folder that it was found in, which its links may not leave."""
+
+    path: Path
+    inside: Path | None
+
+
+def found_under(paths: list[Path]) -> list[Found]:
+    """The files of files and folders; raises Invalid for a path that does not exist."""
+    return [Found(file, path if path.is_dir() else None) for path in paths for file in files.files_under([path])]
+
+
+def name_of(file: Path, root: Path) -> str:
+    """A file's name in the library: relative to the checkout where it lies inside, so that it is the same elsewhere."""
+    full = file.parent.resolve() / file.name
+    return str(full.relative_to(root)) if full.is_relative_to(root) else str(full)
+
+
+def ingest(library: Library, found: list[Found], *, root: Path, done: Say) -> Counts:
+    """Ingest files, calling `done` with each name; one that cannot be read is skipped with its reason."""
+    counts = Counts(files=len(found))
+    for file in found:
+        name = name_of(file.path, root)
+        try:
+            content = files.read(file.path, inside=file.inside, max_bytes=library.limits.file_bytes)
+            document, created = library.add_file(name=name, content=content)
+        except (Invalid, TooLarge) as error:
+            counts.skipped.append(error.message)
+        else:
+            if document.source != name:
+                counts.same.append(f"{name}: the same as {document.source}")
+            counts.new += created
+            counts.unchanged += not created and document.source == name
+        done(name)
+    return counts
+
+
+def remove_vanished(library: Library, database: Database, folders: list[Path], *, root: Path) -> list[str]:
+    """Remove the documents of files that are no longer in the folders; their names."""
+    removed: list[str] = []
+    for folder in folders:
+        prefix = name_of(folder.resolve(), root)
+        if prefix == ".":
+            continue
+        with database.read() as session:
+            known = documents.present_under(session, f"{prefix}/")
+        for document in known:
+            if not (root / document.source).exists():
+                library.remove(document.id)
+                removed.append(document.source)
+    return removed
+
+
+def watch(
+    library: Library, database: Database, paths: list[Path], *, root: Path, stop: Event, settled_ms: int = 1_000
+) -> Iterator[Counts]:
+    """After each change under the paths, what it led to; ends when `stop` is set."""
+    folders = [path for path in paths if path.is_dir()]
+    for _ in changes_in(*paths, stop_event=stop, debounce=settled_ms, raise_interrupt=False):
+        removed = remove_vanished(library, database, folders, root=root)
+        counts = ingest(library, found_under([p for p in paths if p.exists()]), root=root, done=lambda name: None)
+        counts.removed = len(removed)
+        yield counts
