@@ -59,9 +59,7 @@ def squad(name: str) -> Raw | None:
         for paragraph in article["paragraphs"]:
             number = raw.add(article["title"].replace("_", " "), paragraph["context"], article["title"])
             for asked in paragraph["qas"]:
-                into = (
-                    (raw.unanswerable, raw.unanswerable_of) if asked["is_impossible"] else (raw.questions, raw.gold)
-                )
+                into = (raw.unanswerable, raw.unanswerable_of) if asked["is_impossible"] else (raw.questions, raw.gold)
                 into[0].append(asked["question"].strip())
                 into[1].append(number)
     return raw

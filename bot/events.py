@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from retrieval import hostile
 from store import documents
 from store.errors import Invalid, TooLarge
 from store.models import Person
@@ -103,6 +104,7 @@ def given_passages(passages: list[dict[str, str]]) -> list[dict[str, Any]]:
             "score": 1.0,
             "start": 0,
             "end": len(passage["text"]),
+            "flags": hostile.flags_of(f"{passage.get('title', '')}\n{passage['text']}"),
         }
         for n, passage in enumerate(passages, start=1)
     ]
