@@ -8,6 +8,8 @@ import os
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +28,11 @@ QUESTIONS = 300
 PER_PASSAGE, PER_DOCUMENT = 5, 500
 
 
-def drafts(data: Encoded, count: int) -> list[documents.Draft]:
+def drafts(data: Encoded, count: int) -> Iterator[documents.Draft]:
     """Passages of sentences drawn from anywhere in the set."""
     texts = [part for text in data.texts for part in ranking.sentences(text)]
     vectors = np.concatenate([ranking.unpacked(part, data.asked.shape[1])[1:] for part in data.parts])
     draw = np.random.default_rng(3)
-    made = []
     for _ in range(count):
         chosen = draw.integers(0, len(texts), PER_PASSAGE)
         title = data.titles[int(draw.integers(0, len(data.titles)))]
@@ -39,16 +40,21 @@ def drafts(data: Encoded, count: int) -> list[documents.Draft]:
         whole = (mean / np.linalg.norm(mean)).astype(np.float32)
         text = "\n\n".join(texts[i] for i in chosen)
         parts = ranking.packed(np.vstack([whole[None], vectors[chosen]]))
-        made.append(documents.Draft(title, text, 0, len(text), whole.tobytes(), sentences=parts))
-    return made
+        yield documents.Draft(title, text, 0, len(text), whole.tobytes(), sentences=parts)
 
 
-def fill(database: Database, made: list[documents.Draft], model: str) -> None:
+def fill(database: Database, made: Iterator[documents.Draft], model: str) -> None:
     """Keep the passages as documents."""
-    for start in range(0, len(made), PER_DOCUMENT):
-        some = made[start : start + PER_DOCUMENT]
-        name = f"made {start}"
+    number = 0
+    while some := list(islice(made, PER_DOCUMENT)):
+        number += 1
+        name = f"made {number}"
         documents.save(database, source=name, title=name, media_type="text/plain", text=name, drafts=some, model=model)
+
+
+def memory() -> float:
+    """What this process holds now, in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def main(count: int) -> None:
@@ -79,6 +85,7 @@ def main(count: int) -> None:
         "p50 ms": float(np.percentile(times, 50)),
         "p95 ms": float(np.percentile(times, 95)),
         "first search s": loaded,
+        "memory MB": memory(),
         "peak memory MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     show(f"retrieval_{count}", [row], n=len(times), cores=1)

@@ -6,13 +6,13 @@ It reads uploads, not files: what a file says is `retrieval`'s to find out.
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
 from bot import api_views
-from bot.api_parts import Admin, AnyCaller, Parts, Text, WithPage, WithParts, listing
+from bot.api_parts import Admin, AnyCaller, Name, Parts, Text, WithPage, WithParts, listing
 from store import audit, documents
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Document
@@ -28,11 +28,29 @@ class TextDocument(BaseModel):
     text: Text = Field(min_length=1)
 
 
+class SearchFilter(BaseModel):
+    """Where to look: in documents that fit everything given; `document` is an id or a source."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    document: Text | None = Field(None, max_length=500)
+    tag: Text | None = Field(None, max_length=100)
+    collection: Text | None = Field(None, max_length=100)
+
+
 class SearchRequest(BaseModel):
     """What to look for."""
 
     query: Text = Field(max_length=20_000)
     k: int = Field(5, ge=1, le=MAX_RESULTS)
+    filter: SearchFilter | None = None
+
+
+class Labels(BaseModel):
+    """A document's collection and tags, in place of those it has."""
+
+    collection: Name = ""
+    tags: list[Name] = Field(default_factory=list, max_length=50)
 
 
 @router.post("/documents")
@@ -52,7 +70,9 @@ async def add_document(request: Request, caller: Admin, parts: WithParts) -> Res
         raise Invalid(f'the body is of type "{kind}".', "Send multipart/form-data with a file, or JSON.")
     if created:
         await run_in_threadpool(_record, parts, caller.person.id, "document.added", document.id)
-    return JSONResponse({**api_views.document(document), "created": created}, 201 if created else 200)
+    flags = await run_in_threadpool(_flags, parts, document.id)
+    view = {**api_views.document(document), "created": created, "flags": flags}
+    return JSONResponse(view, 201 if created else 200)
 
 
 async def _upload(request: Request) -> tuple[str, bytes]:
@@ -61,7 +81,7 @@ async def _upload(request: Request) -> tuple[str, bytes]:
         if not isinstance(file, UploadFile):
             raise Invalid("the form has no file.", "Send it in the field named file.")
         name = (file.filename or "").replace("\\", "/").rsplit("/", 1)[-1].replace("\0", "")[:200]
-        if not name:
+        if name.strip(". ") == "":
             raise Invalid("the file has no name.", "Its ending says what kind of file it is.")
         return name, await file.read()
 
@@ -75,6 +95,11 @@ def _text_document(body: bytes) -> TextDocument:
             raise RatchetError(f"the body is not JSON: {first['msg']}.", "Send title and text.") from error
         field = ".".join(str(part) for part in first["loc"]) or "the body"
         raise Invalid(f"{field}: {first['msg']}.", "Send title and text.") from error
+
+
+def _flags(parts: Parts, document_id: str) -> list[str]:
+    with parts.database.read() as session:
+        return documents.flags_of(session, document_id)
 
 
 def _record(parts: Parts, actor: str, action: str, document_id: str) -> None:
@@ -97,7 +122,15 @@ def show_document(document_id: str, _caller: AnyCaller, parts: WithParts) -> dic
         row = session.get(Document, document_id)
     if row is None or row.removed_at is not None:
         raise NotFound(f"no document {document_id}.", "GET /v1/documents lists them.")
-    return {**api_views.document(row), "text": row.text}
+    return {**api_views.document(row), "text": row.text, "flags": _flags(parts, document_id)}
+
+
+@router.put("/documents/{document_id}/labels")
+def label_document(document_id: str, body: Labels, caller: Admin, parts: WithParts) -> dict[str, Any]:
+    """Put a document into a collection and give it tags, by which searches can be narrowed."""
+    labelled = documents.label(parts.database, document_id, collection=body.collection, tags=body.tags)
+    _record(parts, caller.person.id, "document.labelled", document_id)
+    return api_views.document(labelled)
 
 
 @router.delete("/documents/{document_id}")
@@ -116,6 +149,7 @@ def search(body: SearchRequest, _caller: AnyCaller, parts: WithParts, page: With
     if page.cursor is not None and not page.cursor.isdigit():
         raise Invalid(f'the cursor is "{page.cursor}".', "Use the `next` of the page before.")
     start = int(page.cursor or 0)
-    found = parts.library.search(body.query, body.k)
+    chosen = documents.Filter(**body.filter.model_dump()) if body.filter is not None else None
+    found = parts.library.search(body.query, body.k, chosen)
     end = start + page.limit
     return {"data": found[start:end], "next": str(end) if end < len(found) else None}

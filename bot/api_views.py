@@ -74,6 +74,7 @@ def conversation(row: Conversation) -> dict[str, Any]:
 def document(row: Document, chunks: int | None = None) -> dict[str, Any]:
     """A document, without its text."""
     view = {name: getattr(row, name) for name in ("id", "source", "title", "media_type", "digest")}
+    view |= {"collection": row.collection, "tags": row.tags}
     view |= {"characters": len(row.text), "created_at": moment(row.created_at), "updated_at": moment(row.updated_at)}
     return view if chunks is None else {**view, "chunks": chunks}
 

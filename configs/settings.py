@@ -65,8 +65,13 @@ class Retrieval(_Section):
     passages: int = Field(ge=1, le=20)
     min_score: float = Field(ge=0, le=1)
     dense_weight: float = Field(ge=0, le=1)
+    reranker: str
+    learn: bool
     chunk_characters: int = Field(ge=200)
     documents: list[str]
+    max_file_mb: int = Field(ge=1)
+    max_pages: int = Field(ge=1)
+    parse_seconds: int = Field(ge=1)
 
 
 class Vllm(_Section):

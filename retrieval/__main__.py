@@ -9,19 +9,31 @@ import json
 import os
 import shutil
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bot.models import embedding_model
 from configs.settings import Settings, SettingsError, load_settings
-from retrieval.embedding import Embedder
+from retrieval import commands
+from retrieval.embedding import Embedder, Reranker
 from retrieval.index import Index
-from retrieval.library import Library, files_under
+from retrieval.ingest import Counts, found_under, remove_vanished, watch
+from retrieval.ingest import ingest as ingest_files
+from retrieval.library import Library
+from retrieval.loaders import Limits
+from retrieval.ranking import DEFAULT
+from retrieval.versions import Versions
 from store import documents
 from store.database import Database, open_database
 from store.errors import Invalid, RatchetError, Unavailable
+
+_LINE_SECONDS = 5.0
 
 
 def library_of(settings: Settings, database: Database) -> tuple[Library, Index]:
@@ -32,6 +44,8 @@ def library_of(settings: Settings, database: Database) -> tuple[Library, Index]:
         embedder,
         folder=settings.server.data / "index",
         dense_weight=settings.retrieval.dense_weight,
+        weights=versions_of(settings).current if settings.retrieval.learn else lambda: DEFAULT,
+        rerank=Reranker(settings.retrieval.reranker) if settings.retrieval.reranker else None,
     )
     library = Library(
         database,
@@ -39,31 +53,52 @@ def library_of(settings: Settings, database: Database) -> tuple[Library, Index]:
         index,
         chunk_characters=settings.retrieval.chunk_characters,
         min_score=settings.retrieval.min_score,
+        limits=Limits(
+            file_bytes=settings.retrieval.max_file_mb * 1_000_000,
+            pages=settings.retrieval.max_pages,
+            seconds=settings.retrieval.parse_seconds,
+        ),
     )
     return library, index
 
 
-def ingest(library: Library, paths: list[Path], *, root: Path, quiet: bool = False) -> dict[str, Any]:
-    """Ingest files and folders with a progress bar; a file that cannot be read is skipped with its reason."""
-    files = list(files_under(paths))
-    counts: dict[str, Any] = {"files": len(files), "new": 0, "unchanged": 0, "skipped": []}
-    columns = (TextColumn("ingesting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=quiet or not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task("ingesting", total=len(files))
-        for file in files:
-            try:
-                _, created = library.add_file(name=_name(file, root), content=file.read_bytes())
-                counts["new" if created else "unchanged"] += 1
-            except Invalid as error:
-                counts["skipped"].append(error.message)
-            bar.advance(task)
-    return counts
+def versions_of(settings: Settings) -> Versions:
+    """The learned weights of this data folder."""
+    return Versions(settings.server.data / "ranking")
 
 
-def _name(file: Path, root: Path) -> str:
-    """A file's name in the library: relative to the checkout where it lies inside, so that it is the same elsewhere."""
-    full = file.resolve()
-    return str(full.relative_to(root)) if full.is_relative_to(root) else str(full)
+def ingest(library: Library, paths: list[Path], *, root: Path, quiet: bool = False) -> Counts:
+    """Ingest files and folders, with a progress bar on a terminal and plain lines elsewhere."""
+    found = found_under(paths)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    terminal = sys.stderr.isatty()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not terminal, transient=True) as bar:
+        task = bar.add_task("ingesting", total=len(found))
+        said = time.monotonic()
+        number = 0
+
+        def done(name: str) -> None:
+            nonlocal said, number
+            number += 1
+            bar.update(task, advance=1, description=Path(name).name[-30:])
+            if not quiet and not terminal and time.monotonic() - said > _LINE_SECONDS:
+                said = time.monotonic()
+                print(f"ingesting: {number} of {len(found)} files", file=sys.stderr, flush=True)
+
+        return ingest_files(library, found, root=root, done=done)
+
+
+def report(counts: Counts) -> None:
+    """Say what became of the files and why some were skipped."""
+    for reason in counts.skipped:
+        print(f"skipped: {reason}")
+    for copy in counts.same:
+        print(copy)
+    parts = [f"{counts.new} new or changed", f"{counts.unchanged} unchanged"]
+    parts += [f"{len(counts.same)} copies"] if counts.same else []
+    parts += [f"{counts.removed} removed"] if counts.removed else []
+    print(f"{', '.join(parts)}, {len(counts.skipped)} skipped.", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,24 +112,33 @@ def main(arguments: list[str] | None = None) -> int:
     except (RatchetError, SettingsError) as error:
         print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; whatever was done is kept.", file=sys.stderr)
+        return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m retrieval", description=__doc__, formatter_class=raw)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, example: str, run: Any) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, epilog=f"example: python -m retrieval {example}")
+        made = subparsers.add_parser(name, epilog=f"example: python -m retrieval {example}")
         made.set_defaults(run=run)
         return made
 
-    command("ingest", "ingest docs/handbook notes.txt", _ingest).add_argument("paths", nargs="+", type=Path)
+    taking = command("ingest", "ingest docs/handbook notes.txt", _ingest)
+    taking.add_argument("paths", nargs="+", type=Path)
+    taking.add_argument("--watch", action="store_true", help="go on and follow changes until Ctrl-C")
     search = command("search", 'search "which port" -k 3', _search)
     search.add_argument("query")
     search.add_argument("-k", type=int, default=5, help="how many passages")
+    search.add_argument("--document", help="only in this document: id or source")
+    search.add_argument("--tag", help="only in documents with this tag")
+    search.add_argument("--collection", help="only in documents of this collection")
     search.add_argument("--json", action="store_true")
+    _add_learning(command)
     command("list", "list", _list).add_argument("--json", action="store_true")
     command("remove", "remove doc_1a2b", _remove).add_argument("document")
     command("rebuild", "rebuild", _rebuild)
@@ -106,27 +150,70 @@ def _ingest(options: argparse.Namespace, settings: Settings, database: Database)
     from configs.settings import ROOT
 
     library, index = library_of(settings, database)
-    counts = ingest(library, options.paths, root=ROOT)
-    index.refresh()
-    index.close()
-    for reason in counts["skipped"]:
-        print(f"skipped: {reason}")
-    print(f"{counts['new']} new or changed, {counts['unchanged']} unchanged, {len(counts['skipped'])} skipped.")
+    try:
+        counts = ingest(library, options.paths, root=ROOT)
+        index.refresh()
+    finally:
+        index.close()
+    if options.watch:
+        folders = [path for path in options.paths if path.is_dir()]
+        counts.removed = len(remove_vanished(library, database, folders, root=ROOT))
+    report(counts)
+    if options.watch:
+        print("watching for changes; Ctrl-C ends it.", flush=True)
+        for counts in watch(library, database, options.paths, root=ROOT, stop=Event()):
+            if counts.new or counts.removed or counts.skipped:
+                report(counts)
+        print("stopped watching.")
+
+
+def _add_learning(command: Callable[[str, str, Any], argparse.ArgumentParser]) -> None:
+    labelling = command("label", "label doc_1a2b --collection manuals --tag v2", _label)
+    labelling.add_argument("document")
+    labelling.add_argument("--collection", default="", help="empty takes it out of its collection")
+    labelling.add_argument("--tag", action="append", default=[], help="may be repeated; replaces the tags it had")
+    calibrating = command("calibrate", "calibrate examples/questions.jsonl --refuse 0.1", _calibrate)
+    calibrating.add_argument("file", type=Path, help='JSON lines {"question", "document"}; no document: unanswerable')
+    calibrating.add_argument("--refuse", type=float, default=0.1, help="share of answerable questions it may refuse")
+    calibrating.add_argument("--json", action="store_true")
+    command("learn", "learn", _learn).add_argument("--json", action="store_true")
+    weighing = command("weights", 'weights approve rank_1a2b3c4d --comment "better on the new manuals"', _weights)
+    weighing.add_argument("action", nargs="?", choices=["list", "approve", "rollback"], default="list")
+    weighing.add_argument("version", nargs="?", default="")
+    weighing.add_argument("--comment", default="")
+    weighing.add_argument("--json", action="store_true")
 
 
 def _search(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    if options.k < 1 or not options.query.strip():
-        raise Invalid("the query is empty or -k is below 1.", 'Try: python -m retrieval search "which port" -k 3')
     library, index = library_of(settings, database)
-    found = library.search(options.query, options.k)
-    index.close()
-    if options.json:
-        print(json.dumps(found))
-        return
-    for passage in found:
-        print(f"[{passage['n']}] {passage['score']:.3f}  {passage['title']}\n    {passage['text'][:300]}\n")
-    if not found:
-        print("nothing relevant was found.")
+    try:
+        commands.search(options, library)
+    finally:
+        index.close()
+
+
+def _label(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    commands.label(options, database)
+
+
+def _calibrate(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    _, index = library_of(settings, database)
+    try:
+        commands.calibrate(options, index)
+    finally:
+        index.close()
+
+
+def _learn(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    _, index = library_of(settings, database)
+    try:
+        commands.learn(options, database, index, versions_of(settings))
+    finally:
+        index.close()
+
+
+def _weights(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    commands.weights(options, versions_of(settings))
 
 
 def _list(options: argparse.Namespace, settings: Settings, database: Database) -> None:
@@ -136,6 +223,8 @@ def _list(options: argparse.Namespace, settings: Settings, database: Database) -
                 "id": d.id,
                 "title": d.title,
                 "source": d.source,
+                "collection": d.collection,
+                "tags": d.tags,
                 "passages": count,
                 "updated_at": d.updated_at.isoformat(),
             }

@@ -1,4 +1,4 @@
-"""Texts to unit vectors with a sentence-transformers model; a LangChain `Embeddings`."""
+"""Texts to unit vectors with a sentence-transformers model, a LangChain `Embeddings`; pairs to scores, to rerank."""
 
 import threading
 
@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from langchain_core.embeddings import Embeddings
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from store.errors import Invalid
 
 Vectors = npt.NDArray[np.float32]
 
@@ -35,3 +37,33 @@ class Embedder(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         return self.embed_documents([text])[0]
+
+
+class Reranker:
+    """Scores question and passage together with a cross-encoder; loads it on first use, safe to share."""
+
+    def __init__(self, model: str) -> None:
+        self._name = model
+        self._lock = threading.Lock()
+        self._model: CrossEncoder | None = None
+
+    def __call__(self, question: str, texts: list[str]) -> Vectors:
+        """A score in [0, 1] for each text, shape (texts,); raises Invalid when the model cannot be loaded or used."""
+        with self._lock:
+            if self._model is None:
+                self._model = self._loaded()
+            found = self._model.predict(
+                [(question, text) for text in texts], activation_fn=torch.nn.Sigmoid(), show_progress_bar=False
+            )
+        return np.asarray(found, dtype=np.float32)
+
+    def _loaded(self) -> CrossEncoder:
+        try:
+            model: CrossEncoder = CrossEncoder(self._name, device="cuda" if torch.cuda.is_available() else "cpu")
+        except (OSError, ValueError) as error:
+            raise Invalid(
+                f"the reranker {self._name} cannot be loaded: {error}", "Set retrieval.reranker to a folder or hub id."
+            ) from error
+        if model.num_labels != 1:
+            raise Invalid(f"the reranker {self._name} gives {model.num_labels} scores, expected one.")
+        return model

@@ -1,4 +1,4 @@
-"""Search over the store's chunks: dense through Chroma, BM25 beside it, one blended score.
+"""Search over the store's chunks: dense through Chroma and BM25 choose candidates, `ranking` puts them in order.
 
 The store is the truth and Chroma a cache: its folder holds a `clean` mark only after an orderly end, and is made anew
 from the store whenever the mark is missing or does not match. One process owns the folder; others score the stored
@@ -9,62 +9,135 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import chromadb
 import numpy as np
+import numpy.typing as npt
 from chromadb.api.models.Collection import Collection
 from chromadb.config import Settings as ChromaSettings
 from filelock import FileLock, Timeout
 
+from retrieval import ranking
 from retrieval.embedding import Embedder, Vectors
 from retrieval.words import Words
 from store import documents
 from store.database import Database
-from store.models import Chunk
+from store.documents import Passage
 
 CANDIDATES = 64
+"""From each of Chroma and BM25."""
+RANKED = 30
+"""The best of them by the first blend are measured in full."""
 _BATCH = 1_000
 _LOOK_SECONDS = 0.5
+
+
+Rows = npt.NDArray[np.intp]
+Rerank = Callable[[str, list[str]], ranking.Floats]
+"""A question and texts to a score in [0, 1] for each."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found: its score in [0, 1] and the measures that made it."""
+
+    passage: Passage
+    score: float
+    explain: Mapping[str, float]
 
 
 class Index:
     """What is searchable, kept in step with the store."""
 
-    def __init__(self, database: Database, embedder: Embedder, *, folder: Path, dense_weight: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        embedder: Embedder,
+        *,
+        folder: Path,
+        dense_weight: float,
+        weights: Callable[[], Mapping[str, float]] = lambda: ranking.DEFAULT,
+        rerank: Rerank | None = None,
+    ) -> None:
         self._database = database
         self._embedder = embedder
         self._folder = folder
         self._dense_weight = dense_weight
+        self._weights = weights
+        self._rerank = rerank
         self._lock = threading.Lock()
         self._owner = self._own()
         self._collection: Collection | None = None
-        self._chunks: list[Chunk] = []
+        self._chunks: list[Passage] = []
         self._at: dict[str, int] = {}
         self._vectors: Vectors = np.zeros((0, 1), dtype=np.float32)
-        self._words = Words([])
+        self._words = self._titles = Words([])
         self._event = -1
         self._looked = 0.0
 
-    def search(self, query: str, k: int) -> list[tuple[Chunk, float]]:
-        """The `k` best chunks for a query with their scores in [0, 1], best first.
+    def search(self, query: str, k: int, within: set[str] | None = None) -> list[Hit]:
+        """The `k` best passages for a query, best first, of the documents `within` (ids) or of all.
 
-        The score is `dense_weight` x cosine + the rest x BM25 as a share of the query's word weight.
+        The score is `ranking`'s weighted mean, or the reranker's where there is one.
+        """
+        passages, measures = self.measured(query, k, within)
+        if not passages:
+            return []
+        scores = blend = ranking.scores(measures, self._weights())
+        if self._rerank is not None:
+            scores = self._rerank(query, [f"{passage.title}\n{passage.text}" for passage in passages])
+        hits = []
+        for i in np.argsort(-scores, kind="stable")[:k]:
+            explain = dict(zip(ranking.MEASURES, map(float, measures[i]), strict=True)) | {"blend": float(blend[i])}
+            if self._rerank is not None:
+                explain["rerank"] = float(scores[i])
+            hits.append(Hit(passages[i], float(scores[i]), explain))
+        return hits
+
+    def measured(
+        self, query: str, k: int = RANKED, within: set[str] | None = None
+    ) -> tuple[list[Passage], ranking.Floats]:
+        """The candidates for a query, at least `k` where there are so many, and their measures (candidates, MEASURES).
+
+        Candidates are the best by `dense_weight` x cosine + the rest x BM25 as a share of the query's word weight.
         """
         self.refresh()
         vector = self._embedder.encode([query])[0]
         with self._lock:
             if not self._chunks:
-                return []
+                return [], np.zeros((0, len(ranking.MEASURES)), dtype=np.float32)
             words = self._words.scores(query)
-            likely = np.argsort(-words, kind="stable")[:CANDIDATES]
-            chosen = np.unique(np.concatenate([likely, self._nearest(vector)]))
-            cosine = np.clip(self._vectors[chosen] @ vector, 0, 1)
-            scores = self._dense_weight * cosine + (1 - self._dense_weight) * words[chosen]
-            best = np.argsort(-scores, kind="stable")[:k]
-            return [(self._chunks[chosen[i]], float(scores[i])) for i in best]
+            among = self._among(words, vector, within)
+            cosine = np.clip(self._vectors[among] @ vector, 0, 1)
+            first = self._dense_weight * cosine + (1 - self._dense_weight) * words[among]
+            best = np.argsort(-first, kind="stable")[: max(k, RANKED)]
+            asked = ranking.asked(query, self._words.weight)
+            rows, headings = among[best], self._titles.scores(query)
+            passages = [self._chunks[i] for i in rows]
+        with self._database.read() as session:
+            parts = documents.part_vectors(session, [passage.id for passage in passages])
+        known = [
+            ranking.Known(float(a), float(b), float(c), parts.get(passage.id))
+            for a, b, c, passage in zip(cosine[best], words[rows], headings[rows], passages, strict=True)
+        ]
+        found = [
+            ranking.measures(asked, vector, one.title, one.text, what)
+            for one, what in zip(passages, known, strict=True)
+        ]
+        return passages, np.array(found, dtype=np.float32).reshape(-1, len(ranking.MEASURES))
 
-    def _nearest(self, vector: Vectors) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+    def _among(self, words: ranking.Floats, vector: Vectors, within: set[str] | None) -> Rows:
+        """The rows that may be candidates: the best by words and the nearest, or all of a small choice."""
+        if within is not None:
+            inside = [i for i, chunk in enumerate(self._chunks) if chunk.document_id in within]
+            return np.array(inside, dtype=np.intp)
+        likely = np.argsort(-words, kind="stable")[:CANDIDATES]
+        return np.unique(np.concatenate([likely, self._nearest(vector)]))
+
+    def _nearest(self, vector: Vectors) -> Rows:
         if self._collection is None:
             return np.argsort(-(self._vectors @ vector), kind="stable")[:CANDIDATES]
         found = self._collection.query(query_embeddings=[vector.tolist()], n_results=CANDIDATES, include=[])
@@ -84,17 +157,18 @@ class Index:
                 last = documents.last_event(session)
                 if last == self._event:
                     return
-                self._chunks = [
-                    chunk for chunk in documents.live_chunks(session) if chunk.embedding_model == self._embedder.name
-                ]
+                rows = list(documents.searchable(session, self._embedder.name))
                 events = documents.events(session, after=max(self._event, 0), limit=1_000_000)
-            self._load(last, {event.chunk_id for event in events})
+            self._load(rows, last, {event.chunk_id for event in events})
 
-    def _load(self, last: int, changed: set[str]) -> None:
+    def _load(self, rows: list[tuple[Passage, bytes]], last: int, changed: set[str]) -> None:
+        self._chunks = [passage for passage, _ in rows]
         self._at = {chunk.id: i for i, chunk in enumerate(self._chunks)}
         if self._chunks:
-            self._vectors = np.stack([np.frombuffer(chunk.embedding, dtype="<f4") for chunk in self._chunks])
+            self._vectors = np.stack([np.frombuffer(embedding, dtype="<f4") for _, embedding in rows])
+            rows.clear()
         self._words = Words([f"{chunk.title}\n{chunk.text}" for chunk in self._chunks])
+        self._titles = Words([chunk.title for chunk in self._chunks])
         if self._owner is not None:
             if self._collection is None:
                 self._open(last)

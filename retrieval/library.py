@@ -3,20 +3,20 @@
 It reads no settings and serves no requests.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 
-from retrieval import loaders, passages
+from retrieval import hostile, loaders, passages, ranking
 from retrieval.embedding import Embedder
 from retrieval.index import Index
 from store import documents
 from store.database import Database
-from store.errors import Invalid
+from store.documents import Filter
+from store.errors import Invalid, NotFound
 from store.models import Document
 
 
@@ -24,76 +24,129 @@ class Library:
     """Everything that can be retrieved."""
 
     def __init__(
-        self, database: Database, embedder: Embedder, index: Index, *, chunk_characters: int, min_score: float
+        self,
+        database: Database,
+        embedder: Embedder,
+        index: Index,
+        *,
+        chunk_characters: int,
+        min_score: float,
+        limits: loaders.Limits = loaders.DEFAULT_LIMITS,
     ) -> None:
         self._database = database
         self._embedder = embedder
         self._index = index
         self._chunk_characters = chunk_characters
         self._min_score = min_score
+        self.limits = limits
 
-    def search(self, query: str, k: int) -> list[dict[str, Any]]:
+    def search(self, query: str, k: int, chosen: Filter | None = None) -> list[dict[str, Any]]:
         """The passages that may answer, best first; those under the minimum score are left out, so none is possible.
 
-        Each has n, document, title, chunk_id, text, digest, score in [0, 1], and start and end in the document.
+        Each has n, document, title, chunk_id, text, digest, score in [0, 1], start and end in the document, flags, and
+        in `explain` its rank and the measures that made the score. Raises NotFound for a filter that fits no document.
         """
-        found = [(chunk, score) for chunk, score in self._index.search(query, k) if score >= self._min_score]
+        found = [hit for hit in self._index.search(query, k, self._within(chosen)) if hit.score >= self._min_score]
         return [
             {
                 "n": n,
-                "document": chunk.document_id,
-                "title": chunk.title,
-                "chunk_id": chunk.id,
-                "text": chunk.text,
-                "digest": chunk.digest,
-                "score": round(score, 4),
-                "start": chunk.start,
-                "end": chunk.end,
+                "document": hit.passage.document_id,
+                "title": hit.passage.title,
+                "chunk_id": hit.passage.id,
+                "text": hit.passage.text,
+                "digest": hit.passage.digest,
+                "score": round(hit.score, 4),
+                "start": hit.passage.start,
+                "end": hit.passage.end,
+                "flags": list(hit.passage.flags),
+                "explain": {"rank": n, **{name: round(value, 4) for name, value in hit.explain.items()}},
             }
-            for n, (chunk, score) in enumerate(found, start=1)
+            for n, hit in enumerate(found, start=1)
         ]
+
+    def _within(self, chosen: Filter | None) -> set[str] | None:
+        if chosen is None or chosen == Filter():
+            return None
+        with self._database.read() as session:
+            fitting = documents.matching(session, chosen)
+        if not fitting:
+            given = ", ".join(f"{name} {value}" for name, value in asdict(chosen).items() if value is not None)
+            raise NotFound(f"no document has {given}.", "`python -m retrieval list` shows documents and their labels.")
+        return fitting
 
     def add_text(self, *, source: str, title: str, text: str, media_type: str = "text/plain") -> tuple[Document, bool]:
         """Keep a text as a document; returns it and whether anything was new. The same text twice is one document."""
-        if not text.strip():
+        cleaned = hostile.clean(text)
+        if not cleaned.text.strip():
             raise Invalid("the document holds no text.")
+        named = hostile.clean(title).text
+        return self._add(source, loaders.Loaded(named, media_type, cleaned.text, cleaned.hidden))
+
+    def add_file(self, *, name: str, content: bytes) -> tuple[Document, bool]:
+        """Keep a file's text as a document, named by `name`; raises Invalid or TooLarge when it cannot be read."""
+        return self._add(name, loaders.load(name, content, self.limits))
+
+    def _add(self, source: str, loaded: loaders.Loaded) -> tuple[Document, bool]:
+        digest = documents.text_digest(loaded.text)
         with self._database.read() as session:
             known = documents.find(session, source)
-            digest = documents.text_digest(text)
             same = documents.same_text(session, digest)
-        if same is not None and (known is None or known.removed_at or known.digest == digest):
+        if known is not None and known.removed_at is not None:
+            known = None
+        unaltered = known is not None and known.digest == digest
+        if same is not None and same.source != source and not unaltered:
+            if known is not None:
+                self.remove(known.id)
             return same, False
-        pieces = passages.split(text, title=title, media_type=media_type, limit=self._chunk_characters)
+        pieces = passages.split(
+            loaded.text, title=loaded.title, media_type=loaded.media_type, limit=self._chunk_characters
+        )
+        flags = [tuple(hostile.passage_flags(p.title, p.text, p.start, p.end, loaded.hidden)) for p in pieces]
+        if known is not None and unaltered and self._unchanged(known.id, pieces, flags):
+            return known, False
+        return self._save(source, loaded, pieces, flags), True
+
+    def _unchanged(self, document_id: str, pieces: list[passages.Piece], flags: list[tuple[str, ...]]) -> bool:
+        """Whether the same text would be split and flagged as it was: not so after a change of rules or model."""
+        with self._database.read() as session:
+            kept = documents.pieces_of(session, document_id, self._embedder.name)
+        return kept == [(p.title, p.text, p.start, p.end, f) for p, f in zip(pieces, flags, strict=True)]
+
+    def _save(
+        self, source: str, loaded: loaders.Loaded, pieces: list[passages.Piece], flags: list[tuple[str, ...]]
+    ) -> Document:
         drafts = [
-            documents.Draft(piece.title, piece.text, piece.start, piece.end, embedding)
-            for piece, embedding in zip(pieces, self._embeddings(pieces), strict=True)
+            documents.Draft(piece.title, piece.text, piece.start, piece.end, embedding, flagged, parts)
+            for piece, (embedding, parts), flagged in zip(pieces, self._embeddings(pieces), flags, strict=True)
         ]
         kept = documents.save(
             self._database,
             source=source,
-            title=title,
-            media_type=media_type,
-            text=text,
+            title=loaded.title,
+            media_type=loaded.media_type,
+            text=loaded.text,
             drafts=drafts,
             model=self._embedder.name,
         )
         self._index.changed()
-        return kept, True
+        return kept
 
-    def _embeddings(self, pieces: list[passages.Piece]) -> list[bytes]:
+    def _embeddings(self, pieces: list[passages.Piece]) -> list[tuple[bytes, bytes]]:
+        """For each piece its vector as float32 and those of its sentences as int8; what is known is not made again."""
         keys = [(piece.title, documents.text_digest(piece.text)) for piece in pieces]
         with self._database.read() as session:
-            known = documents.embeddings_of(session, [digest for _, digest in keys], self._embedder.name)
+            kept = documents.embeddings_of(session, [digest for _, digest in keys], self._embedder.name)
+        known = {key: (whole, parts) for key, (whole, parts) in kept.items() if parts is not None}
         new = [i for i, key in enumerate(keys) if key not in known]
         if new:
             vectors = self._embedder.encode([f"{pieces[i].title}\n{pieces[i].text}" for i in new])
-            known.update({keys[i]: vector.tobytes() for i, vector in zip(new, vectors, strict=True)})
+            parts = ranking.part_vectors(
+                [pieces[i].title for i in new], [pieces[i].text for i in new], self._embedder.encode
+            )
+            known.update(
+                {keys[i]: (vector.tobytes(), part) for i, vector, part in zip(new, vectors, parts, strict=True)}
+            )
         return [known[key] for key in keys]
-
-    def add_file(self, *, name: str, content: bytes) -> tuple[Document, bool]:
-        """Keep a file's text as a document, named by `name`; raises Invalid when it cannot be read."""
-        loaded = loaders.load(name, content)
-        return self.add_text(source=name, title=loaded.title, text=loaded.text, media_type=loaded.media_type)
 
     def remove(self, document_id: str) -> None:
         """Take a document out; raises NotFound."""
@@ -121,15 +174,3 @@ class LibraryRetriever(BaseRetriever):
     ) -> list[LangChainDocument]:
         found = self.library.search(query, self.k)
         return [LangChainDocument(page_content=passage["text"], metadata=passage) for passage in found]
-
-
-def files_under(paths: list[Path]) -> Iterator[Path]:
-    """The readable files in files and folders, in a stable order; hidden files and links are passed over.
-
-    Raises Invalid for a path that does not exist.
-    """
-    for path in paths:
-        if not path.exists():
-            raise Invalid(f"{path} does not exist.")
-        inside = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
-        yield from (p for p in inside if not any(part.startswith(".") and part != ".." for part in p.parts[1:]))

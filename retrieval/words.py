@@ -29,7 +29,7 @@ class Words:
         [words] = bm25s.tokenize(
             [question], stopwords="en", stemmer=self._stemmer, return_ids=False, show_progress=False
         )
-        bound = sum(self._weight(word) for word in words)
+        bound = sum(self.weight(word) for word in words)
         known = [word for word in words if word in self._counts]
         if self._index is None or not known:
             return nothing
@@ -37,6 +37,7 @@ class Words:
         found = found / bound
         return found.clip(0, 1)
 
-    def _weight(self, word: str) -> float:
-        count = self._counts.get(word, 0)
+    def weight(self, stem: str) -> float:
+        """How much a stem says: its inverse document frequency, the greater the rarer; greatest when unknown."""
+        count = self._counts.get(stem, 0)
         return float(np.log1p((self._size - count + 0.5) / (count + 0.5)))

@@ -170,21 +170,28 @@ class Passage:
     start: int
     end: int
     flags: tuple[str, ...]
-    sentences: bytes | None
+
+
+_IN_MEMORY = ("id", "document_id", "title", "text", "digest", "start", "end", "flags", "embedding")
 
 
 def searchable(session: Session, model: str) -> Iterator[tuple[Passage, bytes]]:
     """The live chunks with their embeddings by this model, in a stable order."""
     query = (
-        select(Chunk)
+        select(*(getattr(Chunk, name) for name in _IN_MEMORY))
         .where(col(Chunk.retired_at).is_(None), Chunk.embedding_model == model)
         .order_by(col(Chunk.document_id), col(Chunk.ordinal))
         .execution_options(yield_per=1_000)
     )
     for row in session.exec(query):
-        session.expunge(row)
         place = (row.title, row.text, row.digest, row.start, row.end)
-        yield Passage(row.id, row.document_id, *place, tuple(row.flags), row.sentences), row.embedding
+        yield Passage(row.id, row.document_id, *place, tuple(row.flags)), row.embedding
+
+
+def part_vectors(session: Session, chunk_ids: Sequence[str]) -> dict[str, bytes | None]:
+    """The vectors of title and sentences of some chunks, by id."""
+    query = select(Chunk.id, Chunk.sentences).where(col(Chunk.id).in_(chunk_ids))
+    return {key: parts for key, parts in session.exec(query)}
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from retrieval.embedding import Embedder
+from retrieval.files import files_under
 from retrieval.index import Index
-from retrieval.library import Library, files_under
+from retrieval.library import Library
 from retrieval.passages import split
 from retrieval.words import Words
 from store import documents
