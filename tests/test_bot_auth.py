@@ -20,7 +20,11 @@ from tests.queued import PASSWORD, QueuedBot, queued_bot, serve, until
 
 HERE = ("127.0.0.1", 50_000)
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
-ADMIN_ELSEWHERE = {("POST", "/v1/documents"), ("DELETE", "/v1/documents/{document_id}")}
+ADMIN_ELSEWHERE = {
+    ("PUT", "/v1/documents/{document_id}/labels"),
+    ("POST", "/v1/documents"),
+    ("DELETE", "/v1/documents/{document_id}"),
+}
 QUESTION = {"messages": [{"role": "user", "content": "How long is the Aare?"}]}
 
 
