@@ -26,7 +26,7 @@ from retrieval.index import CANDIDATES, RANKED
 from retrieval.learning import Pair
 from retrieval.words import Words
 
-DENSE_WEIGHT = 0.5
+DENSE_WEIGHT = 0.6
 FALSE_REFUSALS = 0.1
 DRAWS = 2_000
 Ranks = npt.NDArray[np.float64]

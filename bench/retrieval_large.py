@@ -69,7 +69,7 @@ def main(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         database = open_database(f"sqlite:///{folder}/bench.db")
         fill(database, drafts(data, count), embedder.name)
-        index = Index(database, embedder, folder=Path(folder) / "index", dense_weight=0.5)
+        index = Index(database, embedder, folder=Path(folder) / "index", dense_weight=0.6)
         library = Library(database, embedder, index, chunk_characters=1000, min_score=0.0)
         begun = time.perf_counter()
         library.search(data.questions[0], 5)
