@@ -30,6 +30,7 @@ from bot.models import PACKAGED_CHAT, chat_model
 from finetune import card
 from store import adapters, deployments
 from store.database import Database, open_database
+from store.errors import RatchetError
 from store.models import BASE, AdapterState
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +58,7 @@ def adapter_folder(model_folder: str, target: Path, *, seed: int, base_digest: s
     adapted = get_peft_model(model, config)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.06)
+            torch.nn.init.normal_(parameter, std=0.1)
     with tempfile.TemporaryDirectory() as made:
         adapted.save_pretrained(made)
         return card.adopt(Path(made), target, base_model="packaged", base_digest=base_digest, facts={"rank": 16})
@@ -122,8 +123,8 @@ class People:
                 asked.times.append(time.monotonic())
                 self.first_by.setdefault(asked.adapter, asked.times[-1])
                 asked.text += piece
-        except Exception as error:
-            asked.error = str(error)
+        except RatchetError as error:
+            asked.error = error.message
         return asked
 
 
@@ -155,12 +156,19 @@ def compared(cold: TransformersEngine, engine: TransformersEngine, done: list[As
         mixed = sum("".join(stream) != asked.text for stream, asked in zip(streams, done, strict=True))
         return {"answers compared": len(done), "answers unlike a cold engine's": mixed}
     names = sorted(set(cold.loaded()) & set(engine.loaded()))
-    sample = [asked for asked in done if asked.adapter in names][-12:]
-    own = [abs(first_logprob(engine, a, a.adapter) - first_logprob(cold, a, a.adapter)) for a in sample]
-    others = [abs(first_logprob(cold, a, n) - first_logprob(cold, a, a.adapter)) for a in sample for n in names]
+    sample = [asked for asked in done if asked.adapter in names][-24:]
+    found: dict[str, list[float]] = {"warm against cold": [], "cold, read in other chunks": [], "between adapters": []}
+    for asked in sample:
+        first = {name: first_logprob(cold, asked, name) for name in names}
+        own = first[asked.adapter]
+        found["warm against cold"].append(abs(first_logprob(engine, asked, asked.adapter) - own))
+        found["cold, read in other chunks"].append(abs(first_logprob(cold, asked, asked.adapter) - own))
+        found["between adapters"] += [abs(value - own) for name, value in first.items() if name != asked.adapter]
     return {
-        "first-token log-prob, warm against cold": max(own, default=0.0),
-        "between adapters": statistics.mean(sorted(others)[len(others) // 2 :]),
+        f"first-token log-prob, {name}, {figure}": value
+        for name, values in found.items()
+        for figure, value in (("mean", statistics.mean(values)), ("max", max(values)))
+        if values
     }
 
 

@@ -4,6 +4,7 @@ Greedy or sampled, each answer's tokens are those it would have alone, whoever i
 adapters, text or threads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -46,7 +47,8 @@ class Batch:
     def __init__(self, forward: Forward, *, context: int) -> None:
         self.context = context
         self.rows: list[Request] = []
-        self._forward = forward
+        self.forward = forward
+        self._planned: list[tuple[Request, Span]] = []
         self._filling: Request | None = None
 
     @property
@@ -61,14 +63,14 @@ class Batch:
 
     def admit(self, request: Request) -> bool:
         """Begin to read a prompt; it joins the rows when it is read. False when there is no slot for it now."""
-        taken = None if self.reading else self._forward.take(request.prompt)
+        taken = None if self.reading else self.forward.take(request.prompt)
         if taken is None:
             return False
         request.slot, request.filled = taken
         if request.temperature > 0:
             request.generator = torch.Generator()
             request.generator.manual_seed(request.seed) if request.seed is not None else request.generator.seed()
-        if self._forward.lookahead:
+        if self.forward.lookahead:
             request.lookahead = Lookahead(request.prompt)
         self._filling = request
         return True
@@ -78,23 +80,27 @@ class Batch:
 
         Returns the requests that ended.
         """
-        ended = self._sweep()
-        spans = [self._next(row) for row in self.rows]
+        return advance_all([self], reader=self if read else None)[0]
+
+    def plan(self, *, read: bool) -> list[Span]:
+        """What the next pass has to compute for this batch; none where nothing is to be done."""
         filling = self._filling if read else None
+        self._planned = [(row, self._next(row)) for row in self.rows]
         if filling is not None:
-            spans.append(self._chunk(filling))
-        if spans:
-            logits = self._forward.run(spans)
-            at = 0
-            for row, span in zip([*self.rows, *([filling] if filling else [])], spans, strict=True):
-                self._take(row, span, logits[at : at + span.wanted])
-                at += span.wanted
-        return ended + self._sweep()
+            self._planned.append((filling, self._chunk(filling)))
+        return [span for _, span in self._planned]
+
+    def absorb(self, logits: torch.Tensor) -> None:
+        """Take the logits (wanted tokens, vocabulary) of what was planned."""
+        at = 0
+        for row, span in self._planned:
+            self._take(row, span, logits[at : at + span.wanted])
+            at += span.wanted
 
     def abandon(self) -> None:
         """Give every slot back: nothing more is written."""
         for request in [*self.rows, *([self._filling] if self._filling else [])]:
-            self._forward.release(request.slot)
+            self.forward.release(request.slot)
         self.rows, self._filling = [], None
 
     def _next(self, row: Request) -> Span:
@@ -146,15 +152,32 @@ class Batch:
             or request.length >= self.context
         )
 
-    def _sweep(self) -> list[Request]:
+    def sweep(self) -> list[Request]:
+        """Let go of the requests that have ended; returns them."""
         ended = [row for row in self.rows if self._over(row)]
         self.rows = [row for row in self.rows if not self._over(row)]
         if self._filling is not None and self._filling.cancelled:
             ended.append(self._filling)
             self._filling = None
         for row in ended:
-            self._forward.release(row.slot)
+            self.forward.release(row.slot)
         return ended
+
+
+def advance_all(batches: Sequence[Batch], *, reader: Batch | None) -> list[list[Request]]:
+    """Advance batches of one family in one pass, of which `reader` may read a chunk; the requests that ended, by batch.
+
+    The reader comes last in the pass: chunks stand behind single tokens.
+    """
+    ended = [batch.sweep() for batch in batches]
+    ordered = sorted(batches, key=lambda batch: batch is reader)
+    planned = [(batch, batch.plan(read=batch is reader)) for batch in ordered]
+    working = [(batch, spans) for batch, spans in planned if spans]
+    if working:
+        logits = working[0][0].forward.run_all([(batch.forward, spans) for batch, spans in working])
+        for (batch, _), some in zip(working, logits, strict=True):
+            batch.absorb(some)
+    return [before + batch.sweep() for before, batch in zip(ended, batches, strict=True)]
 
 
 def _sample(logits: torch.Tensor, request: Request) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from transformers import AutoTokenizer
 
-from bot.decoding import Batch, Request
+from bot.decoding import Batch, Request, advance_all
 from bot.forward import Span
 from bot.generation import Answer, Generation
 from bot.versions import Version, Versions, trim
@@ -222,12 +222,14 @@ class TransformersEngine:
             jobs, self._jobs = self._jobs, deque()
         for job in jobs:
             job()
-        reading = [version for version, (batch, _) in self._running.items() if batch.reading]
-        for version in list(self._running):
-            self._advance(version, read=version in reading[:1])
-        for version in reading[:1]:
-            if version in self._running:
-                self._running[version] = self._running.pop(version)
+        reader = next((version for version, (batch, _) in self._running.items() if batch.reading), None)
+        families: dict[int, list[Version]] = {}
+        for version, (batch, _) in self._running.items():
+            families.setdefault(id(batch.forward.family), []).append(version)
+        for versions in families.values():
+            self._advance(versions, reader)
+        if reader in self._running:
+            self._running[reader] = self._running.pop(reader)
 
     def _fill_slots(self) -> None:
         for answer in [answer for answer in self._waiting if answer.request.cancelled]:
@@ -246,25 +248,31 @@ class TransformersEngine:
                 answer.begin()
                 busy += 1
 
-    def _advance(self, version: Version, *, read: bool) -> None:
-        """One step of a version; only one of them reads a chunk of a prompt, so that nobody's text halts long."""
-        batch, answers = self._running[version]
+    def _advance(self, versions: list[Version], reader: Version | None) -> None:
+        """One pass for versions of one family; one version in all reads a chunk, so that nobody's text halts long."""
+        batches = [self._running[version][0] for version in versions]
         try:
-            ended = batch.advance(read=read)
+            ended = advance_all(batches, reader=self._running[reader][0] if reader in versions else None)
         except RuntimeError as error:  # torch's own: out of memory above all
             self._error = f"the engine failed: {error}"
-            batch.abandon()
-            for answer in answers.values():
-                answer.end(self._error)
-            del self._running[version]
+            for version in versions:
+                self._abandon(version)
             return
         self._error = ""
+        for version, over in zip(versions, ended, strict=True):
+            batch, answers = self._running[version]
+            for answer in answers.values():
+                answer.deliver()
+            for request in over:
+                answers.pop(request).end()
+            if batch.idle:
+                del self._running[version]
+
+    def _abandon(self, version: Version) -> None:
+        batch, answers = self._running.pop(version)
+        batch.abandon()
         for answer in answers.values():
-            answer.deliver()
-        for request in ended:
-            answers.pop(request).end()
-        if batch.idle:
-            del self._running[version]
+            answer.end(self._error)
 
 
 def _scored(version: Version, prompt: list[int], target: list[int]) -> list[float]:

@@ -12,6 +12,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from bot.pool import head_size
+
 
 @dataclass(frozen=True)
 class Span:
@@ -29,11 +31,21 @@ class Forward(Protocol):
     lookahead: bool
     """Whether several tokens of an answer in one pass cost less than one pass each."""
 
+    @property
+    def family(self) -> object:
+        """What versions have in common that can share a pass."""
+
     def take(self, prompt: list[int]) -> tuple[int, int] | None: ...
 
     def run(self, spans: Sequence[Span]) -> torch.Tensor: ...
 
+    def run_all(self, parts: "Sequence[Part]") -> list[torch.Tensor]: ...
+
     def release(self, slot: int) -> None: ...
+
+
+Part = tuple[Forward, Sequence[Span]]
+"""What one version does in a pass that several may share."""
 
 
 class _Store(Cache):
@@ -45,8 +57,7 @@ class _Store(Cache):
     def __init__(self, model: PreTrainedModel, *, slots: int, context: int) -> None:
         config = model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (slots, heads, context, size)
+        shape = (slots, heads, context, head_size(config))
         self.keys = [
             torch.zeros(shape, dtype=model.dtype, device=model.device) for _ in range(config.num_hidden_layers)
         ]
@@ -118,6 +129,15 @@ class ModuleForward:
         singles = [span for span in spans if len(span.tokens) == 1 and span.start > 0]
         found = dict(zip(map(id, singles), self._step(singles), strict=True)) if singles else {}
         return torch.cat([found[id(span)] if id(span) in found else self._fill(span) for span in spans])
+
+    @property
+    def family(self) -> object:
+        """Itself: a module runs alone."""
+        return self
+
+    def run_all(self, parts: Sequence[Part]) -> list[torch.Tensor]:
+        """The logits of each part, one after the other."""
+        return [forward.run(spans) for forward, spans in parts]
 
     def release(self, slot: int) -> None:
         """Give a slot back; the last row takes its place."""

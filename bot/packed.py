@@ -6,7 +6,6 @@ may stay beside the packed ones where a merged copy does not fit the memory. It 
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,53 +15,18 @@ from torch.nn.functional import embedding, scaled_dot_product_attention
 from transformers import PreTrainedModel
 
 from bot import kernels
-from bot.forward import Span
+from bot.forward import Forward, Part, Span
+from bot.linear import PARTS, SIZES, Layer, Linear, Rows, apply, modules, rounded
 from bot.low_rank import Delta, Factors, side_by_side
 from bot.pool import Pool, bits, head_size
 
-SIZES = (1, 2, 4, 6, 8, 12, 16, 32, 64, 96, 128, 160, 192, 224, 256)
 _ALONE = threading.Lock()
 """One pass at a time in a process: two would fight for the same cores, and for the kernels' threads."""
 
 
-class Linear:
-    """One or several linear layers side by side, packed; called with (tokens, in), gives (tokens, out)."""
-
-    def __init__(self, layers: Sequence[torch.nn.Linear], delta: Delta | None = None) -> None:
-        """Pack the layers' weights, with a low-rank addition when one is given."""
-        self.outs, self.width = [layer.out_features for layer in layers], layers[0].in_features
-        weight = torch.cat([layer.weight.detach() for layer in layers])
-        if delta is not None:
-            weight = torch.addmm(weight.float(), delta.up.T, delta.down.T).to(weight.dtype)
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, 8)
-        biases: list[torch.Tensor] = [layer.bias for layer in layers if layer.bias is not None]
-        self._bias = torch.cat(biases).detach() if biases else None
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-        return found
-
-
-@dataclass
-class _Layer:
-    linears: dict[str, Linear]
-    norm_in: kernels.Array
-    norm_out: kernels.Array
-    deltas: dict[str, Delta]
-
-
-Run = Callable[[Callable[[], list[_Layer]]], list[_Layer]]
-AT_ONCE = 16
-"""Layers merged between two steps: about 60 ms."""
-
-
-PARTS = {
-    "qkv": ("self_attn", ("q_proj", "k_proj", "v_proj")),
-    "o": ("self_attn", ("o_proj",)),
-    "pair": ("mlp", ("gate_proj", "up_proj")),
-    "down": ("mlp", ("down_proj",)),
-}
-"""The four packed products of a layer and the modules that they are made of."""
+Run = Callable[[Callable[[], list[Layer]]], list[Layer]]
+AT_ONCE = 8
+"""Layers merged between two steps: about 30 ms."""
 
 
 class PackedForward:
@@ -76,6 +40,7 @@ class PackedForward:
     def __init__(self, model: PreTrainedModel, pool: Pool, *, beside: "PackedForward | None" = None) -> None:
         config = model.config
         self.pool = pool
+        self.family = object()
         self._heads, self._kinds = config.num_attention_heads, config.num_key_value_heads
         self._size = head_size(config)
         self._epsilon = float(config.rms_norm_eps)
@@ -108,10 +73,10 @@ class PackedForward:
             made._layers += run(partial(self._some, range(first, first + AT_ONCE), fitting, merge))
         return made
 
-    def _some(self, indexes: range, deltas: list[dict[str, Delta]], merge: bool) -> list[_Layer]:
+    def _some(self, indexes: range, deltas: list[dict[str, Delta]], merge: bool) -> list[Layer]:
         return [self._with(index, deltas[index], merge) for index in indexes if index < len(deltas)]
 
-    def _deltas(self, left: Factors, index: int, layer: _Layer) -> dict[str, Delta] | None:
+    def _deltas(self, left: Factors, index: int, layer: Layer) -> dict[str, Delta] | None:
         """The additions to one layer, taken out of what is left; None when a shape does not fit."""
         found = {}
         for part, linear in layer.linears.items():
@@ -124,14 +89,14 @@ class PackedForward:
                 found[part] = delta
         return found
 
-    def _with(self, index: int, deltas: dict[str, Delta], merge: bool) -> _Layer:
+    def _with(self, index: int, deltas: dict[str, Delta], merge: bool) -> Layer:
         layer = self._layers[index]
         if not merge:
             beside = {part: delta.to(self._embedding.dtype) for part, delta in deltas.items()}
-            return _Layer(layer.linears, layer.norm_in, layer.norm_out, beside)
+            return Layer(layer.linears, layer.norm_in, layer.norm_out, beside)
         body: Any = self._model
-        own = {part: Linear(_modules(body.model.layers[index], part), delta) for part, delta in deltas.items()}
-        return _Layer({**layer.linears, **own}, layer.norm_in, layer.norm_out, {})
+        own = {part: Linear(modules(body.model.layers[index], part), delta) for part, delta in deltas.items()}
+        return Layer({**layer.linears, **own}, layer.norm_in, layer.norm_out, {})
 
     def _linear(self, layers: Sequence[torch.nn.Linear]) -> Linear:
         key = tuple(id(layer.weight) for layer in layers)
@@ -140,10 +105,10 @@ class PackedForward:
             self._shared[key] = found
         return found
 
-    def _layer(self, layer: Any) -> _Layer:
-        linears = {part: self._linear(_modules(layer, part)) for part in PARTS}
+    def _layer(self, layer: Any) -> Layer:
+        linears = {part: self._linear(modules(layer, part)) for part in PARTS}
         norms = (layer.input_layernorm.weight.detach(), layer.post_attention_layernorm.weight.detach())
-        return _Layer(linears, bits(norms[0]), bits(norms[1]), {})
+        return Layer(linears, bits(norms[0]), bits(norms[1]), {})
 
     @torch.inference_mode()
     def warm(self) -> None:
@@ -161,35 +126,47 @@ class PackedForward:
         """Give a slot back; its content stays for prompts that begin alike."""
         self.pool.release(slot)
 
-    @torch.inference_mode()
     def run(self, spans: Sequence[Span]) -> torch.Tensor:
         """Logits (wanted tokens, vocabulary), float32, in the order of the spans; long spans come last."""
-        steps = _Steps(spans)
+        return self.run_all([(self, spans)])[0]
+
+    @torch.inference_mode()
+    def run_all(self, parts: Sequence[Part]) -> list[torch.Tensor]:
+        """One pass over the spans of several versions of this family; each part's logits.
+
+        Rows of all versions share every product that no adapter changed. Long spans may be in the last part only.
+        """
+        forwards = [_packed(forward, self.family) for forward, _ in parts]
+        sizes = [sum(len(span.tokens) for span in spans) for _, spans in parts]
+        rows = [Rows(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
+        steps = _Steps([span for _, spans in parts for span in spans], rows)
         with _ALONE:
             kernels.threads(torch.get_num_threads())
             x = embedding(steps.tokens, self._embedding)
             space = _Space(x, self._heads * self._size, self._layers[0].linears["down"].width)
             delta = torch.zeros_like(x)
-            for index, layer in enumerate(self._layers):
-                delta = self._one_layer(layer, index, delta, space, steps)
+            for index in range(len(self._layers)):
+                delta = self._one_layer([one._layers[index] for one in forwards], index, delta, space, steps)
             last = _Space(x[steps.wanted], 0, 0)
             kernels.add_norm(last.x_bits, bits(delta[steps.wanted]), self._norm, self._epsilon, last.normed_bits)
             logits = self._head(last.normed).float()
-        for span in spans:
-            self.pool.filled(span.slot, span.start, span.tokens)
-        return logits
+        for _, spans in parts:
+            for span in spans:
+                self.pool.filled(span.slot, span.start, span.tokens)
+        return list(torch.split(logits, [sum(span.wanted for span in spans) for _, spans in parts]))
 
     def _one_layer(
-        self, layer: _Layer, index: int, delta: torch.Tensor, space: "_Space", steps: "_Steps"
+        self, layers: Sequence[Layer], index: int, delta: torch.Tensor, space: "_Space", steps: "_Steps"
     ) -> torch.Tensor:
         """Adds what the layer before gave, and gives what is to be added next."""
-        kernels.add_norm(space.x_bits, bits(delta), layer.norm_in, self._epsilon, space.normed_bits)
-        fused = _apply(layer, "qkv", space.normed).view(len(space.x), -1, self._size)
+        norms, rows = layers[0], steps.rows
+        kernels.add_norm(space.x_bits, bits(delta), norms.norm_in, self._epsilon, space.normed_bits)
+        fused = apply(layers, rows, "qkv", space.normed).view(len(space.x), -1, self._size)
         self._attention(fused, index, space, steps)
-        delta = _apply(layer, "o", space.attended)
-        kernels.add_norm(space.x_bits, bits(delta), layer.norm_out, self._epsilon, space.normed_bits)
-        kernels.gate(bits(_apply(layer, "pair", space.normed)), space.gated_bits)
-        return _apply(layer, "down", space.gated)
+        delta = apply(layers, rows, "o", space.attended)
+        kernels.add_norm(space.x_bits, bits(delta), norms.norm_out, self._epsilon, space.normed_bits)
+        kernels.gate(bits(apply(layers, rows, "pair", space.normed)), space.gated_bits)
+        return apply(layers, rows, "down", space.gated)
 
     def _attention(self, fused: torch.Tensor, index: int, space: "_Space", steps: "_Steps") -> None:
         """Attention of all tokens: single ones by the kernel, chunks of prompts by torch."""
@@ -223,22 +200,19 @@ class _Space:
         self.x_bits, self.normed_bits, self.gated_bits = bits(self.x), bits(self.normed), bits(self.gated)
 
 
-def rounded(count: int) -> int:
-    """The next number of tokens that passes have: oneDNN makes a kernel for each, which takes many milliseconds."""
-    return next((size for size in SIZES if size >= count), -(-count // SIZES[-1]) * SIZES[-1])
-
-
 class _Steps:
     """Where each token of a pass stands; short spans come first, long ones, chunks of prompts, after them."""
 
     LONG = 17
     """Spans of this many tokens and more go through torch's attention, which is made for many."""
 
-    def __init__(self, spans: Sequence[Span]) -> None:
+    def __init__(self, spans: Sequence[Span], rows: Sequence[Rows]) -> None:
+        self.rows = rows
         lengths = [len(span.tokens) for span in spans]
         tokens = [token for span in spans for token in span.tokens]
         self.count = len(tokens)
-        self.tokens = torch.tensor(tokens + [0] * (rounded(self.count) - self.count))
+        padded = rounded(max(some.padded.stop for some in rows))
+        self.tokens = torch.tensor(tokens + [0] * (padded - self.count))
         if any(a >= self.LONG > b for a, b in zip(lengths, lengths[1:], strict=False)):
             raise ValueError("long spans come last in a pass.")
         self.positions = np.concatenate([np.arange(s.start, s.start + n) for s, n in zip(spans, lengths, strict=True)])
@@ -258,15 +232,10 @@ def _mask(span: Span) -> torch.Tensor:
     return torch.arange(end)[None, :] <= torch.arange(span.start, end)[:, None]
 
 
-def _apply(layer: _Layer, part: str, x: torch.Tensor) -> torch.Tensor:
-    found = layer.linears[part](x)
-    delta = layer.deltas.get(part)
-    return found if delta is None else torch.addmm(found, x @ delta.down, delta.up)
-
-
-def _modules(layer: Any, part: str) -> list[torch.nn.Linear]:
-    parent, names = PARTS[part]
-    return [getattr(getattr(layer, parent), name) for name in names]
+def _packed(forward: Forward, family: object) -> PackedForward:
+    if not isinstance(forward, PackedForward) or forward.family is not family:
+        raise ValueError("only versions of one base can share a pass.")
+    return forward
 
 
 def _tables(body: Any, *, context: int) -> tuple[kernels.Array, kernels.Array]:

@@ -132,6 +132,33 @@ def test_another_version_never_reads_what_this_one_kept(model: PreTrainedModel, 
     assert torch.equal(changed.run([Span(warm, 0, ids)]), cold.run([Span(fresh, 0, ids)]))
 
 
+@pytest.mark.parametrize("merge", [True, False])
+def test_versions_that_share_a_pass_each_give_their_own_numbers(
+    model: PreTrainedModel, tiny_adapter: Path, merge: bool
+) -> None:
+    base = packed_of(model, slots=6)
+    own = base.adapted(low_rank.factors(tiny_adapter) or {}, merge=merge, run=lambda job: job())
+    assert own is not None and own.family is base.family
+    first, second, third = tokens(40), tokens(33, 7), tokens(60, 9)
+    spans = []
+    for forward, ids in ((base, first), (own, second), (own, third)):
+        slot, _ = forward.take(ids)  # type: ignore[misc]
+        read = len(ids) - 1 if ids is not third else 0
+        if read:
+            forward.run([Span(slot, 0, ids[:read])])
+        spans.append(Span(slot, read, ids[read:]))
+    found = base.run_all([(base, spans[:1]), (own, spans[1:])])
+    changed = adapters.merged(model, tiny_adapter)
+    assert torch.allclose(found[0][0], reference(model, first)[-1], atol=1e-3)
+    assert torch.allclose(found[1], torch.stack([reference(changed, ids)[-1] for ids in (second, third)]), atol=2e-2)
+
+
+def test_versions_of_different_bases_never_share_a_pass(model: PreTrainedModel) -> None:
+    one, other = packed_of(model), packed_of(model)
+    with pytest.raises(ValueError, match="one base"):
+        one.run_all([(one, [Span(0, 0, [3])]), (other, [Span(0, 0, [3])])])
+
+
 def test_a_slot_knows_only_what_was_read_into_it() -> None:
     pool = Pool(slots=2, layers=1, heads=1, context=16, size=4, dtype=torch.float32)
     owner, other = Lookahead([]), Lookahead([])
