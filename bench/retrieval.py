@@ -1,17 +1,21 @@
 """How often the right passage comes first, on other people's questions; peers: dense, BM25, RRF and min-max blends.
 
 python -m bench.retrieval                     both sets, and the latency at 20,000 passages
+python -m bench.retrieval --choose            the default weights, as `retrieval.ranking` has them
 python -m bench.retrieval --large 100000      latency and memory at so many passages alone
 
-The data sets lie beside the checkout (`RATCHET_BENCH_DATA`, default ../shared/data); one that is absent is left out.
+The documents of a set are split by the hash of their names. The default weights are fitted to the questions of two
+fifths of them (folds 0 and 1); everything in the table is measured on the other three fifths, while the passages of all
+documents are searched. The data sets lie beside the checkout (`RATCHET_BENCH_DATA`, default ../shared/data); one that
+is absent is left out.
 """
 
 import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +30,8 @@ from retrieval.index import CANDIDATES, RANKED
 from retrieval.learning import Pair
 from retrieval.words import Words
 
+CHOOSING = (0, 1)
+"""The folds of documents whose questions the default weights are fitted to; the others test."""
 DENSE_WEIGHT = 0.6
 FALSE_REFUSALS = 0.1
 DRAWS = 2_000
@@ -35,10 +41,14 @@ Floats = ranking.Floats
 
 @dataclass(frozen=True)
 class Measured:
-    """A set's ranks of the right passage by each way of searching, and its candidates with their measures."""
+    """For each question of a set the rank of the right passage by each simple search, and the candidates' measures.
+
+    `testing` says which questions are of documents that test.
+    """
 
     ranks: dict[str, Ranks]
     pairs: list[Pair]
+    testing: npt.NDArray[np.bool_]
 
 
 def spread(scores: Floats) -> Floats:
@@ -101,7 +111,7 @@ class Searcher:
 
 
 def measured(data: Encoded) -> Measured:
-    """Ranks and candidates of every question that has an answer."""
+    """What each way of searching makes of every question that has an answer."""
     searcher = Searcher(data)
     ranks: dict[str, list[float]] = {}
     pairs = []
@@ -111,11 +121,33 @@ def measured(data: Encoded) -> Measured:
             ranks.setdefault(name, []).append(place(scores, gold))
         rows, measures = searcher.measured(question, vector, dense, words)
         pairs.append(Pair(data.groups[gold], measures, rows == gold))
-    found = {name: np.array(values) for name, values in ranks.items()}
-    learned = learning.cross_fitted(pairs)
-    found["ours"] = np.array([place_among(pair, ranking.DEFAULT) for pair in pairs])
-    found["ours, learned"] = np.array([place_among(p, w) for p, w in zip(pairs, learned, strict=True)])
-    return Measured(found, pairs)
+    folds = learning.folds_of([pair.group for pair in pairs])
+    return Measured({name: np.array(values) for name, values in ranks.items()}, pairs, ~np.isin(folds, CHOOSING))
+
+
+def tested(found: Measured) -> dict[str, Ranks]:
+    """The ranks of the testing questions by every search; learned weights come from all other folds of documents."""
+    learned = learning.cross_fitted(found.pairs)
+    ranks = found.ranks | {
+        "ours": np.array([place_among(pair, ranking.DEFAULT) for pair in found.pairs]),
+        "ours, learned": np.array([place_among(p, w) for p, w in zip(found.pairs, learned, strict=True)]),
+    }
+    return {name: values[found.testing] for name, values in ranks.items()}
+
+
+def chosen(sets: Sequence[Measured]) -> dict[str, float]:
+    """Weights fitted to the choosing questions of all sets, which have equal say; in hundredths that sum to one."""
+    pairs = []
+    for found in sets:
+        mine = [pair for pair, testing in zip(found.pairs, found.testing, strict=True) if not testing]
+        pairs += [replace(pair, say=1000 / len(mine)) for pair in mine]
+    even = dict.fromkeys(ranking.MEASURES, 1 / len(ranking.MEASURES))
+    fitted = learning.fit(pairs, start=even, pull=0)
+    hundredths = {name: int(100 * share) for name, share in fitted.items()}
+    nearest = sorted(fitted, key=lambda name: hundredths[name] - 100 * fitted[name])
+    for name in nearest[: 100 - sum(hundredths.values())]:
+        hundredths[name] += 1
+    return {name: count / 100 for name, count in hundredths.items()}
 
 
 def place_among(pair: Pair, weights: Mapping[str, float]) -> float:
@@ -134,14 +166,13 @@ def reduction(ours: Ranks, peer: Ranks, groups: list[str]) -> tuple[float, float
     return float(1 - wrong[0].sum() / wrong[1].sum()), float(low), float(high)
 
 
-def rows_of(data: Encoded, found: Measured) -> list[dict[str, Any]]:
-    """The table of a set."""
-    groups = [data.groups[gold] for gold in data.gold]
-    peers = [name for name in found.ranks if not name.startswith("ours")]
-    best = max(peers, key=lambda name: float((found.ranks[name] == 1).mean()))
+def rows_of(data: Encoded, found: Measured) -> tuple[list[dict[str, Any]], str]:
+    """The table of a set, and by what share learning lowers the error of our default weights."""
+    groups = [pair.group for pair, testing in zip(found.pairs, found.testing, strict=True) if testing]
+    every = tested(found)
+    best = max(found.ranks, key=lambda name: float((every[name] == 1).mean()))
     rows = []
-    for name, ranks in found.ranks.items():
-        less = reduction(ranks, found.ranks[best], groups)
+    for name, ranks in every.items():
         rows.append(
             {
                 "set": data.name,
@@ -150,23 +181,32 @@ def rows_of(data: Encoded, found: Measured) -> list[dict[str, Any]]:
                 "R@5": f"{(ranks <= 5).mean():.3f}",
                 "MRR@10": f"{np.where(ranks <= 10, 1 / ranks, 0).mean():.3f}",
                 "n": len(ranks),
-                "less error": f"{less[0]:.3f} ({less[1]:.3f} to {less[2]:.3f})",
+                "documents": len(set(groups)),
+                "less error": _less(ranks, every[best], groups),
             }
         )
-    return rows
+    return rows, _less(every["ours, learned"], every["ours"], groups)
+
+
+def _less(ours: Ranks, peer: Ranks, groups: list[str]) -> str:
+    less, low, high = reduction(ours, peer, groups)
+    return f"{less:.3f} ({low:.3f} to {high:.3f})"
 
 
 def recognised(data: Encoded, found: Measured) -> dict[str, float]:
     """The share of questions without an answer that a cut-off refuses which refuses 10 % of those with one.
 
-    The cut-off comes from every other document's questions with an answer, so both shares are of unseen ones.
+    All are of testing documents, and the cut-off comes from every other one of them, so both shares are of unseen ones.
     """
     searcher = Searcher(data)
-    folds = learning.folds_of([data.groups[gold] for gold in data.gold], 2)
-    best = np.array([float(ranking.scores(pair.measures, ranking.DEFAULT).max()) for pair in found.pairs])
+    pairs = [pair for pair, testing in zip(found.pairs, found.testing, strict=True) if testing]
+    folds = learning.folds_of([pair.group for pair in pairs], 2)
+    best = np.array([float(ranking.scores(pair.measures, ranking.DEFAULT).max()) for pair in pairs])
     cuts = [learning.cutoff(best[folds != fold].tolist(), false_refusals=FALSE_REFUSALS) for fold in (0, 1)]
     refused = []
     for question, vector, gold in zip(data.unanswerable, data.unasked, data.unanswerable_of, strict=True):
+        if learning.folds_of([data.groups[gold]])[0] in CHOOSING:
+            continue
         _, measures = searcher.measured(question, vector, *searcher.simple(question, vector))
         fold = int(learning.folds_of([data.groups[gold]], 2)[0])
         refused.append(float(ranking.scores(measures, ranking.DEFAULT).max()) < cuts[fold])
@@ -182,6 +222,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", type=int, default=0, help="latency and memory at so many passages alone")
+    parser.add_argument("--choose", action="store_true", help="print the default weights and nothing else")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     if options.large:
@@ -189,23 +230,40 @@ def main() -> None:
 
         large(options.large)
         return
+    sets = list(loaded())
+    if options.choose:
+        print(chosen([found for _, found in sets]))
+        return
+    report(sets)
+    alone = [sys.executable, "-m", "bench.retrieval", "--large", "20000"]
+    subprocess.run(alone, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def loaded() -> Iterator[tuple[Encoded, Measured]]:
+    """The sets that are there, measured."""
     embedder = Embedder(embedding_model(PACKAGED_EMBEDDING), name=PACKAGED_EMBEDDING)
-    rows, facts = [], {}
     for name, load in (("SQuAD 2.0", squad), ("FeedbackQA", feedbackqa)):
         raw = load(name)
         if raw is None:
             print(f"{name} is left out: its files are not there.")
             continue
         data = encoded(raw, embedder)
-        found = measured(data)
-        rows.extend(rows_of(data, found))
-        facts[f"{name} learned"] = learning.fit(found.pairs)
+        yield data, measured(data)
+
+
+def report(sets: Sequence[tuple[Encoded, Measured]]) -> None:
+    """Print and keep the table."""
+    rows: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
+    for data, found in sets:
+        more, pays = rows_of(data, found)
+        rows.extend(more)
+        facts[f"{data.name}: learned, less error than ours"] = pays
+        facts[f"{data.name}: learned from all documents"] = learning.fit(found.pairs)
         if data.unanswerable:
-            facts[f"{name} cut-off"] = recognised(data, found)
+            facts[f"{data.name}: cut-off"] = recognised(data, found)
     if rows:
         show("retrieval", rows, **facts)
-    alone = [sys.executable, "-m", "bench.retrieval", "--large", "20000"]
-    subprocess.run(alone, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 if __name__ == "__main__":

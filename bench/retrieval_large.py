@@ -57,6 +57,16 @@ def memory() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
+def timed(library: Library, asked: list[str]) -> list[float]:
+    """Milliseconds of each search."""
+    times = []
+    for question in asked:
+        begun = time.perf_counter()
+        library.search(question, 5)
+        times.append(1000 * (time.perf_counter() - begun))
+    return times
+
+
 def main(count: int) -> None:
     """Measure and print; the process runs on one core from here on."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -74,18 +84,23 @@ def main(count: int) -> None:
         begun = time.perf_counter()
         library.search(data.questions[0], 5)
         loaded = time.perf_counter() - begun
-        times = []
-        for question in data.questions[:: len(data.questions) // QUESTIONS][:QUESTIONS]:
-            begun = time.perf_counter()
-            library.search(question, 5)
-            times.append(1000 * (time.perf_counter() - begun))
+        asked = data.questions[:: len(data.questions) // QUESTIONS][:QUESTIONS]
+        exact = timed(library, asked)
+        begun = time.perf_counter()
+        index.settle()
+        settled = time.perf_counter() - begun
+        cached = timed(library, asked)
+        held = memory()
         index.close()
     row = {
         "passages": count,
-        "p50 ms": float(np.percentile(times, 50)),
-        "p95 ms": float(np.percentile(times, 95)),
+        "p50 ms": float(np.percentile(cached, 50)),
+        "p95 ms": float(np.percentile(cached, 95)),
+        "exact p50 ms": float(np.percentile(exact, 50)),
+        "exact p95 ms": float(np.percentile(exact, 95)),
         "first search s": loaded,
-        "memory MB": memory(),
+        "Chroma built s": settled,
+        "memory MB": held,
         "peak memory MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    show(f"retrieval_{count}", [row], n=len(times), cores=1)
+    show(f"retrieval_{count}", [row], n=len(asked), cores=1)

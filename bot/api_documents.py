@@ -3,6 +3,7 @@
 It reads uploads, not files: what a file says is `retrieval`'s to find out.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from bot import api_views
 from bot.api_parts import Admin, AnyCaller, Name, Parts, Text, WithPage, WithParts, listing
-from store import audit, documents
+from store import audit, documents, staleness
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Document
 
@@ -123,6 +124,15 @@ def show_document(document_id: str, _caller: AnyCaller, parts: WithParts) -> dic
     if row is None or row.removed_at is not None:
         raise NotFound(f"no document {document_id}.", "GET /v1/documents lists them.")
     return {**api_views.document(row), "text": row.text, "flags": _flags(parts, document_id)}
+
+
+@router.get("/documents/{document_id}/resting")
+def what_rests(document_id: str, _caller: Admin, parts: WithParts, page: WithPage) -> dict[str, Any]:
+    """What rests on a document, present or removed: counts, adapters, and its exchanges by id, page by page."""
+    with parts.database.read() as session:
+        found = staleness.resting_on(session, document_id)
+    after = [one for one in found.exchanges if page.cursor is None or one.id > page.cursor]
+    return {**api_views.resting(found), **listing(after, page, asdict)}
 
 
 @router.put("/documents/{document_id}/labels")

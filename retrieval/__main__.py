@@ -7,10 +7,10 @@ python -m retrieval search "how are adapters rolled back" -k 3
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,13 +22,14 @@ from bot.models import embedding_model
 from configs.settings import Settings, SettingsError, load_settings
 from retrieval import commands
 from retrieval.embedding import Embedder, Reranker
+from retrieval.halves import half_encoder
 from retrieval.index import Index
 from retrieval.ingest import Counts, found_under, remove_vanished, watch
 from retrieval.ingest import ingest as ingest_files
 from retrieval.library import Library
 from retrieval.loaders import Limits
 from retrieval.ranking import DEFAULT
-from retrieval.versions import Versions
+from retrieval.weights import Weights
 from store import documents
 from store.database import Database, open_database
 from store.errors import Invalid, RatchetError, Unavailable
@@ -36,15 +37,17 @@ from store.errors import Invalid, RatchetError, Unavailable
 _LINE_SECONDS = 5.0
 
 
-def library_of(settings: Settings, database: Database) -> tuple[Library, Index]:
-    """The library and its index, as the settings say."""
-    embedder = Embedder(embedding_model(settings.models.embedding), name=settings.models.embedding)
+def library_of(settings: Settings, database: Database, *, cached: bool = False) -> tuple[Library, Index]:
+    """The library and its index, as the settings say; `cached` to search through Chroma instead of exactly."""
+    folder = embedding_model(settings.models.embedding)
+    embedder = Embedder(folder, name=settings.models.embedding)
     index = Index(
         database,
         embedder,
-        folder=settings.server.data / "index",
+        folder=settings.server.data / "index" if cached else None,
+        server=settings.retrieval.chroma_url if cached else "",
         dense_weight=settings.retrieval.dense_weight,
-        weights=versions_of(settings).current if settings.retrieval.learn else lambda: DEFAULT,
+        weights=Weights(database) if settings.retrieval.learn else lambda: DEFAULT,
         rerank=Reranker(settings.retrieval.reranker) if settings.retrieval.reranker else None,
     )
     library = Library(
@@ -58,13 +61,9 @@ def library_of(settings: Settings, database: Database) -> tuple[Library, Index]:
             pages=settings.retrieval.max_pages,
             seconds=settings.retrieval.parse_seconds,
         ),
+        encode=half_encoder(folder),
     )
     return library, index
-
-
-def versions_of(settings: Settings) -> Versions:
-    """The learned weights of this data folder."""
-    return Versions(settings.server.data / "ranking")
 
 
 def ingest(library: Library, paths: list[Path], *, root: Path, quiet: bool = False) -> Counts:
@@ -149,12 +148,8 @@ def _parser() -> argparse.ArgumentParser:
 def _ingest(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     from configs.settings import ROOT
 
-    library, index = library_of(settings, database)
-    try:
-        counts = ingest(library, options.paths, root=ROOT)
-        index.refresh()
-    finally:
-        index.close()
+    library, _ = library_of(settings, database)
+    counts = ingest(library, options.paths, root=ROOT)
     if options.watch:
         folders = [path for path in options.paths if path.is_dir()]
         counts.removed = len(remove_vanished(library, database, folders, root=ROOT))
@@ -177,8 +172,8 @@ def _add_learning(command: Callable[[str, str, Any], argparse.ArgumentParser]) -
     calibrating.add_argument("--refuse", type=float, default=0.1, help="share of answerable questions it may refuse")
     calibrating.add_argument("--json", action="store_true")
     command("learn", "learn", _learn).add_argument("--json", action="store_true")
-    weighing = command("weights", 'weights approve rank_1a2b3c4d --comment "better on the new manuals"', _weights)
-    weighing.add_argument("action", nargs="?", choices=["list", "approve", "rollback"], default="list")
+    weighing = command("weights", 'weights approve r1 --comment "better on the new manuals"', _weights)
+    weighing.add_argument("action", nargs="?", choices=["list", "approve", "reject", "rollback"], default="list")
     weighing.add_argument("version", nargs="?", default="")
     weighing.add_argument("--comment", default="")
     weighing.add_argument("--json", action="store_true")
@@ -205,15 +200,27 @@ def _calibrate(options: argparse.Namespace, settings: Settings, database: Databa
 
 
 def _learn(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    from scheduler.rank import learn  # the gate decides; the bot, which imports this module, does without it
+
     _, index = library_of(settings, database)
     try:
-        commands.learn(options, database, index, versions_of(settings))
+        row = learn(
+            database,
+            index.measured,
+            passages=settings.retrieval.passages,
+            min_score=settings.retrieval.min_score,
+            margin=settings.gate.margin,
+            min_cases=settings.gate.min_cases,
+            seed=settings.training.seed,
+            actor=commands.ACTOR,
+        )
     finally:
         index.close()
+    commands.learn(options, row)
 
 
 def _weights(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    commands.weights(options, versions_of(settings))
+    commands.weights(options, database)
 
 
 def _list(options: argparse.Namespace, settings: Settings, database: Database) -> None:
@@ -243,26 +250,33 @@ def _remove(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 def _rebuild(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    folder = settings.server.data / "index"
-    _, index = library_of(settings, database)
-    if not index.owner:
-        raise Unavailable("the index folder belongs to a running bot.", "Stop the bot; it also rebuilds by itself.")
-    (folder / "clean.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / "chroma", ignore_errors=True)
-    counts = index.verify()
-    index.close()
+    with _owned(settings, database) as index:
+        index.rebuild()
+        counts = index.verify()
     print(f"rebuilt the index: {counts['index']} passages.")
 
 
 def _verify(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    _, index = library_of(settings, database)
-    counts = index.verify()
-    index.close()
-    if not counts["owner"]:
-        raise Unavailable("the index folder belongs to a running bot.", "Stop the bot and verify again.")
-    print(f"store {counts['store']}, index {counts['index']}, passages that miss themselves {counts['missed']}.")
-    if counts["store"] != counts["index"] or counts["missed"]:
+    with _owned(settings, database) as index:
+        counts = index.verify()
+    print(
+        f"store {counts['store']}, index {counts['index']}, missing {counts['missing']}, extra {counts['extra']}, "
+        f"passages that miss themselves {counts['missed']}."
+    )
+    if counts["missing"] or counts["extra"] or counts["missed"]:
         raise Invalid("index and store differ.", "Run `python -m retrieval rebuild`.")
+
+
+@contextmanager
+def _owned(settings: Settings, database: Database) -> Iterator[Index]:
+    """The index with Chroma's cache; raises Unavailable while another process has it."""
+    _, index = library_of(settings, database, cached=True)
+    try:
+        if not index.owner:
+            raise Unavailable("the index folder belongs to a running bot.", "Stop the bot; it also rebuilds by itself.")
+        yield index
+    finally:
+        index.close()
 
 
 if __name__ == "__main__":

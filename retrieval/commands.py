@@ -2,19 +2,19 @@
 
 import argparse
 import json
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from retrieval import learning
 from retrieval.index import Index
 from retrieval.library import Library
-from retrieval.versions import Version, Versions
-from store import documents, exchanges
+from store import documents, rankings
 from store.database import Database
 from store.documents import Filter
 from store.errors import Invalid
+from store.models import Ranking
+
+ACTOR = "command"
 
 
 def search(options: argparse.Namespace, library: Library) -> None:
@@ -71,44 +71,51 @@ def _questions(file: Path) -> list[dict[str, Any]]:
     try:
         rows = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise Invalid(
-            f"{file} cannot be read: {error}.", 'One JSON object a line: {"question", "document"}.'
-        ) from error
+        raise Invalid(f"{file} cannot be read: {error}.", _FORM) from error
     if not all(isinstance(row, dict) and isinstance(row.get("question"), str) for row in rows):
         raise Invalid(f"{file}: a line has no question.", _FORM)
     return rows
 
 
-def learn(options: argparse.Namespace, database: Database, index: Index, versions: Versions) -> None:
-    """Fit weights on what was rated well or corrected, judge them and keep them as a candidate."""
-    with database.read() as session:
-        logged = [row for row in map(learning.answered_by, exchanges.logged(session)) if row is not None]
-    pairs = learning.pairs_of(logged, index.measured)
-    version = learning.learn(pairs, inforce=versions.current(), now=datetime.now(UTC))
-    versions.keep(version)
-    print(json.dumps(asdict(version)) if options.json else _described(version))
+def learn(options: argparse.Namespace, row: Ranking) -> None:
+    """Print what was learned and what the gate said."""
+    print(json.dumps(plain(row)) if options.json else "\n".join([_described(row), *row.verdict["reasons"]]))
 
 
-def weights(options: argparse.Namespace, versions: Versions) -> None:
-    """List the versions, approve one or go back."""
+def weights(options: argparse.Namespace, database: Database) -> None:
+    """List the learned weights, approve or reject some, or go back."""
+    if options.action in ("approve", "reject") and not options.version:
+        raise Invalid(f"name the weights to {options.action}.", "`python -m retrieval weights` lists them.")
     if options.action == "approve":
-        if not options.version:
-            raise Invalid("which version is to be approved?", "`python -m retrieval weights` lists them.")
-        print(f"{versions.approve(options.version, comment=options.comment).id} is in force.")
+        print(f"{rankings.approve(database, options.version, actor=ACTOR, comment=options.comment).id} is in force.")
+    elif options.action == "reject":
+        print(f"{rankings.reject(database, options.version, actor=ACTOR, comment=options.comment).id} is rejected.")
     elif options.action == "rollback":
-        print(f"{versions.rollback(comment=options.comment) or 'the default'} is in force.")
-    elif options.json:
-        print(json.dumps([asdict(version) for version in versions.all()]))
+        before = rankings.rollback(database, actor=ACTOR, comment=options.comment)
+        print(f"{before or rankings.DEFAULT} is in force.")
     else:
-        inforce = versions.inforce()
-        print("\n".join(map(_described, versions.all())))
-        print(f"in force: {inforce.id if inforce else 'the default'}.")
+        _list(options, database)
 
 
-def _described(version: Version) -> str:
-    mean, low, high = version.metrics["gain"]
+def _list(options: argparse.Namespace, database: Database) -> None:
+    with database.read() as session:
+        rows, current = rankings.page(session), rankings.in_force(session)
+    if options.json:
+        print(json.dumps([plain(row) for row in rows]))
+        return
+    print("\n".join(map(_described, rows)) or "nothing was learned yet.")
+    print(f"in force: {current.id if current else rankings.DEFAULT}.")
+
+
+def plain(row: Ranking) -> dict[str, Any]:
+    """A row as plain JSON."""
+    content: dict[str, Any] = row.model_dump(mode="json")
+    return content
+
+
+def _described(row: Ranking) -> str:
+    old, new, low, high = row.metrics["right_passage_first"]
     return (
-        f"{version.id}  {version.state}  {version.metrics['verdict']}: R@1 {version.metrics['r1_in_force']:.3f} -> "
-        f"{version.metrics['r1_learned']:.3f}, gain {mean:.3f} ({low:.3f} to {high:.3f}), "
-        f"{version.metrics['questions']} questions on {version.metrics['documents']} documents"
+        f"{row.id}  {row.state}  {row.verdict['verdict']}: R@1 {old:.3f} -> {new:.3f}, gain {new - old:.3f} "
+        f"({low:.3f} to {high:.3f}), {row.metrics['questions']} questions on {row.metrics['documents']} documents"
     )

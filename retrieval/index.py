@@ -1,39 +1,37 @@
-"""Search over the store's chunks: dense through Chroma and BM25 choose candidates, `ranking` puts them in order.
+"""Search over the store's passages: dense and BM25 choose candidates, `ranking` puts them in order.
 
-The store is the truth and Chroma a cache: its folder holds a `clean` mark only after an orderly end, and is made anew
-from the store whenever the mark is missing or does not match. One process owns the folder; others score the stored
-embeddings exactly.
+What can be searched is a `Snapshot` of the store, renewed when the outbox grows; the nearest vectors come from the
+`Cache` where that is in step, else they are found exactly.
 """
 
-import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import chromadb
 import numpy as np
 import numpy.typing as npt
-from chromadb.api.models.Collection import Collection
-from chromadb.config import Settings as ChromaSettings
-from filelock import FileLock, Timeout
 
-from retrieval import ranking
+from retrieval import ranking, snapshot
+from retrieval.cache import Cache
 from retrieval.embedding import Embedder, Vectors
-from retrieval.words import Words
-from store import documents
+from retrieval.generations import Folder
+from retrieval.server import Server
+from retrieval.snapshot import Snapshot
+from store import chunks
+from store.chunks import Passage
 from store.database import Database
-from store.documents import Passage
 
 CANDIDATES = 64
-"""From each of Chroma and BM25."""
+"""From each of dense search and BM25."""
 RANKED = 30
 """The best of them by the first blend are measured in full."""
-_BATCH = 1_000
 _LOOK_SECONDS = 0.5
-
+_QUICK_SECONDS = 1.0
+"""A snapshot that took longer than this is renewed on a thread of its own, while the one before answers."""
+_REST = 4
+"""Times as long as renewing took, at least, until it is done again."""
 
 Rows = npt.NDArray[np.intp]
 Rerank = Callable[[str, list[str]], ranking.Floats]
@@ -57,26 +55,25 @@ class Index:
         database: Database,
         embedder: Embedder,
         *,
-        folder: Path,
+        folder: Path | None,
         dense_weight: float,
         weights: Callable[[], Mapping[str, float]] = lambda: ranking.DEFAULT,
         rerank: Rerank | None = None,
+        server: str = "",
     ) -> None:
+        """Keep Chroma's cache in a folder, or on the server at a URL; without either every search is exact."""
         self._database = database
         self._embedder = embedder
-        self._folder = folder
         self._dense_weight = dense_weight
         self._weights = weights
         self._rerank = rerank
-        self._lock = threading.Lock()
-        self._owner = self._own()
-        self._collection: Collection | None = None
-        self._chunks: list[Passage] = []
-        self._at: dict[str, int] = {}
-        self._vectors: Vectors = np.zeros((0, 1), dtype=np.float32)
-        self._words = self._titles = Words([])
-        self._event = -1
+        home = Server(server, database, embedder.name) if server else Folder(folder, embedder.name) if folder else None
+        self._cache = Cache(database, embedder.name, home) if home is not None and home.owner else None
+        self._snapshot: Snapshot | None = None
+        self._loading = threading.Lock()
+        self._load_seconds = 0.0
         self._looked = 0.0
+        self._own_change = False
 
     def search(self, query: str, k: int, within: set[str] | None = None) -> list[Hit]:
         """The `k` best passages for a query, best first, of the documents `within` (ids) or of all.
@@ -106,154 +103,111 @@ class Index:
         """
         self.refresh()
         vector = self._embedder.encode([query])[0]
-        with self._lock:
-            if not self._chunks:
-                return [], np.zeros((0, len(ranking.MEASURES)), dtype=np.float32)
-            words = self._words.scores(query)
-            among = self._among(words, vector, within)
-            cosine = np.clip(self._vectors[among] @ vector, 0, 1)
-            first = self._dense_weight * cosine + (1 - self._dense_weight) * words[among]
-            best = np.argsort(-first, kind="stable")[: max(k, RANKED)]
-            asked = ranking.asked(query, self._words.weight)
-            rows, headings = among[best], self._titles.scores(query)
-            passages = [self._chunks[i] for i in rows]
+        now = self._snapshot or self._load()
+        if not now.ids:
+            return [], np.zeros((0, len(ranking.MEASURES)), dtype=np.float32)
+        words = now.words.scores(query)
+        among = self._among(now, words, vector, within)
+        cosine = np.clip(now.vectors[among] @ vector, 0, 1)
+        first = self._dense_weight * cosine + (1 - self._dense_weight) * words[among]
+        best = np.argsort(-first, kind="stable")[: max(k, RANKED)]
+        asked = ranking.asked(query, now.words.weight)
+        rows, headings = among[best], now.titles.scores(query)
         with self._database.read() as session:
-            parts = documents.part_vectors(session, [passage.id for passage in passages])
-        known = [
-            ranking.Known(float(a), float(b), float(c), parts.get(passage.id))
-            for a, b, c, passage in zip(cosine[best], words[rows], headings[rows], passages, strict=True)
-        ]
-        found = [
-            ranking.measures(asked, vector, one.title, one.text, what)
-            for one, what in zip(passages, known, strict=True)
-        ]
+            known = chunks.passages(session, [now.ids[i] for i in rows])
+        found, passages = [], []
+        for row, nearness in zip(rows, cosine[best], strict=True):
+            passage = known.get(now.ids[row])
+            if passage is not None:
+                given = ranking.Known(float(nearness), float(words[row]), float(headings[row]), passage.sentences)
+                found.append(ranking.measures(asked, vector, passage.title, passage.text, given))
+                passages.append(passage)
         return passages, np.array(found, dtype=np.float32).reshape(-1, len(ranking.MEASURES))
 
-    def _among(self, words: ranking.Floats, vector: Vectors, within: set[str] | None) -> Rows:
+    def _among(self, now: Snapshot, words: ranking.Floats, vector: Vectors, within: set[str] | None) -> Rows:
         """The rows that may be candidates: the best by words and the nearest, or all of a small choice."""
         if within is not None:
-            inside = [i for i, chunk in enumerate(self._chunks) if chunk.document_id in within]
+            inside = [i for i, document in enumerate(now.documents) if document in within]
             return np.array(inside, dtype=np.intp)
-        likely = np.argsort(-words, kind="stable")[:CANDIDATES]
-        return np.unique(np.concatenate([likely, self._nearest(vector)]))
+        return np.union1d(_largest(words, CANDIDATES), self._nearest(now, vector))
 
-    def _nearest(self, vector: Vectors) -> Rows:
-        if self._collection is None:
-            return np.argsort(-(self._vectors @ vector), kind="stable")[:CANDIDATES]
-        found = self._collection.query(query_embeddings=[vector.tolist()], n_results=CANDIDATES, include=[])
-        return np.array([self._at[i] for i in found["ids"][0] if i in self._at], dtype=np.intp)
+    def _nearest(self, now: Snapshot, vector: Vectors) -> Rows:
+        found = self._cache.nearest(vector, CANDIDATES, event=now.event) if self._cache is not None else None
+        if found is None:
+            return _largest(now.vectors @ vector, CANDIDATES)
+        return np.array([now.at[one] for one in found if one in now.at], dtype=np.intp)
 
     def changed(self) -> None:
         """This process changed the store: the next search looks at once."""
-        self._looked = -_LOOK_SECONDS
+        self._own_change = True
 
     def refresh(self) -> None:
-        """Take in what changed in the store since the last look; looks at most twice a second."""
-        with self._lock:
-            if time.monotonic() - self._looked < _LOOK_SECONDS:
-                return
-            self._looked = time.monotonic()
+        """Take in what changed in the store since the last look, twice a second at most.
+
+        Where that takes long the searches go on with what there was, and find the new in a few seconds.
+        """
+        since = time.monotonic() - self._looked
+        if not self._own_change and since < max(_LOOK_SECONDS, _REST * self._load_seconds):
+            return
+        if self._snapshot is None or self._load_seconds < _QUICK_SECONDS:
+            self._load()
+        elif not self._loading.locked():
+            threading.Thread(target=self._load, name="snapshot", daemon=True).start()
+
+    def _load(self) -> Snapshot:
+        with self._loading:
+            self._own_change = False
+            self._looked = begun = time.monotonic()
             with self._database.read() as session:
-                last = documents.last_event(session)
-                if last == self._event:
-                    return
-                rows = list(documents.searchable(session, self._embedder.name))
-                events = documents.events(session, after=max(self._event, 0), limit=1_000_000)
-            self._load(rows, last, {event.chunk_id for event in events})
+                last = chunks.last_event(session)
+            if self._snapshot is None or self._snapshot.event != last:
+                self._snapshot = snapshot.read(self._database, self._embedder.name)
+                self._load_seconds = time.monotonic() - begun
+                if self._cache is not None:
+                    self._cache.follow(self._snapshot.event)
+            return self._snapshot
 
-    def _load(self, rows: list[tuple[Passage, bytes]], last: int, changed: set[str]) -> None:
-        self._chunks = [passage for passage, _ in rows]
-        self._at = {chunk.id: i for i, chunk in enumerate(self._chunks)}
-        if self._chunks:
-            self._vectors = np.stack([np.frombuffer(embedding, dtype="<f4") for _, embedding in rows])
-            rows.clear()
-        self._words = Words([f"{chunk.title}\n{chunk.text}" for chunk in self._chunks])
-        self._titles = Words([chunk.title for chunk in self._chunks])
-        if self._owner is not None:
-            if self._collection is None:
-                self._open(last)
-            else:
-                self._apply(changed)
-        self._event = last
+    def settle(self) -> None:
+        """Wait until Chroma holds what the store holds; raises Unavailable. Nothing to wait for without its folder."""
+        event = self._load().event
+        if self._cache is not None:
+            self._cache.settle(event)
 
-    def _own(self) -> FileLock | None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(self._folder / "owner.lock"), timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            return None
-        return lock
-
-    @property
-    def _mark(self) -> Path:
-        return self._folder / "clean.json"
-
-    def _open(self, last: int) -> None:
-        expected = {"event": last, "model": self._embedder.name, "chunks": len(self._chunks)}
-        clean = self._mark.exists() and json.loads(self._mark.read_text()) == expected
-        self._mark.unlink(missing_ok=True)
-        if clean:
-            self._collection = _collection(self._folder / "chroma")
-        else:
-            self._rebuild()
-
-    def _rebuild(self) -> None:
-        shutil.rmtree(self._folder / "chroma", ignore_errors=True)
-        self._collection = _collection(self._folder / "chroma")
-        self._upsert([chunk.id for chunk in self._chunks])
-
-    def _apply(self, changed: set[str]) -> None:
-        assert self._collection is not None
-        gone = [i for i in changed if i not in self._at]
-        for start in range(0, len(gone), _BATCH):
-            self._collection.delete(ids=gone[start : start + _BATCH])
-        self._upsert([i for i in changed if i in self._at])
-
-    def _upsert(self, ids: list[str]) -> None:
-        assert self._collection is not None
-        for start in range(0, len(ids), _BATCH):
-            some = ids[start : start + _BATCH]
-            self._collection.upsert(ids=some, embeddings=self._vectors[[self._at[i] for i in some]])
+    def rebuild(self) -> None:
+        """Make Chroma's cache anew from the store; raises Unavailable."""
+        event = self._load().event
+        if self._cache is not None:
+            self._cache.rebuild(event)
 
     def verify(self) -> dict[str, int]:
-        """How many chunks the store has, Chroma has, and how many chunks do not find themselves.
+        """How many passages the store has, Chroma has, are in only one of them, and how many do not find themselves.
 
-        Needs the folder: `owner` is 0 when another process has it, and then nothing else is counted.
+        Needs the folder: `owner` is 0 when another process has it, and then nothing but the store's are counted.
         """
-        self.refresh()
-        with self._lock:
-            if self._collection is None:
-                return {"owner": 0, "store": len(self._chunks)}
-            missed = 0
-            for start in range(0, len(self._chunks), _BATCH):
-                some = self._chunks[start : start + _BATCH]
-                found = self._collection.query(
-                    query_embeddings=self._vectors[start : start + _BATCH], n_results=3, include=["distances"]
-                )
-                distances = found["distances"] or []
-                missed += sum(
-                    chunk.id not in ids and not (near and near[0] < 1e-5)
-                    for chunk, ids, near in zip(some, found["ids"], distances, strict=True)
-                )
-            counts = {"owner": 1, "store": len(self._chunks), "index": self._collection.count(), "missed": missed}
-        return counts
+        now = self._load()
+        if self._cache is None:
+            return {"owner": 0, "store": len(now.ids)}
+        return {"owner": 1, "store": len(now.ids), **self._cache.verify(now.event)}
+
+    def trouble(self) -> str:
+        """An empty text, or why searches are exact instead of through Chroma: slower, with the same results."""
+        return self._cache.trouble if self._cache is not None else ""
 
     def close(self) -> None:
-        """Leave the folder in order for the next process."""
-        with self._lock:
-            if self._owner is not None and self._collection is not None:
-                state = {"event": self._event, "model": self._embedder.name, "chunks": len(self._chunks)}
-                self._mark.write_text(json.dumps(state))
-            if self._owner is not None:
-                self._owner.release()
+        """Leave the cache in order for the next process."""
+        if self._cache is not None:
+            self._cache.close()
 
     @property
     def owner(self) -> bool:
-        """Whether this process owns the folder."""
-        return self._owner is not None
+        """Whether this process feeds the cache."""
+        return self._cache is not None
 
 
-def _collection(folder: Path) -> Collection:
-    client = chromadb.PersistentClient(str(folder), settings=ChromaSettings(anonymized_telemetry=False))
-    return client.get_or_create_collection("chunks", embedding_function=None, metadata={"hnsw:space": "cosine"})
+def _largest(values: npt.NDArray[np.floating], count: int) -> Rows:
+    """Where the largest values are, those of equal value by their place; in no order."""
+    if len(values) <= count:
+        return np.arange(len(values))
+    least = np.partition(values, len(values) - count)[len(values) - count]
+    above = np.flatnonzero(values > least)
+    return np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])

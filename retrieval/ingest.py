@@ -30,9 +30,6 @@ class Counts:
     same: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
-    def __getitem__(self, name: str) -> object:
-        return getattr(self, name)
-
 
 @dataclass(frozen=True)
 class Found:

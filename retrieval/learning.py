@@ -1,13 +1,13 @@
-"""Retrieval learns from what was cited: it weighs the measures anew and proves it on other documents (pure).
+"""Retrieval learns from what was cited: it weighs the measures anew and tries that on other documents (pure).
 
-It reads no log and keeps nothing: exchanges are handed in, `retrieval.versions` keeps what was learned.
+It reads no log, decides nothing and keeps nothing: exchanges are handed in, `scheduler/rank.py` asks the gate, and
+`store/rankings.py` keeps what was learned.
 """
 
 import hashlib
-import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from scipy.optimize import minimize
 
 from retrieval import ranking
 from retrieval.ranking import MEASURES, Floats
-from retrieval.versions import Version
 from store import answers
 from store.errors import Invalid
 from store.exchanges import Logged
@@ -26,20 +25,25 @@ PULL = 0.05
 SHARPNESS = 36.0
 """What scores are multiplied by before they become shares; the fit finds its own."""
 FOLDS = 5
-DRAWS = 2_000
 MIN_PAIRS = 30
+MOST_QUESTIONS = 2_000
+"""The newest so many are learned from: each is searched for anew."""
+CAPPED_FROM = 50
+"""From so many people on, one person's share of the questions is capped, as in curation."""
 
 
 @dataclass(frozen=True)
 class Pair:
     """A question with its candidates' measures, shape (candidates, MEASURES), and which of them answered it.
 
-    `group` is the document that answers: pairs of one document are never on both sides of a split.
+    `group` is the document that answers: pairs of one document are never on both sides of a split. `say` is how much
+    the pair counts when weights are fitted.
     """
 
     group: str
     measures: Floats
     right: npt.NDArray[np.bool_]
+    say: float = 1.0
 
 
 def fit(pairs: Sequence[Pair], *, start: Mapping[str, float] = ranking.DEFAULT, pull: float = PULL) -> dict[str, float]:
@@ -58,7 +62,7 @@ def fit(pairs: Sequence[Pair], *, start: Mapping[str, float] = ranking.DEFAULT, 
         total, slope = 0.0, np.zeros(len(MEASURES))
         for pair in useful:
             value, change = _pair_loss(pair, weights)
-            total, slope = total + value, slope + change
+            total, slope = total + pair.say * value, slope + pair.say * change
         away = weights - origin
         return (total + pull * float(away @ away)) / len(useful), (slope + 2 * pull * away) / len(useful)
 
@@ -101,19 +105,6 @@ def cross_fitted(
     return [fitted[int(one)] for one in fold]
 
 
-def gain(
-    new: npt.NDArray[np.bool_], old: npt.NDArray[np.bool_], groups: Sequence[str], *, seed: int = 17
-) -> tuple[float, float, float]:
-    """How much more often the new ranking is right, with a 95 % interval: paired bootstrap over groups."""
-    names, at = np.unique(np.array(groups), return_inverse=True)
-    difference = np.bincount(at, weights=new.astype(float) - old.astype(float), minlength=len(names))
-    size = np.bincount(at, minlength=len(names)).astype(float)
-    draws = np.random.default_rng(seed).integers(0, len(names), (DRAWS, len(names)))
-    drawn = difference[draws].sum(axis=1) / size[draws].sum(axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(difference.sum() / size.sum()), float(low), float(high)
-
-
 def cutoff(best: Sequence[float], *, false_refusals: float = 0.1) -> float:
     """The score below which "nothing relevant" is the answer: it refuses this share of questions that have an answer.
 
@@ -124,16 +115,37 @@ def cutoff(best: Sequence[float], *, false_refusals: float = 0.1) -> float:
     return round(float(np.quantile(np.array(best), false_refusals)), 4)
 
 
-def pairs_of(
-    logged: Sequence[tuple[str, frozenset[str]]], measured: Callable[[str], tuple[Sequence[Any], Floats]]
-) -> list[Pair]:
+Question = tuple[str, frozenset[str]]
+"""A query and the digests of the passages that answered it."""
+
+
+def questions_of(logged: Sequence[Logged], *, persons: int, most: int = MOST_QUESTIONS) -> list[Question]:
+    """The log's questions whose answer is known, newest first, each once; `persons` is how many people there are.
+
+    From 50 people on, one person teaches at most max(3, 2 %) of them.
+    """
+    found = [(row.exchange.person_id, known) for row in logged if (known := answered_by(row)) is not None]
+    once: dict[tuple[str, frozenset[str]], tuple[str, Question]] = {}
+    for person, (query, digests) in reversed(found):
+        once.setdefault((query.casefold(), digests), (person, (query, digests)))
+    cap = max(3, len(once) // 50) if persons >= CAPPED_FROM else len(once)
+    counts: Counter[str] = Counter()
+    kept = []
+    for person, question in once.values():
+        counts[person] += 1
+        if counts[person] <= cap:
+            kept.append(question)
+    return kept[:most]
+
+
+def pairs_of(questions: Sequence[Question], measured: Callable[[str], tuple[Sequence[Any], Floats]]) -> list[Pair]:
     """Pairs from queries and the digests of the passages that answered them, which are searched for anew.
 
     `measured` gives candidates (with `document_id` and `digest`) and measures. A query whose passages are not among
     its candidates any more is left out.
     """
     found = []
-    for query, digests in logged:
+    for query, digests in questions:
         passages, measures = measured(query)
         right = np.array([passage.digest in digests for passage in passages], dtype=np.bool_)
         if right.any():
@@ -142,14 +154,17 @@ def pairs_of(
     return found
 
 
-def answered_by(logged: Logged) -> tuple[str, frozenset[str]] | None:
+def answered_by(logged: Logged) -> Question | None:
     """The query of an exchange and the digests of the passages that answered it; None where that is not known.
 
     They are those that the correction cites, or an answer rated up; a correction without markers was answered by the
-    passage that holds most of its words. Of an answer rated down it is only known what did not help.
+    passage that holds most of its words. Of an answer rated down it is only known what did not help, and nothing is
+    learned from an exchange that saw a flagged passage.
     """
     exchange, feedback = logged.exchange, logged.feedback
     if feedback is None or exchange.given or not exchange.trainable or not exchange.passages:
+        return None
+    if any(passage.get("flags") for passage in exchange.passages):
         return None
     text = feedback.correction or (exchange.answer if feedback.rating == "up" and not exchange.declined else "")
     if not text or answers.declined(text):
@@ -169,27 +184,43 @@ def _nearest(text: str, passages: Sequence[Mapping[str, Any]]) -> set[str]:
     return {passages[best]["digest"]} if shares[best] >= 0.5 and "digest" in passages[best] else set()
 
 
-def learn(pairs: Sequence[Pair], *, inforce: Mapping[str, float], now: datetime) -> Version:
-    """Fit weights and judge them against those in force, on documents that the judged weights have not seen.
+@dataclass(frozen=True)
+class Judged:
+    """A question under the learned weights and under those in force: (learned, in force).
 
-    The verdict is `promote` when R@1 gains with its interval above zero, else `keep`. Raises Invalid for too few pairs.
+    `first`: a right passage is ranked first. `shown`: one is among those that the bot would be shown.
+    """
+
+    group: str
+    first: tuple[bool, bool]
+    shown: tuple[bool, bool]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Weights fitted on all pairs, and each question judged by weights that had not seen its document."""
+
+    weights: dict[str, float]
+    judged: list[Judged]
+
+
+def learn(pairs: Sequence[Pair], *, inforce: Mapping[str, float], passages: int, min_score: float) -> Learned:
+    """Fit weights, and try weights fitted on the other documents' pairs on each pair beside those in force.
+
+    `passages` of at least `min_score` are shown to the bot. Raises Invalid for fewer than MIN_PAIRS.
     """
     if len(pairs) < MIN_PAIRS:
         raise Invalid(f"{len(pairs)} questions with a cited passage, at least {MIN_PAIRS} are needed.")
-    groups = [pair.group for pair in pairs]
-    others = cross_fitted(pairs, start=inforce)
-    new = np.array([first_is_right([pair], one)[0] for pair, one in zip(pairs, others, strict=True)])
-    old = first_is_right(pairs, inforce)
-    mean, low, high = gain(new, old, groups)
-    metrics = {
-        "questions": len(pairs),
-        "documents": len(set(groups)),
-        "r1_in_force": round(float(old.mean()), 4),
-        "r1_learned": round(float(new.mean()), 4),
-        "gain": [round(value, 4) for value in (mean, low, high)],
-        "verdict": "promote" if low > 0 else "keep",
-    }
-    weights = fit(pairs, start=inforce)
-    content = json.dumps([weights, metrics], sort_keys=True)
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    return Version(f"rank_{digest[:8]}", "candidate", weights, metrics, now.isoformat(), digest)
+    judged = []
+    for pair, weights in zip(pairs, cross_fitted(pairs, start=inforce), strict=True):
+        (new, new_shown), (old, old_shown) = [_tried(pair, one, passages, min_score) for one in (weights, inforce)]
+        judged.append(Judged(pair.group, (new, old), (new_shown, old_shown)))
+    return Learned(fit(pairs, start=inforce), judged)
+
+
+def _tried(pair: Pair, weights: Mapping[str, float], passages: int, min_score: float) -> tuple[bool, bool]:
+    """Whether a right candidate comes first, and whether one is shown."""
+    scores = ranking.scores(pair.measures, weights)
+    order = np.argsort(-scores, kind="stable")[:passages]
+    shown = pair.right[order] & (scores[order] >= min_score)
+    return bool(pair.right[order[0]]), bool(shown.any())

@@ -3,7 +3,10 @@
 It reads no settings and serves no requests.
 """
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -11,7 +14,7 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 
 from retrieval import hostile, loaders, passages, ranking
-from retrieval.embedding import Embedder
+from retrieval.embedding import Embedder, Vectors
 from retrieval.index import Index
 from store import documents
 from store.database import Database
@@ -19,9 +22,12 @@ from store.documents import Filter
 from store.errors import Invalid, NotFound
 from store.models import Document
 
+RULES = "rules 1"
+"""The version of parsing, splitting, flagging and embedding: raise it when files would become other passages."""
+
 
 class Library:
-    """Everything that can be retrieved."""
+    """Everything that can be retrieved; `encode` embeds passages, in place of the embedder."""
 
     def __init__(
         self,
@@ -32,6 +38,7 @@ class Library:
         chunk_characters: int,
         min_score: float,
         limits: loaders.Limits = loaders.DEFAULT_LIMITS,
+        encode: Callable[[list[str]], Vectors] | None = None,
     ) -> None:
         self._database = database
         self._embedder = embedder
@@ -39,6 +46,7 @@ class Library:
         self._chunk_characters = chunk_characters
         self._min_score = min_score
         self.limits = limits
+        self._encode = encode or embedder.encode
 
     def search(self, query: str, k: int, chosen: Filter | None = None) -> list[dict[str, Any]]:
         """The passages that may answer, best first; those under the minimum score are left out, so none is possible.
@@ -83,10 +91,24 @@ class Library:
         return self._add(source, loaders.Loaded(named, media_type, cleaned.text, cleaned.hidden))
 
     def add_file(self, *, name: str, content: bytes) -> tuple[Document, bool]:
-        """Keep a file's text as a document, named by `name`; raises Invalid or TooLarge when it cannot be read."""
-        return self._add(name, loaders.load(name, content, self.limits))
+        """Keep a file's text as a document, named by `name`; raises Invalid or TooLarge when it cannot be read.
 
-    def _add(self, source: str, loaded: loaders.Loaded) -> tuple[Document, bool]:
+        A file whose bytes are known under the rules in force is recognised by them and not read again.
+        """
+        origin = documents.Origin(hashlib.sha256(content).hexdigest(), self._rules(Path(name).suffix.lower()))
+        with self._database.read() as session:
+            known = documents.same_file(session, name, origin)
+        return (
+            (known, False) if known is not None else self._add(name, loaders.load(name, content, self.limits), origin)
+        )
+
+    def _rules(self, suffix: str) -> str:
+        """By what a file of a kind becomes passages: what changes these makes another library of the same files."""
+        return f"{RULES}; {self._chunk_characters} characters; {self._embedder.name}; {suffix}"
+
+    def _add(
+        self, source: str, loaded: loaders.Loaded, origin: documents.Origin = documents.NO_FILE
+    ) -> tuple[Document, bool]:
         digest = documents.text_digest(loaded.text)
         with self._database.read() as session:
             known = documents.find(session, source)
@@ -103,8 +125,10 @@ class Library:
         )
         flags = [tuple(hostile.passage_flags(p.title, p.text, p.start, p.end, loaded.hidden)) for p in pieces]
         if known is not None and unaltered and self._unchanged(known.id, pieces, flags):
+            if origin != documents.NO_FILE:
+                documents.set_origin(self._database, known, origin)
             return known, False
-        return self._save(source, loaded, pieces, flags), True
+        return self._save(source, loaded, pieces, flags, origin), True
 
     def _unchanged(self, document_id: str, pieces: list[passages.Piece], flags: list[tuple[str, ...]]) -> bool:
         """Whether the same text would be split and flagged as it was: not so after a change of rules or model."""
@@ -113,7 +137,12 @@ class Library:
         return kept == [(p.title, p.text, p.start, p.end, f) for p, f in zip(pieces, flags, strict=True)]
 
     def _save(
-        self, source: str, loaded: loaders.Loaded, pieces: list[passages.Piece], flags: list[tuple[str, ...]]
+        self,
+        source: str,
+        loaded: loaders.Loaded,
+        pieces: list[passages.Piece],
+        flags: list[tuple[str, ...]],
+        origin: documents.Origin,
     ) -> Document:
         drafts = [
             documents.Draft(piece.title, piece.text, piece.start, piece.end, embedding, flagged, parts)
@@ -127,6 +156,7 @@ class Library:
             text=loaded.text,
             drafts=drafts,
             model=self._embedder.name,
+            origin=origin,
         )
         self._index.changed()
         return kept
@@ -139,10 +169,8 @@ class Library:
         known = {key: (whole, parts) for key, (whole, parts) in kept.items() if parts is not None}
         new = [i for i, key in enumerate(keys) if key not in known]
         if new:
-            vectors = self._embedder.encode([f"{pieces[i].title}\n{pieces[i].text}" for i in new])
-            parts = ranking.part_vectors(
-                [pieces[i].title for i in new], [pieces[i].text for i in new], self._embedder.encode
-            )
+            vectors = self._encode([f"{pieces[i].title}\n{pieces[i].text}" for i in new])
+            parts = ranking.part_vectors([pieces[i].title for i in new], [pieces[i].text for i in new], self._encode)
             known.update(
                 {keys[i]: (vector.tobytes(), part) for i, vector, part in zip(new, vectors, parts, strict=True)}
             )
@@ -157,6 +185,10 @@ class Library:
         """An empty text, or what is wrong; raises what the store raises."""
         self._index.refresh()
         return ""
+
+    def trouble(self) -> str:
+        """An empty text, or why searches are slower than they could be."""
+        return self._index.trouble()
 
     def retriever(self, k: int) -> BaseRetriever:
         """This library as a LangChain retriever."""

@@ -43,7 +43,7 @@ def pdf(content: bytes, options: argparse.Namespace) -> dict[str, object]:
         pages.append(page.extract_text().translate(_LIGATURES))
         _check_length(sum(map(len, pages)), options.characters)
     if not any(page.strip() for page in pages):
-        raise Refused(f"the PDF has no text in its {len(pages)} pages; it may be scanned (run it through OCR first)")
+        raise Refused(f"the PDF has no text on {len(pages)} page(s); it may be scanned (run it through OCR first)")
     title = reader.metadata.title if reader.metadata else None
     return {"text": "\f".join(pages), "title": title or ""}
 

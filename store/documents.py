@@ -4,10 +4,10 @@ It does not read files, split text or embed: it keeps what `retrieval` hands it.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlmodel import Session, col, delete, func, select
+from sqlmodel import Session, col, func, select
 
 from store.database import Database
 from store.errors import NotFound
@@ -43,6 +43,39 @@ def same_text(session: Session, digest: str) -> Document | None:
     return session.exec(query).first()
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The SHA-256 of the bytes that a document was read from, and the rules by which they became passages."""
+
+    file_digest: str = ""
+    rules: str = ""
+
+
+NO_FILE = Origin()
+"""Of a document whose text was handed in."""
+
+
+def same_file(session: Session, source: str, origin: Origin) -> Document | None:
+    """The present document of these bytes and rules: the one from `source`, or else one from elsewhere.
+
+    None while the document from `source` is of other bytes or rules.
+    """
+    known = find(session, source)
+    if known is not None and known.removed_at is None:
+        return known if (known.file_digest, known.rules) == (origin.file_digest, origin.rules) else None
+    query = select(Document).where(Document.file_digest == origin.file_digest, Document.rules == origin.rules)
+    return session.exec(query.where(col(Document.removed_at).is_(None))).first()
+
+
+def set_origin(database: Database, document: Document, origin: Origin) -> None:
+    """Keep the bytes and rules that a document's unchanged passages come from now."""
+    with database.write() as session:
+        row = session.get_one(Document, document.id)
+        for kept in (row, document):
+            kept.file_digest, kept.rules = origin.file_digest, origin.rules
+        session.add(row)
+
+
 def embeddings_of(
     session: Session, digests: Sequence[str], model: str
 ) -> dict[tuple[str, str], tuple[bytes, bytes | None]]:
@@ -57,13 +90,22 @@ def embeddings_of(
 
 
 def save(
-    database: Database, *, source: str, title: str, media_type: str, text: str, drafts: Sequence[Draft], model: str
+    database: Database,
+    *,
+    source: str,
+    title: str,
+    media_type: str,
+    text: str,
+    drafts: Sequence[Draft],
+    model: str,
+    origin: Origin = NO_FILE,
 ) -> Document:
     """Keep a document and its chunks, retiring the chunks that vanished; unchanged chunks keep their ids."""
     with database.write() as session:
         document = find(session, source) or Document(source=source, title=title, digest="", text="")
         document.title, document.media_type, document.text = title, media_type, text
         document.digest, document.updated_at, document.removed_at = text_digest(text), now(), None
+        document.file_digest, document.rules = origin.file_digest, origin.rules
         session.add(document)
         session.flush()
         _replace_chunks(session, document.id, drafts, model)
@@ -158,42 +200,6 @@ def present_under(session: Session, prefix: str) -> list[Document]:
     return list(session.exec(query.order_by(col(Document.source))))
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A chunk as the index keeps it in memory, without its embedding."""
-
-    id: str
-    document_id: str
-    title: str
-    text: str
-    digest: str
-    start: int
-    end: int
-    flags: tuple[str, ...]
-
-
-_IN_MEMORY = ("id", "document_id", "title", "text", "digest", "start", "end", "flags", "embedding")
-
-
-def searchable(session: Session, model: str) -> Iterator[tuple[Passage, bytes]]:
-    """The live chunks with their embeddings by this model, in a stable order."""
-    query = (
-        select(*(getattr(Chunk, name) for name in _IN_MEMORY))
-        .where(col(Chunk.retired_at).is_(None), Chunk.embedding_model == model)
-        .order_by(col(Chunk.document_id), col(Chunk.ordinal))
-        .execution_options(yield_per=1_000)
-    )
-    for row in session.exec(query):
-        place = (row.title, row.text, row.digest, row.start, row.end)
-        yield Passage(row.id, row.document_id, *place, tuple(row.flags)), row.embedding
-
-
-def part_vectors(session: Session, chunk_ids: Sequence[str]) -> dict[str, bytes | None]:
-    """The vectors of title and sentences of some chunks, by id."""
-    query = select(Chunk.id, Chunk.sentences).where(col(Chunk.id).in_(chunk_ids))
-    return {key: parts for key, parts in session.exec(query)}
-
-
 @dataclass(frozen=True)
 class Filter:
     """Which documents to search in: those that fit everything given. `document` is an id or a source."""
@@ -224,20 +230,3 @@ def label(database: Database, document_id: str, *, collection: str, tags: Sequen
         document.collection, document.tags = collection, sorted(set(tags))
         session.add(document)
     return document
-
-
-def events(session: Session, *, after: int, limit: int = 2_000) -> list[IndexEvent]:
-    """The outbox from `after` on, oldest first."""
-    query = select(IndexEvent).where(col(IndexEvent.id) > after).order_by(col(IndexEvent.id)).limit(limit)
-    return list(session.exec(query))
-
-
-def last_event(session: Session) -> int:
-    """The id of the newest outbox event; 0 when it is empty."""
-    return session.exec(select(func.max(IndexEvent.id))).one() or 0
-
-
-def drop_events(database: Database, *, up_to: int) -> None:
-    """Forget events that the index has taken; the newest stays, so that ids keep growing."""
-    with database.write() as session:
-        session.exec(delete(IndexEvent).where(col(IndexEvent.id) < up_to))

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from store import processes
+from store import answers, processes, staleness
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
-from store.models import Conversation, Exchange, ExchangeState, Feedback, Label, Person, now
+from store.models import Conversation, Exchange, ExchangePassage, ExchangeState, Feedback, Label, Person, now
 
 MAX_CORRECTION = 20_000
 RATINGS = ("up", "down", None)
@@ -23,11 +23,19 @@ RATINGS = ("up", "down", None)
 
 @dataclass(frozen=True)
 class Logged:
-    """An exchange with what was said of it."""
+    """An exchange with what was said of it; `stale` are the digests of its stale passages, where looked up."""
 
     exchange: Exchange
     feedback: Feedback | None
     label: Label | None
+    stale: frozenset[str] | None = None
+
+    def passages(self) -> list[dict[str, Any]]:
+        """The passages that it was shown, each with `stale` where that was looked up."""
+        if self.stale is None:
+            return self.exchange.passages
+        gone = self.stale
+        return [{**p, "stale": bool(p.get("document")) and p.get("digest") in gone} for p in self.exchange.passages]
 
 
 def history_digest(person_id: str, messages: Iterable[dict[str, str]]) -> str:
@@ -119,6 +127,25 @@ def finish(database: Database, exchange_id: str, *, state: ExchangeState, **valu
         for name, value in values.items():
             setattr(row, name, value)
         session.add(row)
+        keep_passages(session, row)
+
+
+def keep_passages(session: Session, exchange: Exchange) -> None:
+    """Enter which passages of documents an exchange was shown, for looking up what rests on a document.
+
+    Cited are those that its correction cites, or else its answer. The caller's write transaction commits them.
+    """
+    feedback = session.get(Feedback, exchange.id)
+    corrected = answers.cited_numbers(feedback.correction) if feedback is not None else []
+    numbers = corrected or answers.cited_numbers(exchange.answer)
+    shown: dict[tuple[str, str], bool] = {}
+    for passage in exchange.passages:
+        document, digest = passage.get("document"), passage.get("digest")
+        if isinstance(document, str) and isinstance(digest, str):
+            key = (document, digest)
+            shown[key] = shown.get(key, False) or passage.get("n") in numbers
+    for (document, digest), cited in shown.items():
+        session.merge(ExchangePassage(exchange_id=exchange.id, document_id=document, digest=digest, cited=cited))
 
 
 def abort_left_over(database: Database) -> int:
@@ -130,6 +157,7 @@ def abort_left_over(database: Database) -> int:
         for row in dead:
             row.state, row.finished_at = ExchangeState.ABORTED, now()
             session.add(row)
+            keep_passages(session, row)
     return len(dead)
 
 
@@ -163,15 +191,18 @@ def rate(
         row.comment, row.correction, row.updated_at = comment, correction.strip(), now()
         row.approved_by = person.id if approved and row.correction else None
         session.add(row)
+        session.flush()
+        keep_passages(session, exchange)
     return row
 
 
 def get(session: Session, exchange_id: str) -> Logged:
-    """One exchange with feedback and label; raises NotFound."""
+    """One exchange with feedback, label and its stale passages; raises NotFound."""
     exchange = session.get(Exchange, exchange_id)
     if exchange is None:
         raise NotFound(f"no exchange {exchange_id}.")
-    return Logged(exchange, session.get(Feedback, exchange_id), session.get(Label, exchange_id))
+    stale = staleness.among(session, exchange.passages)
+    return Logged(exchange, session.get(Feedback, exchange_id), session.get(Label, exchange_id), stale)
 
 
 def page(

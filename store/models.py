@@ -7,7 +7,7 @@ values, so that a newer program can add a member without a migration.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, LargeBinary
+from sqlalchemy import Column, Index, LargeBinary
 from sqlmodel import Field
 
 from store.columns import Row as Row
@@ -60,12 +60,17 @@ class Login(Row, table=True):
 
 
 class Document(Row, table=True):
-    """A source that the bot answers from; its text is kept, so that passages can be shown in place."""
+    """A source that the bot answers from; its text is kept, so that passages can be shown in place.
+
+    `file_digest` is the SHA-256 of the bytes of the file that it came from, `rules` how they were made into passages.
+    """
 
     id: str = Field(default_factory=lambda: new_id("doc"), primary_key=True)
     source: str = Field(unique=True)
     title: str
     digest: str = Field(index=True)
+    file_digest: str = Field(default="", index=True)
+    rules: str = ""
     media_type: str = "text/plain"
     text: str
     collection: str = Field(default="", index=True)
@@ -145,6 +150,15 @@ class Exchange(Row, table=True):
     finished_at: datetime | None = maybe_time_column()
 
 
+class ExchangePassage(Row, table=True):
+    """A document's passage that an exchange was shown, by the SHA-256 of its text; `cited` by correction or answer."""
+
+    exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
+    document_id: str = Field(primary_key=True, index=True)
+    digest: str = Field(primary_key=True, index=True)
+    cited: bool = False
+
+
 class Feedback(Row, table=True):
     """What a person said of an answer; `approved_by` is the reviewer who confirmed the correction."""
 
@@ -161,6 +175,8 @@ class Feedback(Row, table=True):
 class Label(Row, table=True):
     """The task scores of an exchange under one taxonomy; a person's label wins over the classifier's."""
 
+    __table_args__ = (Index("ix_label_labelled_by_taxonomy", "labelled_by", "taxonomy"),)
+
     exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
     task: str = Field(index=True)
     confidence: float
@@ -168,6 +184,25 @@ class Label(Row, table=True):
     taxonomy: str
     labelled_by: str | None = None
     labelled_at: datetime = time_column()
+
+
+class Embedding(Row, table=True):
+    """What tasks are told by, kept so that nothing is embedded twice: vectors of one embedding model.
+
+    `question` and `answer` are unit vectors as int8 bytes, empty where there is no text; `words` are the hashed words
+    of the question, `given` says whether it was answered over passages, `parent_id` is the exchange before it.
+    """
+
+    __table_args__ = (Index("ix_embedding_exchange_id_model", "exchange_id", "model", unique=True),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    exchange_id: str = Field(foreign_key="exchange.id")
+    model: str
+    question: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    answer: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    words: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    given: bool = False
+    parent_id: str | None = None
 
 
 class Side(Row, table=True):
@@ -320,3 +355,24 @@ class AuditEntry(Row, table=True):
     details: dict[str, Any] = json_column(dict)
     previous: str = ""
     digest: str = ""
+
+
+class Ranking(Row, table=True):
+    """Fitted weights of retrieval's measures, what they are worth, and what was decided about them.
+
+    `compared_with` was in force when they were fitted, `previous` when they were approved: rolling back returns to the
+    latter. Empty is the default.
+    """
+
+    id: str = Field(primary_key=True)
+    state: str = Field(default="candidate", index=True)
+    weights: dict[str, float] = json_column(dict)
+    metrics: dict[str, Any] = json_column(dict)
+    verdict: dict[str, Any] = json_column(dict)
+    digest: str = Field(default="", index=True)
+    compared_with: str = ""
+    previous: str = ""
+    cycle_id: str | None = None
+    comment: str = ""
+    created_at: datetime = time_column(index=True)
+    decided_at: datetime | None = maybe_time_column()

@@ -12,7 +12,21 @@ from sqlmodel import Session, col, delete, func, select
 from store import audit
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
-from store.models import Adapter, Conversation, Exchange, Feedback, Key, Label, Login, Person, Preview, Role, now
+from store.models import (
+    Adapter,
+    Conversation,
+    Embedding,
+    Exchange,
+    ExchangePassage,
+    Feedback,
+    Key,
+    Label,
+    Login,
+    Person,
+    Preview,
+    Role,
+    now,
+)
 
 SCOPES = ("on_behalf", "given_passages")
 SESSION_LIFE = timedelta(days=14)
@@ -172,7 +186,7 @@ def claim_setup(database: Database, secret: str, *, name: str, password: str) ->
 
 
 def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
-    """Erase a person: exchanges, feedback, labels, keys and sessions go, a tombstone stays.
+    """Erase a person: exchanges, feedback, labels, embeddings, keys and sessions go, a tombstone stays.
 
     Adapters trained on their rows are flagged in their lineage. Returns how many rows of each kind went.
     """
@@ -182,7 +196,7 @@ def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
         flagged = _flag_adapters(session, person.id)
         for start in range(0, len(exchanges), 500):
             ids = exchanges[start : start + 500]
-            for table in (Label, Feedback):
+            for table in (Label, Feedback, ExchangePassage, Embedding):
                 session.exec(delete(table).where(col(table.exchange_id).in_(ids)))
         session.exec(delete(Feedback).where(col(Feedback.person_id) == person.id))
         session.exec(delete(Exchange).where(col(Exchange.person_id) == person.id))

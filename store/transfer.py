@@ -16,7 +16,7 @@ from sqlmodel import Session
 from store import answers, audit, people
 from store.database import Database
 from store.errors import Invalid
-from store.exchanges import MAX_CORRECTION, RATINGS, Logged
+from store.exchanges import MAX_CORRECTION, RATINGS, Logged, keep_passages
 from store.models import Conversation, Exchange, ExchangeState, Feedback, Label, Person, Role, new_id
 
 IMPORTED = "imported"
@@ -139,6 +139,8 @@ def _enter(session: Session, row: _Imported, person_id: str, conversations: dict
             session.add(part)
     if row.feedback is not None:
         row.feedback.person_id = person_id
+    session.flush()
+    keep_passages(session, exchange)
     return True
 
 

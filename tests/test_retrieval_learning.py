@@ -1,21 +1,22 @@
-"""Claims about learning to rank: it finds what matters, is judged on other documents, and only a gain is approved."""
+"""Claims about learning to rank: it finds what matters, is judged on other documents, and follows what is approved."""
 
-import json
-from datetime import UTC, datetime
-from pathlib import Path
+import time
+from typing import Any
 
 import numpy as np
 import pytest
 
 from retrieval import learning, ranking
 from retrieval.learning import Pair
-from retrieval.versions import Versions
-from store.documents import Passage
-from store.errors import Conflict, Invalid, NotFound
+from retrieval.weights import Weights
+from store import rankings
+from store.chunks import Passage
+from store.database import Database
+from store.errors import Invalid
 from store.exchanges import Logged
 from store.models import Exchange, Feedback
+from tests.queued import until
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PASSAGES = [
     {"n": 1, "title": "Aare", "text": "The river Aare is 288 kilometres long.", "digest": "d1"},
     {"n": 2, "title": "Bread", "text": "Bake the bread for forty minutes.", "digest": "d2"},
@@ -34,10 +35,9 @@ def pairs(count: int, *, telling: str = "phrase", documents: int = 40, seed: int
     return made
 
 
-def logged(answer: str, *, rating: str | None = None, correction: str = "", **values: object) -> Logged:
-    exchange = Exchange(
-        conversation_id="c", person_id="p", question="How long?", answer=answer, passages=PASSAGES, **values
-    )
+def logged(answer: str, *, rating: str | None = None, correction: str = "", **values: Any) -> Logged:
+    given = {"person_id": "p", "question": "How long?", "passages": PASSAGES, **values}
+    exchange = Exchange(conversation_id="c", answer=answer, **given)
     return Logged(exchange, Feedback(exchange_id="e", person_id="p", rating=rating, correction=correction), None)
 
 
@@ -75,21 +75,37 @@ def test_weights_are_judged_on_documents_they_have_not_seen() -> None:
         assert not {p.group for p in others} & {p.group for p, o in zip(some, folds, strict=True) if o == fold}
 
 
-def test_a_clear_gain_is_promoted_and_none_is_kept_back() -> None:
-    good = learning.learn(pairs(200), inforce=ranking.DEFAULT, now=NOW)
-    assert good.metrics["verdict"] == "promote" and good.metrics["gain"][1] > 0
-    same = learning.learn(pairs(200), inforce=good.weights, now=NOW)
-    assert same.metrics["verdict"] == "keep"
+def test_a_pair_with_more_say_moves_the_weights_more() -> None:
+    dense, phrase = pairs(50, telling="dense"), pairs(50, seed=2)
+
+    def phrase_share(say: float) -> float:
+        heavy = [Pair(pair.group, pair.measures, pair.right, say) for pair in phrase]
+        return learning.fit([*dense, *heavy])["phrase"]
+
+    assert phrase_share(0.1) < phrase_share(1) < phrase_share(10)
+
+
+def test_learning_tells_for_each_question_what_came_first_and_what_was_shown() -> None:
+    some = pairs(200)
+    learned = learning.learn(some, inforce=ranking.DEFAULT, passages=3, min_score=0.0)
+    assert [row.group for row in learned.judged] == [pair.group for pair in some]
+    fitted = learning.cross_fitted(some)
+    expected = [bool(learning.first_is_right([p], w)[0]) for p, w in zip(some, fitted, strict=True)]
+    assert [row.first[0] for row in learned.judged] == expected
+    assert [row.first[1] for row in learned.judged] == learning.first_is_right(some, ranking.DEFAULT).tolist()
+    assert sum(row.first[0] for row in learned.judged) > sum(row.first[1] for row in learned.judged)
+    assert all(row.shown[0] for row in learned.judged if row.first[0])
+    assert learned.weights == learning.fit(some)
+
+
+def test_a_passage_under_the_minimum_score_is_not_shown() -> None:
+    judged = learning.learn(pairs(40), inforce=ranking.DEFAULT, passages=10, min_score=0.99).judged
+    assert any(row.first[0] for row in judged) and not any(shown for row in judged for shown in row.shown)
+
+
+def test_too_few_questions_are_refused_with_their_number() -> None:
     with pytest.raises(Invalid, match=r"5 questions with a cited passage, at least 30"):
-        learning.learn(pairs(5), inforce=ranking.DEFAULT, now=NOW)
-
-
-def test_the_interval_is_wider_when_questions_share_their_documents() -> None:
-    new, old = np.arange(400) % 4 < 3, np.arange(400) % 4 < 2
-    groups = [str(i // 100) for i in np.argsort(np.arange(400) % 4, kind="stable").argsort()]
-    _, low, high = learning.gain(new, old, groups)
-    _, alone_low, alone_high = learning.gain(new, old, [str(i) for i in range(400)])
-    assert high - low > alone_high - alone_low
+        learning.learn(pairs(5), inforce=ranking.DEFAULT, passages=3, min_score=0.1)
 
 
 def test_a_cut_off_refuses_the_stated_share() -> None:
@@ -113,6 +129,7 @@ def test_a_cut_off_refuses_the_stated_share() -> None:
         (logged("Wrong [2].", rating="down", correction="Ask the harbour master."), None),
         (logged("x [1]", rating="up", given=True), None),
         (logged("x [1]", rating="up", trainable=False), None),
+        (logged("x [1]", rating="up", passages=[{**PASSAGES[0], "flags": ["instructions"]}, PASSAGES[1]]), None),
         (logged("I could not find this in the documents.", rating="up"), None),
     ],
 )
@@ -130,47 +147,61 @@ def test_a_pair_needs_its_passage_among_the_candidates() -> None:
     assert pair.group == "doc_1" and pair.right.tolist() == [False, True]
 
 
-# versions
+def log_of(counts: dict[str, int]) -> list[Logged]:
+    """So many good answers of each person, each to a question of its own."""
+    return [
+        logged("It is 288 km [1].", rating="up", person_id=person, question=f"How long, {person} {n}?")
+        for person, count in counts.items()
+        for n in range(count)
+    ]
 
 
-def test_a_candidate_is_approved_once_and_rolled_back(tmp_path: Path) -> None:
-    versions = Versions(tmp_path / "ranking")
-    assert versions.current() == ranking.DEFAULT and versions.inforce() is None
-    first = learning.learn(pairs(200), inforce=ranking.DEFAULT, now=NOW)
-    versions.keep(first)
-    assert versions.current() == ranking.DEFAULT
-    versions.approve(first.id, comment="better")
-    assert versions.current() == first.weights and Versions(tmp_path / "ranking").current() == first.weights
-    with pytest.raises(Conflict, match=f"{first.id} is approved with the verdict promote, expected a candidate"):
-        versions.approve(first.id, comment="again")
-    second = learning.learn(pairs(200, telling="dense", seed=2), inforce=first.weights, now=NOW)
-    versions.keep(second)
-    versions.approve(second.id, comment="dense tells now")
-    assert versions.rollback(comment="worse") == first.id and versions.current() == first.weights
-    assert versions.rollback(comment="worse too") == "" and versions.current() == ranking.DEFAULT
-    with pytest.raises(Conflict, match="the default weights are in force"):
-        versions.rollback(comment="again")
-    assert {version.state for version in versions.all()} == {"retired"}
+def test_one_person_teaches_little_once_there_are_fifty_people() -> None:
+    log = log_of({"busy": 60, **{f"p{n}": 2 for n in range(70)}})
+    assert len(learning.questions_of(log, persons=49)) == 200
+    capped = [query for query, _ in learning.questions_of(log, persons=50)]
+    assert [query for query in capped if "busy" in query] == [f"How long, busy {n}?" for n in (59, 58, 57, 56)]
+    assert len(capped) == 144
 
 
-def test_weights_that_did_not_gain_cannot_be_approved(tmp_path: Path) -> None:
-    versions = Versions(tmp_path)
-    good = learning.learn(pairs(200), inforce=ranking.DEFAULT, now=NOW)
-    same = learning.learn(pairs(200), inforce=good.weights, now=NOW)
-    versions.keep(same)
-    with pytest.raises(Conflict, match="candidate with the verdict keep"):
-        versions.approve(same.id, comment="try")
-    with pytest.raises(NotFound, match="no weights rank_none"):
-        versions.approve("rank_none", comment="")
+def test_a_question_counts_once_and_the_newest_come_first() -> None:
+    log = log_of({"ann": 3})
+    again = logged("It is 288 km [1].", rating="up", person_id="ben", question="how long, ANN 0?")
+    found = [query for query, _ in learning.questions_of([*log, again], persons=2)]
+    assert found == ["how long, ANN 0?", "How long, ann 2?", "How long, ann 1?"]
+    assert len(learning.questions_of(log, persons=2, most=2)) == 2
 
 
-def test_a_changed_file_of_weights_is_refused(tmp_path: Path) -> None:
-    versions = Versions(tmp_path)
-    version = learning.learn(pairs(200), inforce=ranking.DEFAULT, now=NOW)
-    versions.keep(version)
-    file = tmp_path / f"{version.id}.json"
-    content = json.loads(file.read_text())
-    content["weights"]["dense"] = 0.9
-    file.write_text(json.dumps(content))
-    with pytest.raises(Invalid, match="its digest does not match"):
-        versions.get(version.id)
+# what is in force
+
+
+def approved(database: Database, weights: dict[str, float], compared_with: str = "") -> str:
+    row = rankings.keep(
+        database,
+        actor="test",
+        weights=weights,
+        metrics={},
+        verdict={"verdict": "promote"},
+        compared_with=compared_with,
+    )
+    return rankings.approve(database, row.id, actor="ann", comment="better").id
+
+
+def test_approved_weights_are_followed_within_a_second_and_so_is_a_rollback(database: Database) -> None:
+    weights, learned = Weights(database), dict.fromkeys(ranking.MEASURES, 1 / 7)
+    assert weights() == ranking.DEFAULT
+    approved(database, learned)
+    begun = time.monotonic()
+    until(lambda: weights() == learned, seconds=1)
+    assert time.monotonic() - begun < 1 and Weights(database)() == learned
+    rankings.rollback(database, actor="ann", comment="worse")
+    until(lambda: weights() == ranking.DEFAULT, seconds=1)
+
+
+def test_weights_that_were_changed_or_know_other_measures_are_not_used(database: Database) -> None:
+    first = approved(database, dict.fromkeys(ranking.MEASURES, 1 / 7))
+    with database.write() as session:
+        rankings.get(session, first).weights = {**ranking.DEFAULT, "dense": 0.9}
+    assert Weights(database)() == ranking.DEFAULT
+    approved(database, {"dense": 0.5, "smell": 0.5}, compared_with=first)
+    assert Weights(database)() == ranking.DEFAULT

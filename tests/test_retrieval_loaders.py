@@ -124,7 +124,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "picture.md": (b"\x89PNG\r\n\x1a\n123", "binary, expected text, found a picture"),
     "noise.txt": (bytes(range(1, 256)) * 20, "binary, expected text"),
     "empty.pdf": (b"", "holds no text"),
-    "scan.pdf": (pdf("", ""), "no text in its 2 pages; it may be scanned"),
+    "scan.pdf": (pdf("", ""), "no text on 2 page(s); it may be scanned"),
     "locked.pdf": (locked_pdf(), "encrypted and needs a password"),
     "cut.pdf": (pdf(AARE)[:300], "the PDF is damaged"),
     "other.pdf": (b"hello", "not a PDF"),

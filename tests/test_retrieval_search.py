@@ -70,6 +70,18 @@ def test_words_side_by_side_make_a_phrase_and_no_words_make_nothing() -> None:
     assert ranking.overlap(ranking.asked("", lambda stem: 1.0), "", "") == (0, 0)
 
 
+def test_a_passage_is_as_near_as_the_nearer_of_its_title_and_its_best_sentence(embedder: Embedder) -> None:
+    vector, asked = embedder.encode([ASKED])[0], ranking.asked(ASKED, lambda stem: 1.0)
+
+    def nearest(title: str, text: str) -> float:
+        [parts] = ranking.part_vectors([title], [text], embedder.encode)
+        found = ranking.measures(asked, vector, title, text, ranking.Known(0.1, 0.1, 0.1, parts))
+        return dict(zip(ranking.MEASURES, found, strict=True))["nearest"]
+
+    assert nearest(ASKED, BREAD) > 0.98 and nearest("Bread", f"It is baked.\n\n{ASKED}") > 0.98
+    assert nearest("Bread", RIVER) == nearest("Oven", RIVER) > nearest("Bread", BREAD)
+
+
 def test_sentences_of_lists_and_paragraphs_are_told_apart() -> None:
     assert ranking.sentences("One. Two!\n\nThree\n- four\n- five") == ["One.", "Two!", "Three", "- four", "- five"]
     assert ranking.sentences("") == [""]

@@ -1,0 +1,73 @@
+"""Claims about migrations: what an older version wrote is carried over."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+from sqlmodel import select
+
+from configs.settings import ROOT
+from store import documents, staleness
+from store.database import open_database
+from store.models import Document
+from tests.test_store_staleness import BREAD, CHEESE, RIVER, kept, passage
+
+COUNT = 1_203
+"""More than two batches, the last one not full."""
+
+
+def old_database(path: Path) -> None:
+    """A database of schema 0004 with a document, its passage and many exchanges."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "store" / "migrations"))
+    with create_engine(f"sqlite:///{path}").begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+    at, shown = (
+        "2026-01-01 00:00:00",
+        [passage(1, "doc_1", RIVER), passage(2, "doc_1", BREAD), passage(3, None, CHEESE)],
+    )
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO person (id, name, role, consent, created_at) VALUES ('pe_1','a','chat',1,?)", [at]
+        )
+        connection.execute(
+            "INSERT INTO conversation (id, person_id, title, created_at) VALUES ('co_1','pe_1','',?)", [at]
+        )
+        connection.execute(
+            "INSERT INTO document VALUES ('doc_1','n','n','d','text/plain','t',?,?,NULL,'','[]')", [at, at]
+        )
+        values = ["ch_1", "doc_1", 0, "n", RIVER, documents.text_digest(RIVER), 0, 1, b"", "m", None, "[]", None]
+        connection.execute(f"INSERT INTO chunk VALUES ({','.join('?' * 13)})", values)
+        connection.executemany(
+            "INSERT INTO exchange VALUES (?,'co_1',NULL,'pe_1',?,'q','','','[]',?,0,1,?,'[]',0,'base','','{}','{}'"
+            ",0,0,'','',?,NULL)",
+            [
+                (f"ex_{n}", "streaming" if n == 1 else "finished", json.dumps(shown), f"So [{n % 3}].", at)
+                for n in range(COUNT)
+            ],
+        )
+        connection.execute(
+            "INSERT INTO feedback VALUES ('ex_0','pe_1','down','[]','','No, so [2].',NULL,?)",
+            [at],
+        )
+
+
+def test_an_older_log_is_entered_when_the_database_is_upgraded(tmp_path: Path) -> None:
+    old_database(tmp_path / "old.db")
+    database = open_database(f"sqlite:///{tmp_path}/old.db")
+    river, bread = documents.text_digest(RIVER), documents.text_digest(BREAD)
+    found = kept(database)
+    assert len(found) == 2 * (COUNT - 1) and ("ex_1", river) not in found
+    assert (found["ex_0", river], found["ex_0", bread]) == (False, True)
+    assert (found["ex_4", river], found["ex_4", bread]) == (True, False)
+    assert (found["ex_5", river], found["ex_5", bread]) == (False, True)
+    with database.read() as session:
+        (document,) = session.exec(select(Document)).all()
+        assert (document.file_digest, document.rules) == ("", "")
+        assert staleness.live_digests(session) == {river}
+        assert len(staleness.resting_on(session, "doc_1").stale_exchanges) == COUNT - 1
+    database.close()
