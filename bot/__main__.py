@@ -53,11 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index, Engine, Live]:
-    library, index = library_of(settings, database)
+    library, index = library_of(settings, database, cached=True)
     paths = [ROOT / name for name in settings.retrieval.documents]
     if paths:
         counts = ingest(library, paths, root=ROOT)
-        print(f"documents: {counts['new']} new or changed, {counts['unchanged']} unchanged.", flush=True)
+        print(f"documents: {counts.new} new or changed, {counts.unchanged} unchanged.", flush=True)
     index.refresh()
     engine = chosen_engine(settings)
     live = Live(database, engine)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from bot import api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
-from store import adapters, deployments, people, previews
+from store import adapters, deployments, people, previews, staleness
 from store.models import Deployment
 
 MAX_TESTERS = 100
@@ -67,9 +67,10 @@ def list_adapters(parts: WithParts, page: WithPage) -> dict[str, Any]:
 
 @router.get("/adapters/{adapter_id}")
 def show_adapter(adapter_id: str, parts: WithParts) -> dict[str, Any]:
-    """One adapter with its evaluation and the gate's verdict."""
+    """One adapter with its evaluation, the gate's verdict, and how many examples rest on what changed or went."""
     with parts.database.read() as session:
-        return api_views.adapter(adapters.get(session, adapter_id))
+        row = adapters.get(session, adapter_id)
+        return {**api_views.adapter(row), **api_views.trained(staleness.trained_on(session, row.lineage))}
 
 
 @router.post("/adapters/{adapter_id}/approve")

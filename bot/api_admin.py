@@ -3,23 +3,25 @@
 Everything shown comes from the store; what only the scheduler can do is asked of it. Every route needs an admin.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from croniter import CroniterBadDateError, croniter
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
-from bot import api_views
-from bot.api_parts import Admin, Name, Parts, WithPage, WithParts, admin_only, listing
-from store import adapters, audit, cycles, deployments, exchanges, people, processes
+from bot import api_rankings, api_views
+from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
+from store import adapters, audit, cycles, deployments, exchanges, people, processes, staleness
 from store.errors import Conflict, Invalid
 from store.models import AdapterState, AuditEntry, Cycle, Schedule, now
 from store.requests import ask
 
 NEXT_TIMES = 5
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
+router.include_router(api_rankings.router)
 
 
 class NewSchedule(BaseModel):
@@ -27,6 +29,14 @@ class NewSchedule(BaseModel):
 
     cron: Name
     enabled: bool = True
+
+
+class Adoption(BaseModel):
+    """A discovered task's own name and description, where the proposed ones will not do, and why."""
+
+    name: Name = ""
+    description: Annotated[Text, Field(max_length=500)] = ""
+    comment: Annotated[Text, Field(max_length=2_000)] = ""
 
 
 @router.get("/overview")
@@ -59,6 +69,30 @@ def report(parts: WithParts) -> dict[str, Any]:
 def plan(parts: WithParts) -> dict[str, Any]:
     """The training strategy the next cycle would take, with reasons; the scheduler makes it."""
     return _ask(parts, "plan")
+
+
+@router.get("/faults")
+def faults(parts: WithParts) -> dict[str, Any]:
+    """The bad exchanges, newest first, each put down to a cause with its evidence; the scheduler makes it."""
+    return _ask(parts, "faults")
+
+
+@router.get("/gaps")
+def gaps(parts: WithParts) -> dict[str, Any]:
+    """What people asked in vain and training cannot mend, most people first; the scheduler makes it."""
+    return _ask(parts, "gaps")
+
+
+@router.get("/discovered")
+def discovered(parts: WithParts) -> dict[str, Any]:
+    """The tasks that the taxonomy lacks, with examples; the scheduler makes it."""
+    return _ask(parts, "discovered")
+
+
+@router.post("/discovered/{name}/adopt")
+def adopt(name: Name, body: Adoption, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Make a discovered task a task; everything is labelled anew."""
+    return _ask(parts, "adopt", {"found": name, **body.model_dump(), "actor": admin.person.id})
 
 
 @router.post("/cycles")
@@ -140,6 +174,13 @@ def list_exchanges(parts: WithParts, page: WithPage, task: str | None = None) ->
     with parts.database.read() as session:
         rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, task=task)
     return listing(rows, page, api_views.exchange)
+
+
+@router.get("/documents/stale")
+def list_stale_documents(parts: WithParts, page: WithPage) -> dict[str, Any]:
+    """The documents that changed or went after exchanges were shown them, with how many of those are stale now."""
+    with parts.database.read() as session:
+        return listing(staleness.stale(session, limit=page.limit + 1, after=page.cursor), page, asdict)
 
 
 @router.get("/audit")

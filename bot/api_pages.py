@@ -124,7 +124,8 @@ def alive() -> dict[str, str]:
 def ready(parts: WithParts) -> Response:
     """Whether database, documents, model and disk work; 503 with what does not.
 
-    An adapter that could not be loaded is named, but the bot is ready: what served before it serves on.
+    An adapter that could not be loaded and a vector index that is not in order are named, but the bot is ready: what
+    served before serves on, and searches score the stored vectors.
     """
     problems = {
         "database": _database_problem(parts),
@@ -132,8 +133,8 @@ def ready(parts: WithParts) -> Response:
         "model": parts.live.healthy(),
         "disk": _disk_problem(parts),
     }
-    adapter = parts.live.trouble()
-    checks = {name: problem or "ok" for name, problem in {**problems, "adapter": adapter}.items()}
+    passing = {"adapter": parts.live.trouble(), "index": parts.library.trouble()}
+    checks = {name: problem or "ok" for name, problem in {**problems, **passing}.items()}
     wrong = [f"{name}: {problem}" for name, problem in problems.items() if problem]
     if wrong:
         return failure(503, "unavailable", f"not ready: {'; '.join(wrong)}", "The log has the details.")

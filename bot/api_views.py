@@ -1,6 +1,7 @@
 """Rows of the store as the JSON that the API answers with (pure)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from store.models import (
     Preview,
     Process,
 )
+from store.staleness import Resting, Trained
 
 _EXCHANGE = (
     *("id", "conversation_id", "parent_id", "person_id", "state", "question", "answer", "messages", "passages"),
@@ -53,11 +55,12 @@ def feedback(row: Feedback) -> dict[str, Any]:
 
 
 def exchange(logged: Logged) -> dict[str, Any]:
-    """An exchange with what was said of it."""
+    """An exchange with what was said of it; its passages say whether they are stale where that was looked up."""
     row, label = logged.exchange, logged.label
     labels = [] if label is None else [{"task": label.task, "confidence": label.confidence, "scores": label.scores}]
     return {
         **{name: getattr(row, name) for name in _EXCHANGE},
+        "passages": logged.passages(),
         "cut": {**_NOTHING_CUT, **row.sampling.get("cut", {})},
         "feedback": None if logged.feedback is None else feedback(logged.feedback),
         "labels": labels,
@@ -98,14 +101,38 @@ def cycle(row: Cycle, steps: Sequence[CycleStep]) -> dict[str, Any]:
 
 
 def adapter(row: Adapter) -> dict[str, Any]:
-    """An adapter and everything that was decided about it."""
+    """An adapter and everything that was decided about it; its lineage counts the examples instead of listing them."""
     return {
         **{name: getattr(row, name) for name in _ADAPTER},
+        "lineage": lineage(row.lineage),
         "evaluation": row.report,
         "reasons": row.verdict.get("reasons", []),
         "created_at": moment(row.created_at),
         "decided_at": moment(row.decided_at),
     }
+
+
+def lineage(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What an adapter was made of, its examples as their number."""
+    return {**kept, "examples": len(kept["examples"])} if "examples" in kept else dict(kept)
+
+
+def trained(found: Trained) -> dict[str, Any]:
+    """How much of what an adapter was trained on is stale; nulls where its lineage does not say."""
+    return {"examples": found.examples, "stale_examples": found.stale, "stale_share": found.share}
+
+
+def resting(found: Resting) -> dict[str, Any]:
+    """What rests on a document, in numbers and adapters."""
+    counts = {
+        "exchanges": len(found.exchanges),
+        "stale_exchanges": len(found.stale_exchanges),
+        "examples": len(found.examples),
+        "adapters": len(found.adapters),
+    }
+    named = {"document": found.document.id, "title": found.document.title, "source": found.document.source}
+    removed = found.document.removed_at is not None
+    return {**named, "removed": removed, "counts": counts, "adapters": [asdict(one) for one in found.adapters]}
 
 
 def deployment(row: Deployment, names: Mapping[str, str]) -> dict[str, Any]:

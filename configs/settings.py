@@ -66,6 +66,7 @@ class Retrieval(_Section):
     min_score: float = Field(ge=0, le=1)
     dense_weight: float = Field(ge=0, le=1)
     reranker: str
+    chroma_url: str = Field(pattern="^(https?://.+)?$")
     learn: bool
     chunk_characters: int = Field(ge=200)
     documents: list[str]
@@ -165,10 +166,15 @@ class Settings(_Section):
         """The database's URL; SQLite in the data folder when none is set."""
         return self.database.url or f"sqlite:///{self.server.data.resolve()}/ratchet.db"
 
+    @property
+    def adopted(self) -> Path:
+        """Where the tasks are kept that admins adopted from what people asked."""
+        return self.server.data.resolve() / "tasks.adopted.yaml"
+
     def taxonomy(self) -> Taxonomy:
-        """The task taxonomy; raises SettingsError when the file is missing or wrong."""
+        """The task taxonomy with the adopted tasks; raises SettingsError when a file is missing or wrong."""
         try:
-            return load_tasks(self.tasks)
+            return load_tasks(self.tasks, self.adopted)
         except ValueError as error:
             raise SettingsError(str(error)) from error
 

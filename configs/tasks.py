@@ -81,8 +81,25 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def load_tasks(path: Path) -> Taxonomy:
-    """The taxonomy in a file; raises ValueError with a sentence naming the file, the key and what was expected."""
+def load_tasks(path: Path, adopted: Path | None = None) -> Taxonomy:
+    """The taxonomy in a file; raises ValueError with a sentence naming the file, the key and what was expected.
+
+    Where there is a file of `adopted` tasks, those that the taxonomy does not have are added to it, and the digest is
+    over both files.
+    """
+    taxonomy, text = _read(path)
+    if adopted is not None and adopted.exists():
+        more, added = _read(adopted)
+        new = {name: task for name, task in more.tasks.items() if name not in taxonomy.tasks}
+        taxonomy, text = taxonomy.model_copy(update={"tasks": {**taxonomy.tasks, **new}}), text + added
+    unknown = set(taxonomy.phases) - set(taxonomy.tasks)
+    if unknown:
+        raise ValueError(f'{path}: phase "{unknown.pop()}" is not a task.')
+    return taxonomy.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()[:16]})
+
+
+def _read(path: Path) -> tuple[Taxonomy, str]:
+    """The taxonomy in one file, and its text."""
     try:
         text = path.read_text()
         taxonomy = Taxonomy.model_validate(yaml.load(text, Loader=_UniqueKeys))  # noqa: S506, a SafeLoader
@@ -93,8 +110,6 @@ def load_tasks(path: Path) -> Taxonomy:
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     reserved = {UNCLASSIFIED, "all"} & set(taxonomy.tasks)
-    unknown = set(taxonomy.phases) - set(taxonomy.tasks)
-    if reserved or unknown:
-        what = f'"{reserved.pop()}" is reserved' if reserved else f'phase "{unknown.pop()}" is not a task'
-        raise ValueError(f"{path}: {what}.")
-    return taxonomy.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()[:16]})
+    if reserved:
+        raise ValueError(f'{path}: "{reserved.pop()}" is reserved.')
+    return taxonomy, text

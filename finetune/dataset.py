@@ -16,7 +16,11 @@ from typing import Any
 from finetune.judge import Judge
 from finetune.sides import HELD_OUT, LEAVES, TRAIN, Sides
 from finetune.targets import target_of
+from store.answers import cited_numbers
 from store.exchanges import Logged
+
+STALE = "rests on a passage that changed or went"
+"""Why an exchange is left out whose target cites a passage that no document holds any more."""
 
 
 class Kind(StrEnum):
@@ -61,6 +65,8 @@ class Example:
     logged_answer: str
     logged_adapter: str
     created_at: str
+    rests_on: list[str] = field(default_factory=list)
+    """The digests of the documents' passages that the target cites."""
 
 
 @dataclass
@@ -94,18 +100,22 @@ def curate(
     sources: Mapping[str, str],
     unanswerable_share: float,
     persons: int,
+    live: frozenset[str] | None = None,
 ) -> Curated:
     """Curate the log, oldest exchange first.
 
     `covering` holds the tasks that cover every exchange scoring at least that much on them; `reviewers` are the ids of
     people whose corrections need no confirmation; `sources` maps document ids to stable names; `persons` is how many
-    people there are in all (per-person caps begin at 50). New sides are entered into `sides`.
+    people there are in all (per-person caps begin at 50); `live` holds the digests of the passages that can be
+    retrieved, by which stale ones are left out. New sides are entered into `sides`.
     """
     curated = Curated()
     curated.funnel["exchanges"] = len(logged)
     seen: set[str] = set()
     for row in logged:
         made = _example(row, judge=judge, rules=rules, covering=covering, reviewers=reviewers, sources=sources)
+        if not isinstance(made, str) and live is not None and not live.issuperset(made.rests_on):
+            made = STALE
         if isinstance(made, str):
             curated.drop(row.exchange.id, made)
             continue
@@ -147,6 +157,7 @@ def _example(
     scores = label.scores if label is not None else {}
     covered = [name for name, least in covering.items() if scores.get(name, 0) >= least]
     documents = _documents(exchange.passages, made.gold, sources)
+    cited = {*cited_numbers(made.text), made.gold}
     return Example(
         id=exchange.id,
         task=task,
@@ -165,6 +176,7 @@ def _example(
         logged_answer=exchange.answer if exchange.sampling.get("temperature") == 0 else "",
         logged_adapter=exchange.adapter,
         created_at=exchange.created_at.isoformat(),
+        rests_on=sorted({p["digest"] for p in exchange.passages if p["n"] in cited and p.get("document") in sources}),
     )
 
 
@@ -247,3 +259,12 @@ def choose(
     others = [e for e in ordered if not set(e.tasks) & set(tasks)]
     chosen = [*mine, *others[: min(int(len(mine) * replay_share), most - len(mine))]]
     return sorted(chosen, key=lambda e: hashlib.sha256(f"{seed}:{e.id}".encode()).hexdigest())
+
+
+def lineage_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the rows of a dataset rest on: people, documents, and for each example the digests of what it cites."""
+    return {
+        "people": sorted({row["person"] for row in rows}),
+        "documents": sorted({name for row in rows for name in row["documents"]}),
+        "examples": {row["id"]: row.get("rests_on", []) for row in rows},
+    }

@@ -53,8 +53,8 @@ def _corrected(row: Logged, judge: Judge, *, reviewed: bool) -> Target | str:
         return Target(DECLINE, kind, "a person said that the documents do not answer", False, None)
     cited = with_citations(text, passages, judge)
     gold = _gold(cited, passages)
-    if gold is None and passages and not reviewed:
-        return "held for review: the passages do not support the correction"
+    if gold is None and not reviewed:
+        return f"held for review: {'the passages do not support' if passages else 'no passage supports'} the correction"
     reason = "a reviewer wrote or approved it" if reviewed else "a correction that the passages support"
     return Target(cited, kind, reason, True, gold)
 

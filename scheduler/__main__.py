@@ -1,4 +1,4 @@
-"""The automatic retraining: run, once, plan, report, classify.
+"""The automatic retraining: run, once, plan, report, faults, discover, classify.
 
 python -m scheduler run
 python -m scheduler once --json
@@ -10,6 +10,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,14 @@ from bot.models import chat_model, embedding_model
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
 from finetune.dataset import Rules
+from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
-from scheduler import cycle, jobs, planning
-from scheduler.tasks import Classifier, Item, TaskSpec
+from scheduler import commands, cycle, jobs, planning
+from scheduler.tasks import Classifier, TaskSpec
 from scheduler.workbench import Workbench
 from store import cycles
 from store.database import open_database
-from store.errors import Invalid, NotFound, RatchetError
+from store.errors import Invalid, RatchetError
 from store.models import Cycle, CycleState
 
 
@@ -47,8 +50,9 @@ def bench_of(settings: Settings) -> Workbench:
 
         return int(AutoConfig.from_pretrained(base_folder()).get_text_config().hidden_size)
 
+    database = open_database(settings.database_url)
     return Workbench(
-        database=open_database(settings.database_url),
+        database=database,
         encode=embedder.encode,
         data=data,
         checkout=ROOT,
@@ -56,12 +60,11 @@ def bench_of(settings: Settings) -> Workbench:
         base_model=settings.models.chat,
         base_folder=base_folder,
         hidden_size=hidden_size,
-        tasks=_specs(taxonomy),
-        taxonomy=taxonomy.digest,
-        rules={name: Rules(task.data.min_length, task.data.max_length) for name, task in taxonomy.tasks.items()},
-        recipes={name: task.recipe.model_dump() for name, task in taxonomy.tasks.items()},
-        combined=taxonomy.combined.model_dump(),
-        phases=taxonomy.phases,
+        index=lambda: library_of(settings, database)[1],
+        learn=settings.retrieval.learn,
+        passages=settings.retrieval.passages,
+        min_score=settings.retrieval.min_score,
+        **_taught(taxonomy),
         strategy=settings.training.strategy,
         min_examples=settings.training.min_examples,
         max_examples=settings.training.max_examples,
@@ -89,6 +92,41 @@ def bench_of(settings: Settings) -> Workbench:
     )
 
 
+def _taught(taxonomy: Taxonomy) -> dict[str, Any]:
+    """Everything of a workbench that the taxonomy says."""
+    return {
+        "tasks": _specs(taxonomy),
+        "taxonomy": taxonomy.digest,
+        "rules": {name: Rules(task.data.min_length, task.data.max_length) for name, task in taxonomy.tasks.items()},
+        "recipes": {name: task.recipe.model_dump() for name, task in taxonomy.tasks.items()},
+        "targets": {name: dict(task.metrics) for name, task in taxonomy.tasks.items()},
+        "combined": taxonomy.combined.model_dump(),
+        "phases": taxonomy.phases,
+    }
+
+
+def renewing(settings: Settings) -> Callable[[Workbench], Workbench]:
+    """What gives a workbench the taxonomy anew whenever its files change; files that are wrong change nothing."""
+
+    def stamps() -> list[int]:
+        return [path.stat().st_mtime_ns for path in (settings.tasks, settings.adopted) if path.exists()]
+
+    seen = stamps()
+
+    def renewed(bench: Workbench) -> Workbench:
+        nonlocal seen
+        if (now := stamps()) == seen:
+            return bench
+        seen = now
+        try:
+            return replace(bench, **_taught(settings.taxonomy()))
+        except SettingsError as error:
+            print(f"the taxonomy stays as it was: {error}", file=sys.stderr)
+            return bench
+
+    return renewed
+
+
 def _specs(taxonomy: Taxonomy) -> tuple[TaskSpec, ...]:
     return tuple(
         TaskSpec(name, task.description, task.examples, task.passages_score) for name, task in taxonomy.tasks.items()
@@ -110,10 +148,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m scheduler", description=__doc__, formatter_class=raw)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    every = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, example: str, run: Any, *, as_json: bool = True) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, epilog=f"example: python -m scheduler {example}")
+        made = every.add_parser(name, epilog=f"example: python -m scheduler {example}")
         made.set_defaults(run=run)
         if as_json:
             made.add_argument("--json", action="store_true", help="one JSON document and nothing else")
@@ -125,6 +163,16 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--plan-only", action="store_true", help="stop after the plan; train nothing")
     command("plan", "plan --json", _plan)
     command("report", "report --json", _report)
+    command("faults", "faults --json", lambda options, settings: commands.faults(options, bench_of(settings)))
+    discover = command(
+        "discover",
+        'discover --adopt invoices_refund --comment "asked weekly"',
+        lambda options, settings: commands.discover(options, bench_of(settings)),
+    )
+    discover.add_argument("--adopt", metavar="NAME", help="make this one a task")
+    discover.add_argument("--name", default="", help="the task's name, instead of the proposed one")
+    discover.add_argument("--description", default="", help="the task's description, instead of the proposed one")
+    discover.add_argument("--comment", default="", help="why, for the audit record")
     classify = command("classify", "classify questions.jsonl --json", _classify)
     classify.add_argument("file", type=Path, help='JSON lines {"question", "answer"?, "passages"?}')
     classify.add_argument("--tasks", type=Path, help="another taxonomy")
@@ -132,7 +180,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> None:
-    ticker = jobs.Ticker(bench_of(settings), cron=settings.scheduler.cron, parent=options.parent)
+    renew = renewing(settings)
+    ticker = jobs.Ticker(bench_of(settings), cron=settings.scheduler.cron, parent=options.parent, renew=renew)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ticker.stop())
     ticker.run()
@@ -155,9 +204,9 @@ def _once(options: argparse.Namespace, settings: Settings) -> None:
         task = bar.add_task("starting", total=None, shown="")
         row = _work_off(bench, row.id, lambda name, progress: _advance(bar, task, name, progress))
     if options.json:
-        print(json.dumps(_shown(row)))
+        print(json.dumps(commands.shown(row)))
     else:
-        print(_summary(row))
+        print(commands.summary(row))
     if row.state == CycleState.FAILED:
         raise Invalid(f"the cycle failed in its step {row.step}: {row.error.splitlines()[0]}")
 
@@ -202,28 +251,6 @@ def _advance(bar: Progress, task: Any, name: str, progress: dict[str, Any]) -> N
     bar.update(task, description=name, completed=progress.get("step", 0), total=progress.get("steps"), shown=shown)
 
 
-def _shown(row: Cycle) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "state": row.state,
-        "outcome": row.outcome,
-        "adapter": row.adapter_id,
-        "plan": row.plan,
-        "results": row.results,
-        "error": row.error,
-    }
-
-
-def _summary(row: Cycle) -> str:
-    lines = [f"cycle {row.id}: {row.state}" + (f", {row.outcome}" if row.outcome else "")]
-    lines += [f"  {reason}" for reason in row.plan.get("reasons", [])[:3]]
-    lines += [f"  {sentence}" for sentence in row.plan.get("data_needed", [])[:3]]
-    lines += [f"  {reason}" for reason in row.results.get("gate", {}).get("reasons", [])]
-    if row.state == CycleState.AWAITING_APPROVAL:
-        lines.append(f'  approve it: python -m store approve {row.adapter_id} --comment "…"')
-    return "\n".join(lines)
-
-
 def _print(content: dict[str, Any], as_text: Any, *, as_json: bool) -> None:
     print(json.dumps(content) if as_json else as_text(content))
 
@@ -242,29 +269,9 @@ def _classify(options: argparse.Namespace, settings: Settings) -> None:
     except ValueError as error:
         raise Invalid(str(error)) from error
     embedder = Embedder(embedding_model(settings.models.embedding), name=settings.models.embedding)
-    found = Classifier(_specs(taxonomy), embedder.encode).classify(_items(options.file))
+    found = Classifier(_specs(taxonomy), embedder.encode).classify(commands.items(options.file))
     rows = [{"label": one.label, "confidence": one.confidence, "scores": one.scores} for one in found]
     print(json.dumps(rows) if options.json else "\n".join(f"{r['label']:28} {r['confidence']:.2f}" for r in rows))
-
-
-def _items(file: Path) -> list[Item]:
-    try:
-        lines = file.read_text().splitlines()
-    except OSError as error:
-        raise NotFound(f"{file} cannot be read: {error}.") from error
-    items = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            passages = [p["text"] if isinstance(p, dict) else p for p in row.get("passages") or []]
-            items.append(Item(row["question"], row.get("answer") or "", tuple(passages)))
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise Invalid(
-                f'{file}, line {number}: {error}; expected {{"question": …, "answer"?, "passages"?}}.'
-            ) from error
-    return items
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The steps of a cycle, each idempotent: collect, classify, plan, curate, train, evaluate, gate, watch.
+"""The steps of a cycle, each idempotent: collect, classify, rank, plan, curate, train, evaluate, gate, watch.
 
 A step's body takes the workbench, the claim and the cycle and says how the cycle goes on. Folders carry the fence, so
 that what a killed attempt left behind is never mistaken for the result.
@@ -14,9 +14,11 @@ from typing import Any
 from sqlmodel import col, select
 
 from finetune import gate
-from finetune.evaluate import Report
+from finetune.comparison import LOSS, Delta, Verdict
+from finetune.dataset import lineage_of
+from finetune.evaluate import ALL, Report
 from finetune.jobs import read_rows
-from scheduler import decisions, launcher, planning, watch
+from scheduler import decisions, launcher, planning, rank, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_phases
 from scheduler.workbench import Workbench, curated, label_all
 from store import adapters, cycles, deployments, exchanges
@@ -24,6 +26,8 @@ from store.errors import LostLease
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome, now
 
 FIRST = "collect"
+SPARE = {"rank": "plan"}
+"""Steps that a cycle does without when they fail, and the step after each."""
 WATCH_LOOK_SECONDS = 5.0
 
 
@@ -67,7 +71,10 @@ def work(bench: Workbench, claim: cycles.Claim) -> None:
 
 def _failed(bench: Workbench, claim: cycles.Claim, error: str) -> None:
     try:
-        cycles.fail_step(bench.database, claim, error)
+        if claim.step in SPARE:
+            cycles.finish_step(bench.database, claim, result={"error": error}, next_step=SPARE[claim.step])
+        else:
+            cycles.fail_step(bench.database, claim, error)
     except LostLease:
         return
 
@@ -87,7 +94,12 @@ def collect(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
 
 def classify(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Label new exchanges, or all of them when the taxonomy changed."""
-    return Next({"labelled": label_all(bench)}, "plan")
+    return Next({"labelled": label_all(bench)}, "rank")
+
+
+def weigh(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
+    """Fit retrieval's weights to the log; whatever comes of it, the cycle goes on."""
+    return Next(rank.step(bench, claim, cycle), "plan")
 
 
 def plan(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
@@ -113,8 +125,6 @@ def curate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "funnel": dict(made.funnel),
         "train": [len(rows) for rows in chosen],
         "held_out": min(len(made.held_out), bench.max_cases),
-        "people": sorted({row["person"] for rows in chosen for row in rows}),
-        "documents": sorted({name for rows in chosen for row in rows for name in row["documents"]}),
     }
     return Next(result, "train")
 
@@ -176,6 +186,7 @@ def _published(
 ) -> None:
     cycles.renew(bench.database, claim)
     made = cycle.results["curate"]
+    rows = [row for file in sorted((bench.data / made["data"]).glob("phase-*.jsonl")) for row in read_rows(file)]
     with bench.database.write() as session:
         adapters.move(
             session,
@@ -186,7 +197,7 @@ def _published(
             digest=done["digest"],
             dataset_digest=made["digest"],
             recipe={"phases": cycle.plan["phases"]},
-            lineage={"people": made["people"], "documents": made["documents"], "cycle": cycle.id},
+            lineage={**lineage_of(rows), "cycle": cycle.id},
         )
 
 
@@ -231,13 +242,22 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     cycles.renew(bench.database, claim)
     shown = json.loads(verdict.to_json())
     report = {"candidate": json.loads(candidate.to_json()), "serving": json.loads(serving.to_json())}
-    _judged(bench, cycle, verdict.verdict, report, shown, serving=cycle.results["evaluate"]["serving"])
+    serving_then = cycle.results["evaluate"]["serving"]
+    decisions.judged(bench.database, cycle.adapter_id or "", report, shown, serving=serving_then)
     lost = sorted({d.task for d in verdict.deltas if d.role == "guardrail" and d.passed is False})
-    result = {"verdict": verdict.verdict, "reasons": shown["reasons"], "lost": lost}
+    gained = {d.metric: [round(value, 4) for value in (d.difference, d.low, d.high)] for d in _over_planned(verdict)}
+    result = {"verdict": verdict.verdict, "reasons": shown["reasons"], "lost": lost, "gained": gained}
     if verdict.verdict == "promote":
         return Next(result, "watch", CycleState.AWAITING_APPROVAL)
     outcome = Outcome.REJECTED if verdict.verdict == "reject" else Outcome.NOT_ENOUGH_EVIDENCE
     return Next(result, None, CycleState.DONE, outcome)
+
+
+def _over_planned(verdict: Verdict) -> list[Delta]:
+    """The differences over the planned tasks' cases, and over all cases where a metric has no such."""
+    over = {delta.metric: delta for delta in verdict.deltas if delta.task == ALL and delta.metric != LOSS}
+    over |= {delta.metric: delta for delta in verdict.deltas if delta.task == gate.PLANNED}
+    return list(over.values())
 
 
 def _planned(bench: Workbench, cycle: Cycle, report: Report) -> list[str]:
@@ -246,29 +266,6 @@ def _planned(bench: Workbench, cycle: Cycle, report: Report) -> list[str]:
     if set(planned) & set(bench.covering()):
         planned += [case.task for case in report.cases]
     return list(dict.fromkeys(planned))
-
-
-def _judged(
-    bench: Workbench, cycle: Cycle, said: str, report: dict[str, Any], verdict: dict[str, Any], *, serving: str
-) -> None:
-    state = {"promote": AdapterState.AWAITING_APPROVAL, "reject": AdapterState.REJECTED}.get(said)
-    kept = {
-        "report": report,
-        "report_digest": adapters.report_digest(report),
-        "verdict": verdict,
-        "compared_with": serving,
-    }
-    with bench.database.write() as session:
-        row = adapters.get(session, cycle.adapter_id or "")
-        for name, value in kept.items():
-            setattr(row, name, value)
-        session.add(row)
-        if state == AdapterState.AWAITING_APPROVAL:
-            query = select(Adapter).where(Adapter.state == AdapterState.AWAITING_APPROVAL, col(Adapter.id) != row.id)
-            for older in session.exec(query):
-                adapters.move(session, older.id, AdapterState.SUPERSEDED, actor="scheduler", comment=f"by {row.id}")
-        if state is not None and row.state == AdapterState.CANDIDATE:
-            adapters.move(session, row.id, state, actor="gate", comment=said)
 
 
 def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None:
@@ -291,6 +288,7 @@ def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None
 STEPS: dict[str, Body] = {
     "collect": collect,
     "classify": classify,
+    "rank": weigh,
     "plan": plan,
     "curate": curate,
     "train": train,

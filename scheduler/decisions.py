@@ -1,8 +1,9 @@
-"""What follows from decisions: cycles go on, expire when nobody decided, and the watch has its way."""
+"""What follows from decisions: the gate moves adapters, cycles go on or expire, and the watch has its way."""
 
 from datetime import timedelta
+from typing import Any
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from scheduler.watch import Watched
 from scheduler.workbench import Workbench
@@ -50,3 +51,28 @@ def act_on(database: Database, found: Watched, *, adapter_id: str) -> None:
         deployments.rollback(database, actor="watch", comment=found.sentence, of=adapter_id)
     elif found.verdict == "complete":
         deployments.change_canary(database, actor="watch", comment=found.sentence, share=deployments.EVERYBODY)
+
+
+def judged(
+    database: Database, adapter_id: str, report: dict[str, Any], verdict: dict[str, Any], *, serving: str
+) -> None:
+    """Keep what the gate found of an adapter and move it by the verdict; one that waits supersedes older ones."""
+    said = verdict["verdict"]
+    state = {"promote": AdapterState.AWAITING_APPROVAL, "reject": AdapterState.REJECTED}.get(said)
+    kept = {
+        "report": report,
+        "report_digest": adapters.report_digest(report),
+        "verdict": verdict,
+        "compared_with": serving,
+    }
+    with database.write() as session:
+        row = adapters.get(session, adapter_id)
+        for name, value in kept.items():
+            setattr(row, name, value)
+        session.add(row)
+        if state == AdapterState.AWAITING_APPROVAL:
+            query = select(Adapter).where(Adapter.state == AdapterState.AWAITING_APPROVAL, col(Adapter.id) != row.id)
+            for older in session.exec(query):
+                adapters.move(session, older.id, AdapterState.SUPERSEDED, actor="scheduler", comment=f"by {row.id}")
+        if state is not None and row.state == AdapterState.CANDIDATE:
+            adapters.move(session, row.id, state, actor="gate", comment=said)

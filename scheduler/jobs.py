@@ -5,12 +5,13 @@ The tick answers what the pages ask (`store/requests.py`) while the worker train
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlmodel import col, select
 
-from scheduler import cycle, decisions, due, planning
+from scheduler import adoption, cycle, decisions, due, planning, trouble
 from scheduler.workbench import Workbench
 from store import cycles, processes, requests
 from store.errors import RatchetError
@@ -23,8 +24,17 @@ IDLE_SECONDS = 0.5
 class Ticker:
     """The scheduler's heart: ticks every second, works on one step at a time."""
 
-    def __init__(self, bench: Workbench, *, cron: str, parent: int | None = None) -> None:
+    def __init__(
+        self,
+        bench: Workbench,
+        *,
+        cron: str,
+        parent: int | None = None,
+        renew: Callable[[Workbench], Workbench] = lambda bench: bench,
+    ) -> None:
+        """Work with a workbench, which `renew` brings up to date at each tick and before each answer."""
         self._bench = bench
+        self._renew = renew
         self._parent = parent
         self._cron = cron
         self._stop = threading.Event()
@@ -59,10 +69,12 @@ class Ticker:
             self.stop()
             return
         processes.beat(self._bench.database, self._process)
+        self._bench = self._renew(self._bench)
         self._start_due()
         decisions.follow_decisions(self._bench)
         while (asked := requests.take(self._bench.database)) is not None:
             requests.answer(self._bench.database, asked.id, answer(self._bench, asked))
+            self._bench = self._renew(self._bench)
 
     def _start_due(self) -> None:
         with self._bench.database.read() as session:
@@ -89,6 +101,14 @@ def answer(bench: Workbench, asked: Ask) -> dict[str, Any]:
             return planning.report_now(bench)
         if asked.kind == "plan":
             return planning.plan_now(bench)
+        if asked.kind == "faults":
+            return trouble.faults_now(bench)
+        if asked.kind == "gaps":
+            return trouble.gaps_now(bench)
+        if asked.kind == "discovered":
+            return adoption.discovered_now(bench)
+        if asked.kind == "adopt":
+            return adoption.adopt(bench, **asked.payload)
         if asked.kind == "run_cycle":
             return {"cycle_id": start_now(bench, str(asked.payload.get("actor", "admin"))).id}
     except RatchetError as error:

@@ -1,15 +1,18 @@
 """The report and the plan of this moment: reads the log, curates it for counting, writes labels only."""
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import col, select
 
 from finetune.dataset import Example
-from scheduler import report, strategy
+from scheduler import report, strategy, trouble
+from scheduler.goals import CycleResult, Gap, gaps
+from scheduler.report_text import as_text
 from scheduler.workbench import Workbench, curated, label_all
-from store import exchanges
-from store.models import Cycle, CycleState
+from store import deployments, exchanges
+from store.models import Adapter, Cycle, CycleState
 
 TOKENS_PER_SECOND = 150.0
 """The trainer's speed before it was ever measured here."""
@@ -21,7 +24,7 @@ def report_now(bench: Workbench) -> dict[str, Any]:
     label_all(bench)
     train, held_out = _counts(bench)
     analysed = _analysed(bench, train, held_out)
-    return {**analysed.to_json(), "text": report.as_text(analysed)}
+    return {**analysed.to_json(), "text": as_text(analysed)}
 
 
 def report_text(content: dict[str, Any]) -> str:
@@ -58,11 +61,14 @@ def plan_now(bench: Workbench, *, strategy_wanted: str | None = None, task: str 
         scale_learning_rate=bench.scale_learning_rate,
         max_passes=bench.max_passes,
         last=_earlier(bench),
+        standing=_standing(bench),
         total=len(made.train),
         replay_share=bench.replay_share,
         min_cases=bench.min_cases,
     )
-    return planned.to_json()
+    mendable = trouble.trainable_now(bench)
+    plain = planned.to_json()
+    return plain | {"trouble": mendable, "text": f"{plain['text']}\n\n{trouble.trainable_text(mendable)}"}
 
 
 def _counts(bench: Workbench) -> tuple[dict[str, int], dict[str, int]]:
@@ -90,7 +96,16 @@ def _analysed(bench: Workbench, train: dict[str, int], held_out: dict[str, int])
         )
         for row in logged
     ]
-    return report.analyse(rows, tasks=list(bench.recipes), usable=train, held_out=held_out)
+    return report.analyse(
+        rows, tasks=list(bench.recipes), usable=train, held_out=held_out, last_cycle=_last_cycle(bench)
+    )
+
+
+def _last_cycle(bench: Workbench) -> datetime | None:
+    """When the latest cycle that is done began."""
+    with bench.database.read() as session:
+        query = select(Cycle.created_at).where(Cycle.state == CycleState.DONE)
+        return session.exec(query.order_by(col(Cycle.created_at).desc()).limit(1)).first()
 
 
 def _speed(bench: Workbench) -> float:
@@ -107,16 +122,30 @@ def _tokens_per_example(examples: list[Example]) -> float:
     return max(1.0, sum(characters) / max(1, len(characters)) / CHARACTERS_PER_TOKEN)
 
 
-def _earlier(bench: Workbench) -> list[strategy.CycleResult]:
+def _earlier(bench: Workbench) -> list[CycleResult]:
     with bench.database.read() as session:
         query = select(Cycle).where(Cycle.state == CycleState.DONE).order_by(col(Cycle.created_at))
         return [
-            strategy.CycleResult(
+            CycleResult(
                 strategy=cycle.plan["strategy"],
                 tasks=tuple(cycle.plan["tasks"]),
                 outcome=cycle.outcome or "",
                 lost=tuple(cycle.results.get("gate", {}).get("lost", ())),
+                expected=cycle.plan.get("expected", {}),
+                gained=cycle.results.get("gate", {}).get("gained", {}),
             )
             for cycle in session.exec(query)
             if cycle.plan.get("tasks")
         ]
+
+
+def _standing(bench: Workbench) -> tuple[Gap, ...]:
+    """How far what serves is from the targets, as the latest evaluation measured it; nothing before the first."""
+    with bench.database.read() as session:
+        serving = deployments.deployment(session).adapter
+        found = session.exec(select(Adapter).order_by(col(Adapter.created_at).desc()).limit(50)).all()
+    for row in found:
+        side = "candidate" if row.id == serving else "serving" if row.compared_with == serving else ""
+        if side and row.report:
+            return gaps(row.report[side]["summaries"], bench.targets, list(bench.covering()))
+    return ()

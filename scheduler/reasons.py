@@ -4,9 +4,9 @@ It weighs demand, usable data, time and earlier cycles; it does not choose, and 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from scheduler.goals import CycleResult, Gap, still_gains, widest
 from scheduler.phases import Means, Phase, fits, full, minutes
 from scheduler.report import TaskReport
 
@@ -17,16 +17,6 @@ RELATED = 0.5
 """Training several tasks at once takes in those asked for at least this often, relative to the first."""
 
 Groups = dict[str, list[tuple[str, ...]]]
-
-
-@dataclass(frozen=True)
-class CycleResult:
-    """What an earlier cycle came to; `lost` are the tasks that its adapter made worse."""
-
-    strategy: str
-    tasks: tuple[str, ...]
-    outcome: str
-    lost: tuple[str, ...] = ()
 
 
 def demands(report: TaskReport, recipes: Mapping[str, Any]) -> dict[str, float]:
@@ -54,7 +44,11 @@ def groups_of(demand: Mapping[str, float], means: Means, order: Sequence[str]) -
 
 
 def against_each(
-    demand: Mapping[str, float], means: Means, groups: Groups, last: Sequence[CycleResult]
+    demand: Mapping[str, float],
+    means: Means,
+    groups: Groups,
+    last: Sequence[CycleResult],
+    standing: Sequence[Gap] = (),
 ) -> dict[str, str]:
     """What speaks against each strategy, "" for nothing."""
     main, several = groups["single"][0][0], groups["multi"][0]
@@ -69,11 +63,20 @@ def against_each(
     lopsided = demand[second] < BALANCED * demand[main]
     uneven = f"{main} is asked for much more than {second} ({demand[main]:.0%} against {demand[second]:.0%})."
     multi = _too_long("multi", groups, means) or _lost("multi", last) or (uneven if lopsided else "")
+    focus = _focus(main, last, standing)
+    if focus:
+        return {"single": "", "multi": multi or focus, "progressive": focus}
     untried = not _succeeded(main, last) and not _lost("multi", last)
     early = f"No cycle has promoted an adapter for {main} yet, and no conflict between tasks was seen."
     progressive = _too_long("progressive", groups, means) or _lost("progressive", last) or (early if untried else "")
     narrow = f"{main} and {second} are asked for about equally." if not lopsided else ""
     return {"single": narrow, "multi": multi, "progressive": progressive}
+
+
+def _focus(main: str, last: Sequence[CycleResult], standing: Sequence[Gap]) -> str:
+    """That the main task is below its target and still gains, as a sentence, or ""."""
+    gap = widest(standing, main)
+    return f"{gap} It still gains by itself." if gap is not None and still_gains(main, last) else ""
 
 
 def _too_long(strategy: str, groups: Groups, means: Means) -> str:

@@ -1,6 +1,6 @@
 """What the log says people ask for: the task distribution and the character of questions and answers (pure).
 
-It reads plain rows, labelled already; it knows no database, no model and no task by name.
+It reads plain rows, labelled already; it knows no database, no model and no task by name. `report_text` prints it.
 """
 
 import re
@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.tasks import UNCLASSIFIED
+from scheduler.trends import Dated, Drift, Week, drift, weeks
 
 RANKS = ("primary", "secondary", "tertiary")
 LENGTHS = ((80, "short"), (200, "medium"), (500, "medium-long"))
@@ -92,6 +93,8 @@ class TaskReport:
     unclassified: int = 0
     oldest: str | None = None
     newest: str | None = None
+    weeks: tuple[Week, ...] = ()
+    drift: Drift | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with every task's satisfaction and rank."""
@@ -100,7 +103,6 @@ class TaskReport:
         for line, values in zip(self.tasks, plain["tasks"], strict=True):
             values |= {"satisfaction": line.satisfaction, "rank": ranks.get(line.name)}
         plain["structured"] = self.structured_share >= STRUCTURED_SHARE
-        plain["text"] = as_text(self)
         return plain
 
 
@@ -110,10 +112,12 @@ def analyse(
     tasks: Sequence[str] = (),
     usable: Mapping[str, int] | None = None,
     held_out: Mapping[str, int] | None = None,
+    last_cycle: datetime | None = None,
 ) -> TaskReport:
     """Analyse a log. `tasks` is the taxonomy's order (it breaks ties and shows tasks that nobody asks for).
 
-    `usable` and `held_out` are the curated examples per task, training and held-out.
+    `usable` and `held_out` are the curated examples per task, training and held-out; drift is what changed since
+    `last_cycle`.
     """
     names = list(dict.fromkeys([*tasks, *(row.label for row in rows if row.label != UNCLASSIFIED)]))
     lines = [_line(name, rows, (usable or {}).get(name, 0), (held_out or {}).get(name, 0)) for name in names]
@@ -123,7 +127,8 @@ def analyse(
     answers = [row.answer for row in rows if row.answer.strip()]
     average = sum(map(len, answers)) / max(len(answers), 1)
     patterns = Counter(question_pattern(row.question) for row in rows)
-    times = sorted(row.created_at for row in rows if row.created_at is not None)
+    dated = [Dated(row.created_at, row.label, row.rating) for row in rows if row.created_at is not None]
+    times = sorted(row.at for row in dated)
     return TaskReport(
         exchanges=len(rows),
         tasks=ordered,
@@ -140,6 +145,8 @@ def analyse(
         unclassified=sum(row.label == UNCLASSIFIED for row in rows),
         oldest=times[0].isoformat() if times else None,
         newest=times[-1].isoformat() if times else None,
+        weeks=weeks(dated),
+        drift=drift(dated, last_cycle),
     )
 
 
@@ -178,65 +185,12 @@ def top_terms(rows: Sequence[ReportRow]) -> tuple[str, ...]:
     """The words that most exchanges' titles and answers mention; a title's word counts twice."""
     counts: Counter[str] = Counter()
     for row in rows:
-        counts.update(_terms(row.answer))
-        counts.update(2 * list(_terms(" ".join(row.titles))))
+        counts.update(words_of(row.answer))
+        counts.update(2 * list(words_of(" ".join(row.titles))))
     ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     return tuple(term for term, _ in ranked[:TOP_TERMS])
 
 
-def _terms(text: str) -> set[str]:
+def words_of(text: str) -> set[str]:
+    """The words of a text that may say what it is about, in lower case: no stop words, none under three letters."""
     return {word.lower() for word in _TERM.findall(text)} - _STOP
-
-
-def as_text(report: TaskReport) -> str:
-    """The analysis as lines to print."""
-    if not report.exchanges:
-        return "The log holds no exchanges yet: chat with the bot, then look again."
-    lines = [
-        f"Task Distribution: {report.exchanges} exchanges",
-        *_distribution(report),
-        "",
-        "Recommended Tasks: " + (", ".join(report.recommended) or "none, no task stands out"),
-        "",
-        *_ranked(report),
-        "",
-        "Data Characteristics:",
-        f"  Response Length: {report.average_length} characters average ({report.length_class} responses)",
-        f"  User Patterns: {report.how_to_share:.0%} how-to questions,"
-        f" {report.definition_share:.0%} definition questions, {report.other_share:.0%} other",
-        f"  Content Focus: {_focus(report)}",
-        f"  With passages: {report.passages_share:.0%} of the exchanges",
-        "",
-        "Satisfaction and usable data:",
-        *(_feedback(line) for line in report.tasks if line.count or line.usable),
-    ]
-    return "\n".join(lines)
-
-
-def _distribution(report: TaskReport) -> list[str]:
-    counts = [(line.name, line.count) for line in report.tasks if line.count]
-    counts += [(UNCLASSIFIED, report.unclassified)] if report.unclassified else []
-    return [f"  {name}: {count / report.exchanges:.1%} (score: {count})" for name, count in counts]
-
-
-def _ranked(report: TaskReport) -> list[str]:
-    shares = {line.name: line.share for line in report.tasks}
-    return [
-        f"{rank.capitalize()} Task: {name} ({shares[name]:.1%})"
-        for rank, name in zip(RANKS, report.recommended, strict=False)
-    ]
-
-
-def _focus(report: TaskReport) -> str:
-    about = ", ".join(report.terms) or "no terms stand out"
-    form = "structured" if report.structured_share >= STRUCTURED_SHARE else "plain"
-    return (
-        f"{about}; {form} responses (lists or code in {report.structured_share:.0%}, code in {report.code_share:.0%})"
-    )
-
-
-def _feedback(line: TaskLine) -> str:
-    liked = "not rated"
-    if line.satisfaction is not None:
-        liked = f"{line.ups} up, {line.downs} down ({line.satisfaction:.0%} satisfied)"
-    return f"  {line.name}: {liked}; {line.usable} usable examples, {line.held_out} held out"

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scheduler.goals import CycleResult, Gap, expected, review, stage
 from scheduler.matrix import Cell, matrix
 from scheduler.phases import Means, Phase, fits, fitted, minutes
 from scheduler.reasons import (
     STRATEGIES,
-    CycleResult,
     adjusted,
     against_each,
     data_needed,
@@ -29,7 +29,10 @@ __all__ = ["CycleResult", "Plan", "as_text", "plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cycle trains and why; `examples` counts the distinct targets of the planned tasks, replay aside."""
+    """What a cycle trains and why; `examples` counts the distinct targets of the planned tasks, replay aside.
+
+    `stage` is the phase of the guide's iterative plan, `expected` the gain per metric that the next cycle is held to.
+    """
 
     strategy: str
     tasks: tuple[str, ...]
@@ -43,6 +46,8 @@ class Plan:
     data_needed: tuple[str, ...] = ()
     too_little_data: bool = False
     override: bool = False
+    stage: int = 1
+    expected: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the text that `as_text` prints."""
@@ -70,11 +75,13 @@ def plan(
     total: int | None = None,
     replay_share: float = 0.0,
     min_cases: int = 0,
+    standing: Sequence[Gap] = (),
 ) -> Plan:
     """Choose a strategy, its tasks and its phases.
 
     `examples` and `held_out` count per task; one example may count for several, `total` is how many there are in all.
-    `last` are earlier cycles, oldest first; `min_cases` is what the gate needs. Raises ValueError for an unknown
+    `last` are earlier cycles, oldest first; `min_cases` is what the gate needs; `standing` is how far what serves is
+    from the tasks' targets. Raises ValueError for an unknown
     strategy or a speed that is not above zero.
     """
     if strategy not in ("auto", *STRATEGIES):
@@ -98,7 +105,7 @@ def plan(
     needed = data_needed(report, means, held_out, min_cases)
     if missing := lacking(report, means):
         return _nothing(missing, needed, strategy)
-    return _planned(report, means, order=phases, strategy=strategy, last=last, needed=needed)
+    return _planned(report, means, order=phases, strategy=strategy, last=last, needed=needed, standing=standing)
 
 
 def _planned(
@@ -109,10 +116,11 @@ def _planned(
     strategy: str,
     last: Sequence[CycleResult],
     needed: tuple[str, ...],
+    standing: Sequence[Gap],
 ) -> Plan:
     demand = demands(report, means.recipes)
     groups = groups_of(demand, means, order)
-    against = against_each(demand, means, groups, last)
+    against = against_each(demand, means, groups, last, standing)
     chosen = _chosen(against) if strategy == "auto" else strategy
     plans = {name: fitted(groups[name], means) for name in STRATEGIES}
     shares = {line.name: line.share for line in report.tasks}
@@ -126,6 +134,7 @@ def _planned(
         return _nothing(reason, needed, strategy, table)
     tasks = tuple(dict.fromkeys(task for phase in phases for task in phase.tasks))
     second, why = runner_up(chosen, against)
+    number, told = stage(groups["single"][0][0], standing, last)
     return Plan(
         strategy=chosen,
         tasks=tasks,
@@ -133,6 +142,8 @@ def _planned(
         examples=min(means.of(tasks), sum(phase.examples - phase.replay for phase in phases)),
         reasons=(
             *reasons(chosen, against, asked=strategy, report=report, means=means, tasks=tasks),
+            told,
+            *review(last),
             *adjusted(groups[chosen], phases, means),
         ),
         runner_up=second,
@@ -141,6 +152,8 @@ def _planned(
         estimated_minutes=round(minutes(phases), 1),
         data_needed=needed,
         override=strategy != "auto",
+        stage=number,
+        expected=expected(standing, tasks, last),
     )
 
 
@@ -179,6 +192,7 @@ def as_text(made: Plan) -> str:
         *(line for number, phase in enumerate(made.phases, start=1) for line in _phase_text(number, phase)),
         "",
         f"Estimated time: {made.estimated_minutes:.1f} min",
+        f"Expected gain: {_expected_text(made)}",
         f"Runner-up: {made.runner_up}. {made.runner_up_reason}",
     ]
     if made.decision_matrix:
@@ -186,6 +200,11 @@ def as_text(made: Plan) -> str:
     if made.data_needed:
         lines += ["", "Data needed:", *(f"  {sentence}" for sentence in made.data_needed)]
     return "\n".join(lines)
+
+
+def _expected_text(made: Plan) -> str:
+    said = [f"{metric.replace('_', ' ')} {gain:+.2f}" for metric, gain in made.expected.items()]
+    return ", ".join(said) or "not known before an adapter was evaluated, or every measured target is met"
 
 
 def _phase_text(number: int, phase: Phase) -> list[str]:

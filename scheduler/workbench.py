@@ -11,8 +11,9 @@ from sqlmodel import select
 from finetune.dataset import Curated, Rules, curate
 from finetune.judge import WordJudge
 from finetune.sides import Sides
+from retrieval.index import Index
 from scheduler.tasks import Classifier, Encode, Item, TaskSpec
-from store import exchanges, people
+from store import exchanges, people, staleness
 from store.database import Database
 from store.models import Document, Label, Person, Role, Side
 
@@ -29,10 +30,15 @@ class Workbench:
     base_model: str
     base_folder: Callable[[], str]
     hidden_size: Callable[[], int]
+    index: Callable[[], Index]
+    learn: bool
+    passages: int
+    min_score: float
     tasks: tuple[TaskSpec, ...]
     taxonomy: str
     rules: Mapping[str, Rules]
     recipes: Mapping[str, dict[str, Any]]
+    targets: Mapping[str, Mapping[str, float]]
     combined: dict[str, Any]
     phases: tuple[str, ...]
     strategy: str
@@ -80,6 +86,7 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
         persons = people.count(session)
         reviewers = session.exec(select(Person.id).where(Person.role != Role.CHAT)).all()
         sources = dict(session.exec(select(Document.id, Document.source)).all())
+        live = staleness.live_digests(session)
     sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
     made = curate(
         logged,
@@ -91,6 +98,7 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
         sources=sources,
         unanswerable_share=bench.unanswerable_share,
         persons=persons,
+        live=live,
     )
     return made, sides
 

@@ -12,16 +12,21 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sqlmodel import Session
+
 from configs.settings import Settings, SettingsError, load_settings
-from store import adapters, cycles, deployments, exchanges, people, transfer
+from store import adapters, cycles, deployments, exchanges, people, staleness, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Adapter, Cycle, Document, Exchange, Role, Row
 
 ACTOR = "command"
+SHOWN = 500
+"""Characters of a document's text that `show` prints."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,10 +144,36 @@ def _show(options: argparse.Namespace, settings: Settings, database: Database) -
         for table in (Adapter, Cycle, Exchange, Document):
             row = session.get(table, options.id)
             if row is not None:
-                shown = transfer.as_ratchet(exchanges.get(session, options.id)) if table is Exchange else _plain(row)
-                print(json.dumps(shown, indent=1))
+                print(json.dumps(_shown(session, row), indent=1))
                 return
     raise NotFound(f"nothing is called {options.id}.", "Give the id of an adapter, cycle, exchange or document.")
+
+
+def _shown(session: Session, row: Row) -> dict[str, Any]:
+    """A row with what is stale of it, or rests on it."""
+    if isinstance(row, Document):
+        return {**_plain(row, "text"), **_text(row.text), "resting": _resting(session, row.id)}
+    if isinstance(row, Exchange):
+        logged = exchanges.get(session, row.id)
+        return {**transfer.as_ratchet(logged), "passages": logged.passages()}
+    if isinstance(row, Adapter):
+        found = staleness.trained_on(session, row.lineage)
+        return {**_plain(row), "examples": found.examples, "stale_examples": found.stale, "stale_share": found.share}
+    return _plain(row)
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"text": text if len(text) <= SHOWN else f"{text[:SHOWN]}…", "characters": len(text)}
+
+
+def _resting(session: Session, document_id: str) -> dict[str, Any]:
+    found = staleness.resting_on(session, document_id)
+    return {
+        "exchanges": [one.id for one in found.exchanges],
+        "stale_exchanges": found.stale_exchanges,
+        "examples": found.examples,
+        "adapters": [asdict(one) for one in found.adapters],
+    }
 
 
 def _approve(options: argparse.Namespace, settings: Settings, database: Database) -> None:

@@ -20,7 +20,8 @@ MAY: dict[str, set[str]] = {
 }
 TORCH = {"retrieval/embedding.py", "finetune/train.py"}
 TORCH |= {
-    f"bot/{name}.py" for name in ("engine", "decoding", "forward", "packed", "pool", "versions", "probe", "low_rank")
+    f"bot/{name}.py"
+    for name in ("engine", "decoding", "forward", "packed", "pool", "versions", "probe", "low_rank", "linear")
 }
 TORCH |= {f"bot/{name}.py" for name in ("adapters", "models")}
 LANGCHAIN = {"bot/chat.py", "bot/langchain_model.py"}

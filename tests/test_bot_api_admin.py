@@ -90,6 +90,19 @@ def test_report_plan_and_run_are_asked_of_the_scheduler(client: TestClient, bot:
     assert asked[-1] == ("run_cycle", {"actor": bot.people["admin"].id})
 
 
+def test_faults_gaps_and_discovered_tasks_are_asked_of_the_scheduler(client: TestClient, bot: QueuedBot) -> None:
+    answers: dict[str, dict[str, Any]] = {kind: {"data": [], "next": None, "kind": kind} for kind in ("faults", "gaps")}
+    answers |= {"discovered": {"data": [{"name": "dog_cat"}], "next": None}, "adopt": {"name": "pets"}}
+    with scheduler(bot, answers) as asked:
+        for kind in ("faults", "gaps", "discovered"):
+            assert client.get(f"/v1/admin/{kind}").json() == answers[kind]
+        body = {"name": "pets", "comment": "asked daily"}
+        made = client.post("/v1/admin/discovered/dog_cat/adopt", json=body)
+    assert (made.status_code, made.json()) == (200, {"name": "pets"})
+    payload = {"found": "dog_cat", "description": "", **body, "actor": bot.people["admin"].id}
+    assert asked[-1] == ("adopt", payload)
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "report"), ("GET", "plan"), ("POST", "cycles")])
 def test_without_a_scheduler_the_answer_is_503_with_a_hint(client: TestClient, method: str, path: str) -> None:
     response = client.request(method, f"/v1/admin/{path}")

@@ -1,12 +1,13 @@
 """Claims about curation: what becomes a target, what does not and why, and which examples are chosen."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 
-from finetune.dataset import Curated, Kind, Rules, choose, curate
+from finetune.dataset import Curated, Kind, Rules, choose, curate, lineage_of
 from finetune.judge import WordJudge
 from finetune.sides import TRAIN, Sides
 from store.answers import DECLINE
@@ -69,6 +70,7 @@ def curated(
     held_out_share: float = 1e-9,
     rules: Mapping[str, Rules] | None = None,
     share: float = 0.5,
+    live: frozenset[str] | None = None,
 ) -> Curated:
     """Everything goes to training unless a share or a known side says otherwise."""
     return curate(
@@ -81,6 +83,7 @@ def curated(
         sources={"doc_river": "river.md"},
         unanswerable_share=share,
         persons=people,
+        live=live,
     )
 
 
@@ -196,6 +199,67 @@ def test_one_person_of_many_is_capped_but_not_a_reviewer() -> None:
     assert [example.person for example in made.train].count("ann") == 3
     assert made.funnel["left out: over the person's cap"] == 5
     assert [example.id for example in made.train if example.person == "ann"] == [row.exchange.id for row in rows[5:8]]
+
+
+# staleness
+
+OTHER = "The river Rhine is 1233 kilometres long. It rises in the Alps of Grisons."
+RESTS = [f"digest-{RIVER[:40]}"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda: logged(rating="up", passages=[RIVER, OTHER]),
+        lambda: logged(correction="The river Aare is 288 kilometres long.", passages=[RIVER, OTHER]),
+        lambda: logged(correction="It is about 290 km [1].", approved_by="rita", passages=[RIVER, OTHER]),
+        lambda: logged("Long.", rating="down", correction="290 km, says [1].", person="rita", passages=[RIVER, OTHER]),
+    ],
+)
+def test_what_cites_a_passage_that_changed_or_went_is_left_out_whoever_approved_it(row: object) -> None:
+    made = curated([row()], live=frozenset({f"digest-{OTHER[:40]}"}))  # type: ignore[operator]
+    assert made.train == made.held_out == []
+    assert made.funnel == {"exchanges": 1, "left out: rests on a passage that changed or went": 1}
+    [example] = curated([row()], live=frozenset(RESTS)).train  # type: ignore[operator]
+    assert example.rests_on == RESTS
+
+
+def test_every_passage_that_a_target_cites_must_be_live() -> None:
+    row = logged(correction="One is 288 km [1], the other 1233 km [2].", person="rita", passages=[RIVER, OTHER])
+    assert curated([row], live=frozenset(RESTS)).train == []
+    [example] = curated([row], live=frozenset([*RESTS, f"digest-{OTHER[:40]}"])).train
+    assert len(example.rests_on) == 2
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda: logged(rating="up", document=None),
+        lambda: logged(rating="up", document="doc_elsewhere"),
+        lambda: logged(correction="Ask the desk.", person="rita"),
+    ],
+)
+def test_given_passages_unknown_documents_and_what_cites_nothing_are_never_stale(row: object) -> None:
+    [example] = curated([row()], live=frozenset()).train  # type: ignore[operator]
+    assert example.rests_on == []
+
+
+def test_declining_rests_on_no_passage() -> None:
+    rows = [*(logged(rating="up") for _ in range(3)), logged(DECLINE, rating="up", passages=[OTHER])]
+    assert [example.rests_on for example in curated(rows, live=frozenset(RESTS)).train] == [RESTS, RESTS, RESTS, []]
+
+
+def test_a_lineage_names_people_documents_and_what_each_example_cites() -> None:
+    rows = [
+        asdict(example) for example in curated([logged(rating="up"), logged(correction="Ask.", person="rita")]).train
+    ]
+    before = {name: value for name, value in rows[1].items() if name != "rests_on"}
+    found = lineage_of([rows[0], before, rows[0]])
+    assert found == {
+        "people": ["ann", "rita"],
+        "documents": ["document:river.md"],
+        "examples": {rows[0]["id"]: RESTS, rows[1]["id"]: []},
+    }
 
 
 # choice

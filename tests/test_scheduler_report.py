@@ -1,11 +1,12 @@
 """Claims about the analysis of a log."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.report import ReportRow, TaskReport, analyse, as_text, length_class, question_pattern, structured
+from scheduler.report import ReportRow, TaskReport, analyse, length_class, question_pattern, structured
+from scheduler.report_text import SHOWN_WEEKS, as_text
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 GUIDE = {
@@ -134,11 +135,48 @@ def test_the_focus_names_what_titles_and_answers_share():
     assert "adapter" in as_text(analyse(rows))
 
 
-def test_the_json_holds_ranks_satisfaction_and_the_text():
-    plain = json.loads(json.dumps(analyse(log(GUIDE)).to_json()))
+def test_the_json_holds_ranks_satisfaction_weeks_and_drift():
+    plain = json.loads(json.dumps(analyse(log(GUIDE), last_cycle=NOW).to_json()))
     assert [line["rank"] for line in plain["tasks"]] == ["primary", "secondary", "tertiary", None, None]
-    assert plain["text"].startswith("Task Distribution: 31 exchanges")
+    assert [(week["start"], week["exchanges"]) for week in plain["weeks"]] == [("2026-11-16", 31)]
+    assert plain["weeks"][0]["tasks"]["code_generation"]["count"] == 2 and plain["drift"] is None
 
 
 def test_a_report_without_anything_can_be_made_by_hand():
     assert as_text(TaskReport(0)).startswith("The log holds no exchanges")
+
+
+def weekly(*labels, before=NOW):
+    """One exchange for each letter, a week apart, the last one `before`."""
+    return [
+        ReportRow("q", "a", label, created_at=before - timedelta(weeks=age), rating="up" if label == "a" else "down")
+        for age, label in enumerate(reversed(labels))
+    ]
+
+
+def test_the_table_of_weeks_shows_the_last_eight_with_share_and_satisfaction():
+    report = analyse(weekly(*"abababababab"), tasks=["a", "b"])
+    lines = as_text(report).splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("By week, the last 8 of 12"))
+    assert lines[start + 1].split() == ["week", "from", *(week.start[5:] for week in report.weeks[-SHOWN_WEEKS:])]
+    assert lines[start + 2].split() == ["exchanges", *["1"] * 8]
+    assert lines[start + 4].split() == ["a", *["100%/100%", "-"] * 4]
+    assert lines[start + 5].split() == ["b", *["-", "100%/0%"] * 4]
+    assert len(report.weeks) == 12
+
+
+def test_drift_names_what_grew_and_what_shrank_since_the_last_cycle():
+    rows = [row("a")] * 60 + [row("b")] * 40
+    later = [ReportRow("q", "a", label, created_at=NOW + timedelta(days=2)) for label in "a" * 20 + "b" * 80]
+    text = as_text(analyse([*rows, *later], last_cycle=NOW + timedelta(days=1)))
+    assert "Drift since the last cycle (2026-11-23, 100 exchanges before, 100 since):" in text
+    assert "  Tasks: strong (population stability index 0.7" in text
+    assert "  Grew: b +40.0%" in text and "  Shrank: a -40.0%" in text
+
+
+@pytest.mark.parametrize("rows", [[], [row("a")], [ReportRow("q", "", "unclassified")]])
+@pytest.mark.parametrize("cycle", [None, NOW - timedelta(days=1), NOW + timedelta(days=1)])
+def test_with_nothing_on_one_side_of_the_last_cycle_there_is_no_drift(rows, cycle):
+    report = analyse(rows, last_cycle=cycle)
+    assert report.drift is None and json.dumps(report.to_json())
+    assert not rows or "Drift: nothing to compare with" in as_text(report)

@@ -1,0 +1,216 @@
+"""Paired values of two systems, by document -> intervals, what they say, and one verdict in plain sentences (pure).
+
+It knows numbers and clusters, nothing of what was measured: `gate` compares adapters with it, `scheduler/rank.py` the
+weights of retrieval. Intervals are paired bootstraps over clusters; several primaries share their error by Holm's rule.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from finetune.evaluate import Floats, interval, resampled_means
+
+Role = Literal["primary", "guardrail", "shown"]
+LOSS = "loss"
+_SMALLEST_GAIN = 0.01
+"""No gain smaller than this is planned for when the cases still needed are counted."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Candidate minus serving on one metric; for `loss`, how much lower it is, as a share of the serving loss.
+
+    `passed` is None when the evidence does not settle it, and for metrics that are only shown.
+    """
+
+    metric: str
+    task: str
+    candidate: float
+    serving: float
+    difference: float
+    low: float
+    high: float
+    n: int
+    role: Role
+    margin: float
+    passed: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says; `cases_needed` is the total of held-out cases that would probably settle it."""
+
+    verdict: Literal["promote", "reject", "not_enough_evidence"]
+    reasons: tuple[str, ...]
+    deltas: tuple[Delta, ...]
+    cases_needed: int | None
+
+    def to_json(self) -> str:
+        """Canonical JSON: keys sorted, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Margins, the fewest cases and the level that a verdict needs; `finetune.gate.decide` says what each does."""
+
+    margin: float = 0.03
+    hard_margin: float = 0.10
+    loss_margin: float = 0.02
+    min_cases: int = 30
+    min_task_cases: int = 20
+    confidence: float = 0.95
+    seed: int = 0
+    samples: int = 2000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Paired means and the bootstrap draws of their difference."""
+
+    metric: str
+    task: str
+    candidate: float
+    serving: float
+    difference: float
+    draws: Floats
+    n: int
+
+    def p_value(self) -> float:
+        """Two-sided bootstrap p-value, never 0."""
+        below, above = float(np.mean(self.draws <= 0)), float(np.mean(self.draws >= 0))
+        return min(1.0, max(2 * min(below, above), 1 / len(self.draws)))
+
+
+def compared(metric: str, task: str, rows: Sequence[tuple[float, float, str]], rules: Rules) -> Comparison | None:
+    """The paired comparison over rows of (candidate's value, serving value, cluster); None where there are none."""
+    if not rows:
+        return None
+    ours, theirs = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows], float)
+    gains = ours - theirs
+    if metric == LOSS:
+        gains = -gains / max(float(theirs.mean()), 1e-9)
+    draws = resampled_means(gains.tolist(), [row[2] for row in rows], seed=rules.seed, samples=rules.samples)
+    return Comparison(metric, task, float(ours.mean()), float(theirs.mean()), float(gains.mean()), draws, len(rows))
+
+
+def _said(comparison: Comparison, low: float, high: float, level: float) -> str:
+    """The numbers of a comparison as the beginning of a sentence."""
+    name = comparison.metric.replace("_", " ")
+    unit = " relative to serving, lower is better" if comparison.metric == LOSS else ""
+    return (
+        f"{name}, {comparison.task}: {comparison.serving:.3f} → {comparison.candidate:.3f} "
+        f"({comparison.difference:+.3f}{unit}, {level:.4g} % interval {low:+.3f} to {high:+.3f}, n = {comparison.n})"
+    )
+
+
+def delta(
+    comparison: Comparison,
+    *,
+    role: Role,
+    margin: float,
+    confidence: float,
+    judge: Callable[[float, float], tuple[bool | None, str]],
+) -> Delta:
+    """A comparison with its interval and what `judge(low, high)` makes of it."""
+    low, high = interval(comparison.draws, confidence=confidence)
+    passed, words = judge(low, high)
+    sentence = _said(comparison, low, high, 100 * confidence) + f": {words}."
+    numbers = (comparison.candidate, comparison.serving, comparison.difference, low, high, comparison.n)
+    return Delta(comparison.metric, comparison.task, *numbers, role, margin, passed, sentence)
+
+
+def _holm(confidence: float, tests: int, rank: int) -> float:
+    """The level of the interval that the test of this rank (0 has the smallest p-value) must meet."""
+    return 1 - (1 - confidence) / (tests - rank)
+
+
+def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
+    """Every primary in order of its p-value; better only while all before it are (Holm's step-down, 1979)."""
+    deltas: list[Delta] = []
+    still = True
+    for rank, comparison in enumerate(sorted(comparisons, key=lambda c: c.p_value())):
+        confidence = _holm(rules.confidence, len(comparisons), rank)
+
+        def better(low: float, high: float, open_: bool = still, n: int = comparison.n) -> tuple[bool | None, str]:
+            if low > 0 and open_ and n >= rules.min_cases:
+                return True, "better"
+            if high < 0:
+                return False, "worse"
+            return None, f"too few cases, {rules.min_cases} are needed" if n < rules.min_cases else "no clear gain"
+
+        deltas.append(delta(comparison, role="primary", margin=0.0, confidence=confidence, judge=better))
+        still = still and deltas[-1].passed is True
+    return deltas
+
+
+def guard(comparison: Comparison, rules: Rules, *, loss_held: bool | None) -> Delta:
+    """A guardrail holds, fails, or stays open; `loss_held` lets a small one hold on its point estimate."""
+    margin, hard = (rules.loss_margin if comparison.metric == LOSS else rules.margin), rules.hard_margin
+    point, enough = comparison.difference, comparison.n >= rules.min_task_cases
+
+    def holds(low: float, high: float) -> tuple[bool | None, str]:
+        if low > -margin:
+            return True, f"no worse than the margin of {margin:.3g}"
+        if high < 0:
+            return False, "worse, and not within the margin"
+        if point < -hard and enough:
+            return False, f"worse by more than {hard:.3g}, which is too much whatever the interval"
+        if point >= -margin and loss_held:
+            return True, (
+                f"too few cases to certify the margin of {margin:.3g}; held on the point estimate, because the paired "
+                "held-out loss is within its own margin"
+            )
+        return None, f"too few cases to tell whether it is within the margin of {margin:.3g}"
+
+    return delta(comparison, role="guardrail", margin=margin, confidence=rules.confidence, judge=holds)
+
+
+def _needed(delta: Delta, confidence: float, *, effect: float) -> int:
+    """Cases for 80 % power to see `effect`: ((z1 + z2) sd / effect) squared, sd from the interval, so clustered."""
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    sd = (delta.high - delta.low) / (2 * z) * math.sqrt(delta.n)
+    wanted = math.ceil(((z + float(stats.norm.ppf(0.8))) * sd / max(effect, _SMALLEST_GAIN)) ** 2)
+    return max(wanted, delta.n + 1)
+
+
+def _no_gain(primaries: Sequence[Delta], deltas: tuple[Delta, ...], rules: Rules) -> Verdict:
+    """Nothing is shown to be better or worse: reject, unless a point estimate is positive."""
+    said = tuple(delta.sentence for delta in primaries)
+    rising = [(rank, delta) for rank, delta in enumerate(primaries) if delta.difference > 0]
+    if not rising:
+        return Verdict("reject", ("Nothing got better.", *said), deltas, None)
+    rank, lead = rising[0]
+    confidence = _holm(rules.confidence, len(primaries), rank)
+    needed = max(_needed(lead, confidence, effect=lead.difference), rules.min_cases)
+    first = f"A gain is possible but not shown; about {needed} cases would show one of this size."
+    return Verdict("not_enough_evidence", (first, *said), deltas, needed)
+
+
+def verdict(
+    deltas: tuple[Delta, ...], rules: Rules, *, better: str = "Better where it was trained, no worse elsewhere."
+) -> Verdict:
+    """Promote when a primary gained and every guardrail holds; reject a loss; else say how many cases are needed.
+
+    `better` is the first sentence of a promotion.
+    """
+    primaries = [delta for delta in deltas if delta.role == "primary"]
+    guards = [delta for delta in deltas if delta.role == "guardrail"]
+    failed = [delta.sentence for delta in [*guards, *primaries] if delta.passed is False]
+    gained = [delta.sentence for delta in primaries if delta.passed]
+    open_ = [delta for delta in guards if delta.passed is None]
+    if failed:
+        return Verdict("reject", ("Something got worse.", *failed), deltas, None)
+    if not gained:
+        return _no_gain(primaries, deltas, rules)
+    if open_:
+        needed = max(_needed(d, rules.confidence, effect=d.margin + min(d.difference, 0.0)) for d in open_)
+        said = ("Better, but a guardrail is still open.", *gained, *(delta.sentence for delta in open_))
+        return Verdict("not_enough_evidence", said, deltas, needed)
+    return Verdict("promote", (better, *gained), deltas, None)

@@ -1,0 +1,87 @@
+"""The commands that look for faults and tasks, what `once` prints, and the file that `classify` reads.
+
+`__main__` parses the arguments and wires what they work with.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from scheduler import adoption, trouble
+from scheduler.tasks import Item
+from scheduler.workbench import Workbench
+from store.errors import Invalid, NotFound
+from store.models import Cycle, CycleState
+from store.rankings import RankingState
+
+ACTOR = "command"
+
+
+def faults(options: argparse.Namespace, bench: Workbench) -> None:
+    """Print where it hurts, and what admins can act on."""
+    show(trouble.faults_now(bench), as_json=options.json)
+
+
+def discover(options: argparse.Namespace, bench: Workbench) -> None:
+    """Print the tasks that the taxonomy lacks, or make one of them a task."""
+    if options.adopt is None:
+        if options.name or options.description or options.comment:
+            raise Invalid("--name, --description and --comment go with --adopt NAME.")
+        show(adoption.discovered_now(bench), as_json=options.json)
+        return
+    said = {"name": options.name, "description": options.description, "comment": options.comment}
+    show(adoption.adopt(bench, options.adopt, **said, actor=ACTOR), as_json=options.json)
+
+
+def show(content: dict[str, Any], *, as_json: bool) -> None:
+    """Print one JSON document, or its text."""
+    print(json.dumps(content) if as_json else content["text"])
+
+
+def items(file: Path) -> list[Item]:
+    """The lines of a file of questions; raises NotFound or Invalid, which names the line."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error}.") from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            passages = [p["text"] if isinstance(p, dict) else p for p in row.get("passages") or []]
+            found.append(Item(row["question"], row.get("answer") or "", tuple(passages)))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise Invalid(
+                f'{file}, line {number}: {error}; expected {{"question": …, "answer"?, "passages"?}}.'
+            ) from error
+    return found
+
+
+def shown(row: Cycle) -> dict[str, Any]:
+    """A cycle as plain values."""
+    return {
+        "id": row.id,
+        "state": row.state,
+        "outcome": row.outcome,
+        "adapter": row.adapter_id,
+        "plan": row.plan,
+        "results": row.results,
+        "error": row.error,
+    }
+
+
+def summary(row: Cycle) -> str:
+    """A cycle as lines to print, with what to do next."""
+    lines = [f"cycle {row.id}: {row.state}" + (f", {row.outcome}" if row.outcome else "")]
+    lines += [f"  {reason}" for reason in row.plan.get("reasons", [])[:3]]
+    lines += [f"  {sentence}" for sentence in row.plan.get("data_needed", [])[:3]]
+    lines += [f"  {reason}" for reason in row.results.get("gate", {}).get("reasons", [])]
+    fitted = row.results.get("rank", {})
+    if fitted.get("state") == RankingState.AWAITING_APPROVAL:
+        lines.append(f'  weights: python -m retrieval weights approve {fitted["ranking"]} --comment "…"')
+    if row.state == CycleState.AWAITING_APPROVAL:
+        lines.append(f'  approve it: python -m store approve {row.adapter_id} --comment "…"')
+    return "\n".join(lines)

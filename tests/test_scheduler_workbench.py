@@ -1,0 +1,72 @@
+"""Claims about what a cycle curates: stale examples are retired, and an adapter's lineage names what it rests on."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from scheduler import cycle
+from scheduler.dataset_files import write_dataset, write_phases
+from scheduler.workbench import Workbench, curated
+from store import adapters, cycles, documents, exchanges, staleness
+from store.database import Database
+from store.models import Document
+from tests.test_store_staleness import RIVER, ann, asked, keep, passage
+
+ANSWER = "The Aare is 288 km long [1]."
+
+
+def bench(database: Database, data: Path) -> Workbench:
+    """What curating and publishing need of a workbench."""
+    unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
+    values = {"database": database, "data": data, "tasks": (), "rules": {}, "held_out_share": 1e-9}
+    return Workbench(**{**unused, **values, "unanswerable_share": 0.5, "max_cases": 10, "replay_share": 0.0, "seed": 1})
+
+
+def liked(database: Database, notes: Document) -> str:
+    row = asked(database, passage(1, notes.id, RIVER), answer=ANSWER)
+    exchanges.rate(database, row.id, person=ann(database), rating="up")
+    return row.id
+
+
+def test_an_example_is_retired_once_its_passage_is_gone_and_comes_back_with_it(
+    database: Database, tmp_path: Path
+) -> None:
+    notes = keep(database, "notes", RIVER)
+    key = liked(database, notes)
+    work = bench(database, tmp_path)
+    assert [example.id for example in curated(work)[0].train] == [key]
+    documents.remove(database, notes.id)
+    made, _ = curated(work)
+    assert made.train == [] and made.rows == {"rests on a passage that changed or went": [key]}
+    keep(database, "elsewhere", RIVER)
+    assert [example.id for example in curated(work)[0].train] == [key]
+
+
+def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(
+    database: Database, tmp_path: Path
+) -> None:
+    notes, work = keep(database, "notes", RIVER), bench(database, tmp_path)
+    key = liked(database, notes)
+    made, _ = curated(work)
+    write_dataset(work, made, tmp_path / "data")
+    phases = [{"tasks": ["unclassified"], "examples": 9}]
+    write_phases(work, made.train, phases, tmp_path / "data")
+    row, _ = cycles.start(database, slot_key="s", first_step="train", started_by="test")
+    claim = cycles.claim(database)
+    assert claim is not None
+    row.results, row.plan = {"curate": {"data": "data", "digest": made.digest()}}, {"phases": phases}
+    adapter = adapters.create(database, actor="test")
+    cycle._published(work, claim, row, adapter.id, tmp_path, {"digest": "d"})
+    with database.read() as session:
+        lineage = adapters.get(session, adapter.id).lineage
+        assert lineage == {
+            "people": [ann(database).id],
+            "documents": ["document:notes"],
+            "examples": {key: [documents.text_digest(RIVER)]},
+            "cycle": row.id,
+        }
+        assert [one.id for one in staleness.resting_on(session, notes.id).adapters] == [adapter.id]
+        assert staleness.trained_on(session, lineage).stale == 0
+    documents.remove(database, notes.id)
+    with database.read() as session:
+        assert staleness.trained_on(session, lineage).stale == 1
