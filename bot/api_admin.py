@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
-from bot import api_rankings, api_views
+from bot import api_golden, api_rankings, api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from store import adapters, audit, cycles, deployments, exchanges, people, processes, staleness
 from store.errors import Conflict, Invalid
@@ -22,6 +22,7 @@ from store.requests import ask
 NEXT_TIMES = 5
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
 router.include_router(api_rankings.router)
+router.include_router(api_golden.router)
 
 
 class NewSchedule(BaseModel):

@@ -108,6 +108,9 @@ class Training(_Section):
     scale_learning_rate: bool
     unanswerable_share: float = Field(ge=0, le=0.5)
     replay_share: float = Field(ge=0, le=0.5)
+    redact: str = Field(pattern="^(patterns|presidio|off)$")
+    new_account_days: float = Field(ge=0)
+    most_ratings_per_hour: int = Field(ge=0)
     threads: int = Field(ge=1)
     seed: int
 

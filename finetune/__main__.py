@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare = _command(commands, "prepare", "python -m finetune prepare --out var/data", _prepare)
     prepare.add_argument("--out", required=True, type=Path, help="folder for train.jsonl, held_out.jsonl, funnel.json")
     prepare.add_argument("--since", type=datetime.fromisoformat, help="only exchanges from this ISO time on")
+    prepare.add_argument("--show", metavar="LINE", help="print the exchanges behind this line of the funnel")
     train = _command(commands, "train", "python -m finetune train --data var/data --out var/mine", _train)
     train.add_argument("--data", type=Path, help="a folder that prepare made")
     train.add_argument("--out", type=Path, help="the adapter folder to make")
@@ -87,10 +88,14 @@ def _bench(settings: Settings) -> Any:
 def _prepare(options: argparse.Namespace) -> None:
     from scheduler.dataset_files import prepare
 
-    funnel = prepare(_bench(load_settings()), options.out, since=options.since)
+    funnel, rows = prepare(_bench(load_settings()), options.out, since=options.since)
     for name, count in funnel.items():
         print(f"{count:7}  {name}")
-    print(f"written: {options.out}; which rows each rule removed: {options.out / 'funnel.json'}")
+    if options.show is not None:
+        if options.show not in rows:
+            raise NotFound(f'the funnel has no line "{options.show}", expected one of: {", ".join(sorted(rows))}.')
+        print(*rows[options.show], sep="\n")
+    print(f"written: {options.out}; the exchanges behind each line: {options.out / 'funnel.json'}, or --show LINE")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -22,7 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bot.models import chat_model, embedding_model
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
-from finetune.dataset import Rules
+from finetune.examples import Rules
+from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
 from scheduler import commands, cycle, jobs, planning
@@ -74,6 +75,9 @@ def bench_of(settings: Settings) -> Workbench:
         scale_learning_rate=settings.training.scale_learning_rate,
         unanswerable_share=settings.training.unanswerable_share,
         replay_share=settings.training.replay_share,
+        redact=REDACTORS[settings.training.redact](),
+        new_account_days=settings.training.new_account_days,
+        most_ratings_per_hour=settings.training.most_ratings_per_hour,
         threads=settings.training.threads,
         seed=settings.training.seed,
         held_out_share=settings.evaluation.held_out_share,
@@ -97,7 +101,7 @@ def _taught(taxonomy: Taxonomy) -> dict[str, Any]:
     return {
         "tasks": _specs(taxonomy),
         "taxonomy": taxonomy.digest,
-        "rules": {name: Rules(task.data.min_length, task.data.max_length) for name, task in taxonomy.tasks.items()},
+        "rules": {name: Rules(**task.data.model_dump()) for name, task in taxonomy.tasks.items()},
         "recipes": {name: task.recipe.model_dump() for name, task in taxonomy.tasks.items()},
         "targets": {name: dict(task.metrics) for name, task in taxonomy.tasks.items()},
         "combined": taxonomy.combined.model_dump(),

@@ -15,8 +15,8 @@ from sqlmodel import col, select
 
 from finetune import gate
 from finetune.comparison import LOSS, Delta, Verdict
-from finetune.dataset import lineage_of
 from finetune.evaluate import ALL, Report
+from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from scheduler import decisions, launcher, planning, rank, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_phases
@@ -116,7 +116,7 @@ def curate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     made, sides = curated(bench)
     out = folder(bench, cycle.id) / f"data-{claim.fence}"
     write_dataset(bench, made, out)
-    files = write_phases(bench, made.train, cycle.plan["phases"], out)
+    files = write_phases(bench, made, cycle.plan["phases"], out)
     keep_sides(bench, sides)
     chosen = [read_rows(file) for file in files]
     result = {
@@ -124,7 +124,7 @@ def curate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "digest": made.digest(),
         "funnel": dict(made.funnel),
         "train": [len(rows) for rows in chosen],
-        "held_out": min(len(made.held_out), bench.max_cases),
+        "held_out": len(made.cases(bench.max_cases)),
     }
     return Next(result, "train")
 

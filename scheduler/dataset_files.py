@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from finetune.dataset import Curated, Example, choose
+from finetune.dataset import Curated, choose
+from finetune.examples import Example
 from finetune.sides import Sides
 from scheduler import planning
 from scheduler.workbench import Workbench, curated
@@ -25,17 +26,23 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 def write_dataset(bench: Workbench, made: Curated, out: Path) -> None:
     """Write both sides and the funnel into a folder."""
     write_rows(out / "train.jsonl", [asdict(example) for example in made.train])
-    write_rows(out / "held_out.jsonl", [asdict(example) for example in made.held_out[-bench.max_cases :]])
+    write_rows(out / "held_out.jsonl", [asdict(example) for example in made.cases(bench.max_cases)])
+    write_rows(out / "replay.jsonl", [asdict(example) for example in made.replay])
     content = {"digest": made.digest(), "counts": dict(made.funnel), "rows": made.rows}
     (out / "funnel.json").write_text(json.dumps(content, indent=1))
 
 
-def write_phases(bench: Workbench, train: list[Example], phases: list[Mapping[str, Any]], out: Path) -> list[Path]:
+def write_phases(bench: Workbench, made: Curated, phases: list[Mapping[str, Any]], out: Path) -> list[Path]:
     """Write each phase's chosen examples; returns the files."""
     files = []
     for number, phase in enumerate(phases):
         chosen = choose(
-            train, tasks=phase["tasks"], most=phase["examples"], replay_share=bench.replay_share, seed=bench.seed
+            made.train,
+            replay=made.replay,
+            tasks=phase["tasks"],
+            most=phase["examples"],
+            replay_share=bench.replay_share,
+            seed=bench.seed,
         )
         files.append(out / f"phase-{number}.jsonl")
         write_rows(files[-1], [asdict(example) for example in chosen])
@@ -50,29 +57,35 @@ def keep_sides(bench: Workbench, sides: Sides) -> None:
                 session.add(Side(key=key, side=side))
 
 
-def prepare(bench: Workbench, out: Path, *, since: datetime | None = None) -> dict[str, int]:
-    """Curate the log by hand into a folder; returns the funnel."""
+def prepare(
+    bench: Workbench, out: Path, *, since: datetime | None = None
+) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Curate the log by hand into a folder; returns the funnel, and the exchanges behind each of its lines."""
     made, sides = curated(bench, since=since)
     write_dataset(bench, made, out)
     keep_sides(bench, sides)
-    return dict(made.funnel)
+    return dict(made.funnel), made.rows
 
 
 def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: str) -> list[dict[str, Any]]:
     """The phases of a run by hand over a prepared folder, each with its file of examples."""
-    train = [
-        Example(**{**row, "tasks": tuple(row["tasks"])})
-        for row in map(json.loads, (data / "train.jsonl").read_text().splitlines())
-    ]
-    if not train:
+    prepared = Curated(train=_examples(data / "train.jsonl"), replay=_examples(data / "replay.jsonl"))
+    if not prepared.train:
         raise Invalid(f"{data} holds no training example.", "Rate and correct answers, then prepare again.")
     if task is not None and task not in bench.recipes:
         raise Invalid(f'the taxonomy has no task "{task}", expected one of {", ".join(bench.recipes)}.')
     made = planning.plan_now(bench, strategy_wanted=strategy, task=task)
     if not made["phases"]:
         raise Invalid(f"nothing to train: {' '.join(made['reasons'])}")
-    files = write_phases(bench, train, made["phases"], data)
+    files = write_phases(bench, prepared, made["phases"], data)
     return [{**phase, "file": str(file)} for phase, file in zip(made["phases"], files, strict=True)]
+
+
+def _examples(file: Path) -> list[Example]:
+    if not file.exists():
+        return []
+    rows = map(json.loads, file.read_text().splitlines())
+    return [Example(**{**row, "tasks": tuple(row["tasks"])}) for row in rows]
 
 
 def adapter_side(bench: Workbench, name: str | None) -> dict[str, str]:

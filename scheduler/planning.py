@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from finetune.dataset import Example
+from finetune.examples import Example
 from scheduler import report, strategy, trouble
 from scheduler.goals import CycleResult, Gap, gaps
 from scheduler.report_text import as_text
@@ -62,7 +62,7 @@ def plan_now(bench: Workbench, *, strategy_wanted: str | None = None, task: str 
         max_passes=bench.max_passes,
         last=_earlier(bench),
         standing=_standing(bench),
-        total=len(made.train),
+        total=len(made.train) + len(made.replay),
         replay_share=bench.replay_share,
         min_cases=bench.min_cases,
     )

@@ -8,14 +8,18 @@ from typing import Any
 
 from sqlmodel import select
 
-from finetune.dataset import Curated, Rules, curate
+from finetune import hygiene
+from finetune.dataset import Curated, curate
+from finetune.examples import Rules
 from finetune.judge import WordJudge
+from finetune.redact import Redact
 from finetune.sides import Sides
+from retrieval import hostile
 from retrieval.index import Index
 from scheduler.tasks import Classifier, Encode, Item, TaskSpec
-from store import exchanges, people, staleness
+from store import exchanges, golden, people, staleness
 from store.database import Database
-from store.models import Document, Label, Person, Role, Side
+from store.models import Document, Label, Person, Role, Side, now
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class Workbench:
     scale_learning_rate: bool
     unanswerable_share: float
     replay_share: float
+    redact: Redact
+    new_account_days: float
+    most_ratings_per_hour: int
     threads: int
     seed: int
     held_out_share: float
@@ -81,25 +88,28 @@ def classifier(bench: Workbench) -> Classifier:
 def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated, Sides]:
     """The curated log and the sides, known and new; writes nothing."""
     with bench.database.read() as session:
-        logged = exchanges.logged(session, since=since)
         known = {side.key: side.side for side in session.exec(select(Side))}
         persons = people.count(session)
-        reviewers = session.exec(select(Person.id).where(Person.role != Role.CHAT)).all()
-        sources = dict(session.exec(select(Document.id, Document.source)).all())
-        live = staleness.live_digests(session)
-    sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
-    made = curate(
-        logged,
-        judge=WordJudge(),
-        sides=sides,
-        rules=bench.rules,
-        covering=bench.covering(),
-        reviewers=frozenset(reviewers),
-        sources=sources,
-        unanswerable_share=bench.unanswerable_share,
-        persons=persons,
-        live=live,
-    )
+        joined = {row: at for row, at in session.exec(select(Person.id, Person.created_at)).all()}
+        reviewers = frozenset(session.exec(select(Person.id).where(Person.role != Role.CHAT)).all())
+        sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
+        made = curate(
+            exchanges.each_logged(session, since=since),
+            judge=WordJudge(),
+            sides=sides,
+            rules=bench.rules,
+            covering=bench.covering(),
+            reviewers=reviewers,
+            sources=dict(session.exec(select(Document.id, Document.source)).all()),
+            unanswerable_share=bench.unanswerable_share,
+            persons=persons,
+            live=staleness.live_digests(session),
+            redacted=bench.redact,
+            golden=golden.members(session),
+            newcomers=hygiene.newcomers(joined, now=now(), days=bench.new_account_days) - reviewers,
+            most_per_hour=bench.most_ratings_per_hour,
+            suspicious=lambda text: bool(hostile.flags_of(text)),
+        )
     return made, sides
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from sqlmodel import Session
 
 from configs.settings import Settings, SettingsError, load_settings
-from store import adapters, cycles, deployments, exchanges, people, staleness, transfer
+from store import adapters, cycles, deployments, exchanges, golden, people, staleness, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Adapter, Cycle, Document, Exchange, Role, Row
@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--task", help="only this task")
     listing.add_argument("--limit", type=int, default=50)
     command("show", "show v3", _show, "id")
+    gold = command("golden", 'golden ex_1a2b --comment "asked weekly"', _golden)
+    gold.add_argument("exchange", nargs="?", help="put it into the golden set; without one the set is listed")
+    gold.add_argument("--comment", default="", help="why, for the audit record")
     approve = command("approve", 'approve v3 --comment "…" --share 0.1 --testers anna,ben', _approve, "adapter")
     approve.add_argument("--share", type=float, default=deployments.EVERYBODY, help="of the conversations; 1 is all")
     canary = command("canary", 'canary --share 0.5 --comment "…"', _canary)
@@ -182,6 +185,15 @@ def _approve(options: argparse.Namespace, settings: Settings, database: Database
         database, options.adapter, actor=ACTOR, comment=options.comment, share=options.share, testers=testers
     )
     print(f"approved {options.adapter}{_whom(options.share, testers)}: running bots load it now.")
+
+
+def _golden(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    if options.exchange is None:
+        with database.read() as session:
+            print("\n".join(sorted(golden.members(session))) or "the golden set is empty.")
+        return
+    golden.add(database, options.exchange, actor=ACTOR, comment=options.comment)
+    print(f"{options.exchange} is in the golden set: every candidate answers it, none is trained on it.")
 
 
 def _canary(options: argparse.Namespace, settings: Settings, database: Database) -> None:

@@ -5,7 +5,7 @@ It knows nothing of models, prompts or retrieval: it keeps what it is given.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -232,13 +232,19 @@ def page(
 
 def logged(session: Session, *, since: datetime | None = None) -> list[Logged]:
     """All exchanges that ended with an answer, oldest first."""
+    return list(each_logged(session, since=since))
+
+
+def each_logged(session: Session, *, since: datetime | None = None) -> Iterator[Logged]:
+    """The same one by one, so that a large log never is in memory whole; the session must stay open."""
     query = select(Exchange, Feedback, Label).select_from(Exchange)
     query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
     query = query.where(col(Exchange.state).in_([ExchangeState.FINISHED, ExchangeState.STOPPED]))
     if since is not None:
         query = query.where(col(Exchange.created_at) >= since)
-    return [Logged(*row) for row in session.exec(query.order_by(col(Exchange.created_at)))]
+    query = query.order_by(col(Exchange.created_at)).execution_options(yield_per=500)
+    return (Logged(*row) for row in session.exec(query))
 
 
 def labelled_by_people(session: Session) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from configs.settings import ROOT
-from finetune.dataset import Rules
+from finetune.examples import Rules
 from finetune.judge import WordJudge
 from retrieval.embedding import Embedder
 from retrieval.index import Index
@@ -329,8 +329,8 @@ def test_what_needs_a_document_or_a_better_search_is_never_an_example_of_an_unsu
     made, _ = curated(work)
     assert made.train == made.held_out == []
     assert set(made.rows) == {
-        "held for review: no passage supports the correction",
-        "held for review: the passages do not support the correction",
+        "left out: held for review: no passage supports the correction",
+        "left out: held for review: the passages do not support the correction",
     }
 
 
