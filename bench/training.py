@@ -17,14 +17,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bench.table import show
 from bot import prompt
 from bot.models import PACKAGED_CHAT, chat_model
-from finetune import train
+from finetune import loading
+from finetune.passes import choose
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ["q_proj", "k_proj", "v_proj"]
 ROUNDS, BATCH, BATCHES = 3, 3, 3
 
 
-def examples(folder: str) -> list[train.Tokens]:
+def examples(folder: str) -> list[loading.Tokens]:
     """Questions of the handbook with three passages each, as token ids."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = [json.loads(line) for line in (ROOT / "examples" / "questions.jsonl").read_text().splitlines()]
@@ -38,7 +39,7 @@ def examples(folder: str) -> list[train.Tokens]:
             for n, row in enumerate(some, start=1)
         ]
         made = {"messages": prompt.messages(some[0]["question"], passages, []), "target": some[0]["answer"] + " [1]"}
-        found.append(train._tokenised(made, tokenizer))
+        found.append(loading._tokens(made, tokenizer))
     return found
 
 
@@ -48,19 +49,19 @@ def around(page: str, passage: str) -> str:
     return page[max(0, at - 100) : at + 340]
 
 
-def ours(folder: str, sequences: list[train.Tokens]) -> float:
+def ours(folder: str, sequences: list[loading.Tokens]) -> float:
     """Seconds of forward and backward over all batches, as `finetune.train` does it."""
-    model = train._model(folder, 20, 40, 0.1, TARGETS, None).train()
-    train._backward(model, sequences[0], 30)
+    model = loading.load(folder, rank=20, alpha=40, dropout=0.1, target_modules=TARGETS)
+    step, _ = choose(model, longest=max(len(one.ids) for one in sequences), seed=1)
+    step.add_gradients(sequences[:1], 30)
     begun = time.perf_counter()
     for i in range(0, len(sequences), BATCH):
-        for sequence in sequences[i : i + BATCH]:
-            train._backward(model, sequence, 100)
+        step.add_gradients(sequences[i : i + BATCH], 100)
         model.zero_grad(set_to_none=True)
     return time.perf_counter() - begun
 
 
-def plain(folder: str, sequences: list[train.Tokens]) -> float:
+def plain(folder: str, sequences: list[loading.Tokens]) -> float:
     """Seconds of the same work in a plain loop: fused attention, padded batches, logits of every token."""
     from peft import LoraConfig, get_peft_model
 
