@@ -12,10 +12,10 @@ from finetune.dataset import Curated, Rules, curate
 from finetune.judge import WordJudge
 from finetune.sides import Sides
 from retrieval.index import Index
-from scheduler.tasks import Classifier, Encode, Item, TaskSpec
+from scheduler.tasks import Encode, TaskSpec
 from store import exchanges, people, staleness
 from store.database import Database
-from store.models import Document, Label, Person, Role, Side
+from store.models import Document, Person, Role, Side
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Workbench:
 
     database: Database
     encode: Encode
+    embedding_model: str
     data: Path
     checkout: Path
     environment: Mapping[str, str]
@@ -71,13 +72,6 @@ class Workbench:
         return {task.name: task.passages_score for task in self.tasks if task.passages_score > 0}
 
 
-def classifier(bench: Workbench) -> Classifier:
-    """The classifier of the taxonomy, taught also by the labels that people gave."""
-    with bench.database.read() as session:
-        rows = exchanges.labelled_by_people(session)
-    return Classifier(bench.tasks, bench.encode, corrections=rows)
-
-
 def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated, Sides]:
     """The curated log and the sides, known and new; writes nothing."""
     with bench.database.read() as session:
@@ -101,23 +95,3 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
         live=live,
     )
     return made, sides
-
-
-def label_all(bench: Workbench) -> int:
-    """Label the exchanges that have no label of this taxonomy yet; returns how many were labelled."""
-    with bench.database.read() as session:
-        rows = [
-            row.exchange
-            for row in exchanges.logged(session)
-            if row.label is None or (row.label.taxonomy != bench.taxonomy and row.label.labelled_by is None)
-        ]
-    if not rows:
-        return 0
-    items = [Item(row.question, row.answer, tuple(p["text"] for p in row.passages)) for row in rows]
-    found = classifier(bench).classify(items)
-    labels = [
-        Label(exchange_id=row.id, task=one.label, confidence=one.confidence, scores=one.scores, taxonomy=bench.taxonomy)
-        for row, one in zip(rows, found, strict=True)
-    ]
-    exchanges.save_labels(bench.database, labels)
-    return len(labels)
