@@ -55,6 +55,7 @@ def bench_of(settings: Settings) -> Workbench:
     return Workbench(
         database=database,
         encode=embedder.encode,
+        embedding_model=settings.models.embedding,
         data=data,
         checkout=ROOT,
         environment={**os.environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "RATCHET_DATA": str(data)},

@@ -20,7 +20,8 @@ from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from scheduler import decisions, launcher, planning, rank, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_phases
-from scheduler.workbench import Workbench, curated, label_all
+from scheduler.labelling import label_all
+from scheduler.workbench import Workbench, curated
 from store import adapters, cycles, deployments, exchanges
 from store.errors import LostLease
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome, now
@@ -87,14 +88,13 @@ def folder(bench: Workbench, cycle_id: str) -> Path:
 def collect(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Count what the log holds."""
     with bench.database.read() as session:
-        rows = exchanges.logged(session)
-    rated = sum(row.feedback is not None for row in rows)
-    return Next({"exchanges": len(rows), "with_feedback": rated}, "classify")
+        answered, rated = exchanges.counted(session)
+    return Next({"exchanges": answered, "with_feedback": rated}, "classify")
 
 
 def classify(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
-    """Label new exchanges, or all of them when the taxonomy changed."""
-    return Next({"labelled": label_all(bench)}, "rank")
+    """Label new exchanges, or all of them when the taxonomy changed or people taught another answer."""
+    return Next({"labelled": label_all(bench, relearn=True)}, "rank")
 
 
 def weigh(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:

@@ -9,8 +9,9 @@ from sqlmodel import col, select
 from finetune.examples import Example
 from scheduler import report, strategy, trouble
 from scheduler.goals import CycleResult, Gap, gaps
+from scheduler.labelling import label_all
 from scheduler.report_text import as_text
-from scheduler.workbench import Workbench, curated, label_all
+from scheduler.workbench import Workbench, curated
 from store import deployments, exchanges
 from store.models import Adapter, Cycle, CycleState
 

@@ -16,10 +16,10 @@ from finetune.redact import Redact
 from finetune.sides import Sides
 from retrieval import hostile
 from retrieval.index import Index
-from scheduler.tasks import Classifier, Encode, Item, TaskSpec
+from scheduler.tasks import Encode, TaskSpec
 from store import exchanges, golden, people, staleness
 from store.database import Database
-from store.models import Document, Label, Person, Role, Side, now
+from store.models import Document, Person, Role, Side, now
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Workbench:
 
     database: Database
     encode: Encode
+    embedding_model: str
     data: Path
     checkout: Path
     environment: Mapping[str, str]
@@ -78,13 +79,6 @@ class Workbench:
         return {task.name: task.passages_score for task in self.tasks if task.passages_score > 0}
 
 
-def classifier(bench: Workbench) -> Classifier:
-    """The classifier of the taxonomy, taught also by the labels that people gave."""
-    with bench.database.read() as session:
-        rows = exchanges.labelled_by_people(session)
-    return Classifier(bench.tasks, bench.encode, corrections=rows)
-
-
 def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated, Sides]:
     """The curated log and the sides, known and new; writes nothing."""
     with bench.database.read() as session:
@@ -111,23 +105,3 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
             suspicious=lambda text: bool(hostile.flags_of(text)),
         )
     return made, sides
-
-
-def label_all(bench: Workbench) -> int:
-    """Label the exchanges that have no label of this taxonomy yet; returns how many were labelled."""
-    with bench.database.read() as session:
-        rows = [
-            row.exchange
-            for row in exchanges.logged(session)
-            if row.label is None or (row.label.taxonomy != bench.taxonomy and row.label.labelled_by is None)
-        ]
-    if not rows:
-        return 0
-    items = [Item(row.question, row.answer, tuple(p["text"] for p in row.passages)) for row in rows]
-    found = classifier(bench).classify(items)
-    labels = [
-        Label(exchange_id=row.id, task=one.label, confidence=one.confidence, scores=one.scores, taxonomy=bench.taxonomy)
-        for row, one in zip(rows, found, strict=True)
-    ]
-    exchanges.save_labels(bench.database, labels)
-    return len(labels)

@@ -11,9 +11,8 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from store.database import Database
-from store.models import Embedding, Exchange, ExchangeState, Label
-
-ANSWERED = (ExchangeState.FINISHED, ExchangeState.STOPPED)
+from store.exchanges import ANSWERED
+from store.models import Embedding, Exchange, Label
 
 
 class Kept(NamedTuple):
@@ -46,11 +45,23 @@ def without_label(session: Session, *, after: str = "", limit: int = 1000) -> li
     return list(session.exec(query.order_by(col(Exchange.id)).limit(limit)))
 
 
-def with_old_label(session: Session, taxonomy: str, *, limit: int = 1000) -> list[str]:
-    """The ids of exchanges that the classifier labelled under another taxonomy; none costs one look into an index."""
-    other = sa.or_(col(Label.taxonomy) < taxonomy, col(Label.taxonomy) > taxonomy)
-    query = select(Label.exchange_id).where(col(Label.labelled_by).is_(None), other)
-    return list(session.exec(query.limit(limit)))
+def with_old_label(session: Session, low: str, high: str, *, limit: int = 1000) -> list[str]:
+    """The ids of exchanges that the classifier labelled under a taxonomy outside `low` to `high`.
+
+    Where there is none, that costs one look into an index.
+    """
+    return list(session.exec(select(Label.exchange_id).where(_stale(low, high)).limit(limit)))
+
+
+def old_without_vectors(session: Session, low: str, high: str, model: str, *, limit: int = 1000) -> list[str]:
+    """Those of them that have no vectors of a model."""
+    mine = sa.exists().where(col(Embedding.exchange_id) == col(Label.exchange_id), col(Embedding.model) == model)
+    return list(session.exec(select(Label.exchange_id).where(_stale(low, high), ~mine).limit(limit)))
+
+
+def _stale(low: str, high: str) -> Any:
+    other = sa.or_(col(Label.taxonomy) < low, col(Label.taxonomy) > high)
+    return sa.and_(col(Label.labelled_by).is_(None), other)
 
 
 def not_embedded(session: Session, ids: Sequence[str], model: str) -> list[Asked]:
@@ -80,18 +91,16 @@ def of(session: Session, ids: Sequence[str], model: str) -> list[Kept]:
 
 
 def old_labels(
-    session: Session, taxonomy: str, model: str, *, after: int = 0, limit: int = 10_000
+    session: Session, low: str, high: str, model: str, *, after: int = 0, limit: int = 10_000
 ) -> tuple[list[Kept], int | None]:
-    """A batch of embedded exchanges whose label is the classifier's under another taxonomy.
+    """A batch of embedded exchanges whose label is the classifier's under a taxonomy outside `low` to `high`.
 
     Returns them with the `after` of the next batch, None at the end. Reads in the order of embedding, which is that of
     the labels too, so that both tables are read and written page after page.
     """
     some = select(Embedding).where(col(Embedding.id) > after).order_by(col(Embedding.id)).limit(limit).subquery()
     last = session.execute(sa.select(sa.func.max(some.c.id))).scalar()
-    stale = sa.and_(
-        col(Label.exchange_id) == some.c.exchange_id, col(Label.labelled_by).is_(None), col(Label.taxonomy) != taxonomy
-    )
+    stale = sa.and_(col(Label.exchange_id) == some.c.exchange_id, _stale(low, high))
     return _with_before(session, some, model, (Label, stale)), last
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from store import audit
 from store.database import Database
@@ -21,6 +21,14 @@ class Found(NamedTuple):
     task: str
     confidence: float
     scores: dict[str, float]
+
+
+class Taught(NamedTuple):
+    """A question whose task a person named."""
+
+    exchange_id: str
+    question: str
+    task: str
 
 
 def save(database: Database, found: Sequence[Found], *, taxonomy: str) -> None:
@@ -44,6 +52,14 @@ def save(database: Database, found: Sequence[Found], *, taxonomy: str) -> None:
             connection.execute(change, old)
         if new:
             connection.execute(sa.insert(table), new)
+
+
+def by_people(session: Session, *, most: int) -> list[Taught]:
+    """The newest labels that people gave, oldest first, with the questions."""
+    query = select(Label.exchange_id, Exchange.question, Label.task)
+    query = query.join(Exchange, col(Label.exchange_id) == col(Exchange.id)).where(col(Label.labelled_by).is_not(None))
+    query = query.order_by(col(Label.labelled_at).desc(), col(Label.exchange_id)).limit(most)
+    return [Taught(*row) for row in reversed(session.exec(query).all())]
 
 
 def correct(database: Database, exchange_id: str, task: str, *, known: Collection[str], actor: str) -> Label:

@@ -22,7 +22,7 @@ from scheduler.causes import Case, Cause, Held, Look, cause_of
 from scheduler.faults import Fault, Gap, as_text, faults, gaps, signs_of
 from scheduler.said import Remark, asked_again, remarks, wanted
 from scheduler.workbench import Workbench, curated
-from store import exchanges
+from store import exchanges, labels
 from store.answers import DECLINE
 from store.database import Database
 from store.exchanges import Logged
@@ -288,7 +288,7 @@ def kept(work: Workbench, row: Logged) -> str:
         given = {name: getattr(row.feedback, name) for name in ("rating", "reasons", "comment", "correction")}
         exchanges.rate(database, exchange.id, person=person, **given)
     if row.label is not None:
-        exchanges.save_labels(database, [row.label])
+        labels.save(database, [labels.Found(exchange.id, row.label.task, 1.0, {})], taxonomy=row.label.taxonomy)
     return exchange.id
 
 
