@@ -44,6 +44,7 @@ def settings(tasks: Path, options: argparse.Namespace) -> dict[str, str]:
     """What differs from the default settings."""
     return {
         "TASKS": str(tasks),
+        "STARTER": "false",
         "GENERATION__MAX_TOKENS": str(ANSWER_TOKENS),
         "GENERATION__THREADS": str(options.threads),
         "TRAINING__STRATEGY": "single",

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from bot import starter
 from bot.api import create_app
 from bot.chat import Chat, Ended, Question, Token
 from bot.engine import Engine, TransformersEngine
@@ -60,6 +61,8 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
         print(f"documents: {counts.new} new or changed, {counts.unchanged} unchanged.", flush=True)
     index.refresh()
     engine = chosen_engine(settings)
+    if settings.starter:
+        _start_with(settings, database)
     live = Live(database, engine)
     chat = Chat(
         database,
@@ -71,6 +74,18 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
         temperature=settings.generation.temperature,
     )
     return chat, library, index, engine, live
+
+
+def _start_with(settings: Settings, database: Database) -> None:
+    """Let a fresh store begin with the starter adapter, where it fits the base model."""
+    digest = base_digest(chat_model(settings.models.chat, models=settings.models.folder))
+    starter.install(
+        database,
+        ROOT / "examples" / "starter",
+        data=settings.server.data,
+        base_model=settings.models.chat,
+        base_digest=digest,
+    )
 
 
 def chosen_engine(settings: Settings) -> Engine:

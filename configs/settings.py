@@ -162,6 +162,7 @@ class Settings(_Section):
     gate: Gate
     scheduler: Scheduler
     watch: Watch
+    starter: bool
     tasks: Path
 
     @property
