@@ -18,7 +18,7 @@ MAY: dict[str, set[str]] = {
     "finetune": {"finetune", "store"},
     "scheduler": {"scheduler", "store", "retrieval", "finetune", *SERVING},
 }
-TORCH = {"retrieval/embedding.py", "finetune/train.py"}
+TORCH = {"retrieval/embedding.py", "finetune/train.py", "finetune/probe.py"}
 TORCH |= {
     f"bot/{name}.py"
     for name in ("engine", "decoding", "forward", "packed", "pool", "versions", "probe", "low_rank", "linear")
