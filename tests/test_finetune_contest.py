@@ -101,9 +101,10 @@ def test_training_stops_at_the_phase_that_forgot_and_keeps_the_one_before(
     job: dict[str, Any], files: dict[str, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "adapters" / "v1-1"
-    phases = [phase(files["a"], "a", epochs=3), phase(files["against a"], "b", epochs=4), phase(files["b"], "b")]
+    unlearn = phase(files["against a"], "b", epochs=10, learning_rate_used=3e-2)
+    learn = phase(files["a"], "a", epochs=20, learning_rate_used=3e-2)
+    phases = [learn, unlearn, phase(files["b"], "b")]
     done = train_job({**job, "phases": phases, "out": str(out)}, base_digest="b", show=quiet)
-    print(done["phases"])
     assert list(done["forgot"]) == ["a"] and done["forgot"]["a"] > 0.02
     assert [(one["phase"], one["folder"]) for one in done["phases"]] == [(1, "v1-1"), (2, "v1-1-phase-2")]
     assert done["phases"][1]["forgot"] == done["forgot"]
