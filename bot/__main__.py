@@ -26,7 +26,7 @@ from retrieval.index import Index
 from retrieval.library import Library
 from store import exchanges, people
 from store.database import Database, open_database
-from store.errors import RatchetError, Unavailable
+from store.errors import Invalid, RatchetError, Unavailable
 from store.models import Role
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -86,6 +86,14 @@ def _start_with(settings: Settings, database: Database) -> None:
         base_model=settings.models.chat,
         base_digest=digest,
     )
+
+
+def _tasks(settings: Settings) -> list[str]:
+    """The tasks that the taxonomy's files name now; raises Invalid where they cannot be used."""
+    try:
+        return list(settings.taxonomy().tasks)
+    except SettingsError as error:
+        raise Invalid(str(error), "Correct the taxonomy.") from error
 
 
 def chosen_engine(settings: Settings) -> Engine:
@@ -153,6 +161,7 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         requests_per_key=settings.server.requests_per_key,
         requests_per_person=settings.server.requests_per_person,
         default_cron=settings.scheduler.cron,
+        tasks=lambda: _tasks(settings),
     )
     _greet(database, host, port)
     try:

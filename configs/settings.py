@@ -99,7 +99,8 @@ class Generation(_Section):
 class Training(_Section):
     """Fine-tuning."""
 
-    strategy: str = Field(pattern="^(auto|single|multi|progressive)$")
+    strategy: str = Field(pattern="^(auto|single|multi|progressive|tournament)$")
+    strategy_comment: str
     min_examples: int = Field(ge=2)
     max_examples: int = Field(ge=2)
     max_minutes: float = Field(gt=0)

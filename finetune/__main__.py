@@ -16,6 +16,7 @@ from typing import Any
 
 from configs.settings import Settings, SettingsError, load_settings
 from finetune import jobs
+from finetune.contest import contest
 from finetune.evaluate import EvaluationError
 from finetune.gate import GateInputError
 from finetune.judge import METRICS, JudgeInputError, WordJudge, judge_rows
@@ -107,11 +108,12 @@ def _train(options: argparse.Namespace) -> None:
         job = json.loads(options.job.read_text())
     else:
         job = _job(options, settings, folder)
-    _show(jobs.train_job(job, base_digest=base_digest(folder), show=_show))
+    run = contest if "runs" in job else jobs.train_job
+    _show(run(job, base_digest=base_digest(folder), show=_show))
 
 
 def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[str, Any]:
-    from scheduler.dataset_files import phases_by_hand
+    from scheduler.dataset_files import PROBE, phases_by_hand
 
     if options.data is None or options.out is None:
         raise Invalid("train needs --data and --out.", "See python -m finetune train --help.")
@@ -128,6 +130,8 @@ def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[s
         "max_tokens": settings.training.max_tokens,
         "seed": settings.training.seed,
         "threads": settings.training.threads,
+        "probe": str(data / PROBE) if len(phases) > 1 and (data / PROBE).exists() else "",
+        "margin": settings.gate.loss_margin,
     }
 
 
@@ -152,7 +156,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         slots=job["batch"],
         queue_limit=len(rows) + 1,
     )
-    sides = [job["candidate"], job["serving"]]
+    sides = [job["candidate"], *job.get("others", ()), job["serving"]]
     for side in sides:
         if side["id"] != BASE:
             engine.load(side["id"], Path(side["folder"]), digest=side["digest"])
@@ -173,7 +177,8 @@ def _hand_over(options: argparse.Namespace, job: dict[str, Any], reports: list[A
     if job["out"] is not None:
         out = Path(job["out"])
         out.mkdir(parents=True, exist_ok=True)
-        for name, report in zip(("candidate", "serving"), reports, strict=True):
+        more = [f"candidate-{number}" for number in range(2, len(reports))]
+        for name, report in zip(("candidate", *more, "serving"), reports, strict=True):
             (out / f"{name}.json").write_text(report.to_json())
         _show({"cases": cases, "out": str(out)})
         return

@@ -1,6 +1,7 @@
 """What the trainer's and the evaluator's child processes do: a job file in, an adapter folder or two reports out."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from typing import Any
 
 from finetune import card
 from finetune.evaluate import Case, Report, evaluate
+from finetune.forgetting import by_task, forgotten
 from finetune.judge import WordJudge
+from finetune.probe import losses
 from finetune.train import Trained, train
 
 Show = Callable[[dict[str, Any]], None]
@@ -21,54 +24,96 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str, Any]:
-    """Train the phases of a job on top of each other and publish the adapter folder; returns the digest and figures."""
+    """Train the phases of a job on top of each other and publish every phase's adapter folder.
+
+    With `probe`, examples put aside, it stops after a phase that made an earlier task worse by more than `margin`; what
+    is published as `out` is then the phase before. Returns the digest, figures and what became of each phase.
+    """
     out = Path(job["out"])
     work = out.with_suffix(".work")
     shutil.rmtree(work, ignore_errors=True)
-    start_from: Path | None = None
+    probe = read_rows(Path(job["probe"])) if job.get("probe") else []
     totals: dict[str, Any] = {"steps": 0, "tokens": 0, "seconds": 0.0, "too_long": 0, "losses": []}
+    parts: list[Path] = []
+    history: list[list[float | None]] = []
+    forgot: dict[str, float] = {}
     for number, phase in enumerate(job["phases"]):
         part = work / f"phase-{number}"
         part.mkdir(parents=True)
-        trained = _phase(job, phase, part, start_from, _shown(show, number, len(job["phases"])))
+        before = parts[-1] if parts else None
+        trained = _phase(job, phase, part, before, _shown(show, number, len(job["phases"])))
         for name in ("steps", "tokens", "seconds", "too_long"):
             totals[name] += getattr(trained, name)
         totals["losses"] += [round(loss, 4) for loss in trained.losses]
-        start_from = part
-    assert start_from is not None
-    facts = {
-        "phases": [{key: value for key, value in phase.items() if key != "file"} for phase in job["phases"]],
-        "seed": job["seed"],
-        "steps": totals["steps"],
-        "tokens": totals["tokens"],
-        "losses": totals["losses"],
-    }
-    digest = card.publish(
-        start_from,
-        out,
-        base_model=job["base_model"],
-        base_digest=base_digest,
-        dataset_digest=job["dataset_digest"],
-        facts=facts,
-    )
+        parts.append(part)
+        if probe:
+            limits = {"max_tokens": job["max_tokens"], "threads": job["threads"]}
+            history.append(losses(probe, base_model=job["base_folder"], adapter=part, **limits))
+            tasks = [one["tasks"] for one in job["phases"][: number + 1]]
+            if forgot := forgotten(probe, tasks, history, margin=job["margin"]):
+                break
+    phases = _published(job, parts, probe, history, forgot, totals, base_digest)
     shutil.rmtree(work, ignore_errors=True)
     rate = totals["tokens"] / max(totals["seconds"], 1e-9)
     tail = totals["losses"][-10:]
     done = {key: totals[key] for key in ("steps", "tokens", "too_long")}
+    last = history[len(parts) - 1 - bool(forgot)] if probe else []
+    known = [loss for loss in last if loss is not None]
     return {
         **done,
-        "digest": digest,
+        "digest": next(phase["digest"] for phase in phases if phase["folder"] == out.name),
         "folder": str(out),
         "seconds": round(totals["seconds"], 1),
         "tokens_per_second": round(rate, 1),
         "loss": round(sum(tail) / max(1, len(tail)), 4),
+        "probe_loss": round(sum(known) / len(known), 4) if known else None,
+        "phases": phases,
+        "forgot": forgot,
     }
 
 
+def _published(
+    job: dict[str, Any],
+    parts: list[Path],
+    probe: list[dict[str, Any]],
+    history: list[list[float | None]],
+    forgot: dict[str, float],
+    totals: dict[str, Any],
+    base_digest: str,
+) -> list[dict[str, Any]]:
+    """Publish each phase's adapter: the last good one as the job's `out`, the others beside it; what each came to."""
+    out = Path(job["out"])
+    final = len(parts) - 1 - bool(forgot)
+    kept: list[dict[str, Any]] = []
+    for number in [*(n for n in range(len(parts)) if n != final), final]:
+        phases = [{key: value for key, value in one.items() if key != "file"} for one in job["phases"][: number + 1]]
+        target = out if number == final else out.with_name(f"{out.name}-phase-{number + 1}")
+        said = {
+            "phase": number + 1,
+            "tasks": list(phases[-1]["tasks"]),
+            "folder": target.name,
+            "losses": by_task(probe, history[number]) if probe else {},
+            "forgot": forgot if number > final else {},
+        }
+        facts = {"phases": phases, "seed": job["seed"], **{key: totals[key] for key in ("steps", "tokens", "losses")}}
+        if len(parts) > 1:
+            facts["kept_phases"] = [*kept, said]
+        digest = card.publish(
+            parts[number],
+            target,
+            base_model=job["base_model"],
+            base_digest=base_digest,
+            dataset_digest=job["dataset_digest"],
+            facts=facts,
+        )
+        kept.append({**said, "digest": digest})
+    return sorted(kept, key=lambda one: int(one["phase"]))
+
+
 def _phase(job: dict[str, Any], phase: dict[str, Any], part: Path, start_from: Path | None, show: Show) -> Trained:
-    recipe = phase["recipe"]
+    recipe, rows = phase["recipe"], read_rows(Path(phase["file"]))
     return train(
-        read_rows(Path(phase["file"])),
+        rows[: math.ceil(len(rows) * phase.get("share", 1.0))],
         base_model=job["base_folder"],
         out=part,
         rank=recipe["rank"],

@@ -1,8 +1,10 @@
 """Datasets as files, for a cycle and by hand: train.jsonl, held_out.jsonl, phase-N.jsonl, funnel.json."""
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,10 @@ from scheduler.workbench import Workbench, curated
 from store import adapters, deployments
 from store.errors import Invalid
 from store.models import BASE, Adapter, Side
+
+PROBE = "probe.jsonl"
+PROBE_SHARE = 0.12
+MOST_PROBED = 24
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -49,6 +55,57 @@ def write_phases(bench: Workbench, made: Curated, phases: list[Mapping[str, Any]
     return files
 
 
+def runs_of(plan: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
+    """What a plan trains: each variant, or its one way, with the files of its phases' examples."""
+    variants = plan.get("variants") or [{"name": "", "phases": plan["phases"]}]
+    found = []
+    for number, variant in enumerate(variants):
+        place = out / f"variant-{number}" if plan.get("variants") else out
+        phases = [{**phase, "file": str(place / f"phase-{n}.jsonl")} for n, phase in enumerate(variant["phases"])]
+        found.append({"name": variant["name"], "phases": phases})
+    return found
+
+
+def write_plan(bench: Workbench, made: Curated, plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Write the examples of every phase that a plan trains; returns how many each has.
+
+    Where phases follow one another or variants compete, examples are put aside first, to tell forgetting and to tell
+    which variant is better; none of them is trained on.
+    """
+    runs = runs_of(plan, out)
+    aside: list[Example] = []
+    if len(runs) > 1 or any(len(run["phases"]) > 1 for run in runs):
+        train, aside = put_aside(made.train, seed=bench.seed)
+        gone = {example.cluster for example in aside}
+        made = replace(made, train=train, replay=[e for e in made.replay if e.cluster not in gone])
+    if aside:
+        write_rows(out / PROBE, [asdict(example) for example in aside])
+    counts = []
+    for run in runs:
+        files = write_phases(bench, made, run["phases"], Path(run["phases"][0]["file"]).parent)
+        counts += [sum(1 for _ in file.open()) for file in files]
+    return {"train": counts, "put_aside": len(aside)} if aside else {"train": counts}
+
+
+def put_aside(train: list[Example], *, seed: int) -> tuple[list[Example], list[Example]]:
+    """Examples to train on, and those put aside: of each task whole documents, PROBE_SHARE of it as near as they go.
+
+    A task keeps at least three quarters of its examples; at most MOST_PROBED of a task are put aside.
+    """
+    taken: set[str] = set()
+    for task in sorted({example.task for example in train}):
+        mine = [example for example in train if example.task == task]
+        clusters = Counter(example.cluster for example in mine)
+        count = sum(clusters[name] for name in taken)
+        for name in sorted(clusters, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()):
+            if count >= min(PROBE_SHARE * len(mine), MOST_PROBED):
+                break
+            if name not in taken and count + clusters[name] <= len(mine) / 4:
+                taken.add(name)
+                count += clusters[name]
+    return [e for e in train if e.cluster not in taken], [e for e in train if e.cluster in taken]
+
+
 def keep_sides(bench: Workbench, sides: Sides) -> None:
     """Keep the sides that were given for the first time, for ever."""
     with bench.database.write() as session:
@@ -77,8 +134,9 @@ def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: 
     made = planning.plan_now(bench, strategy_wanted=strategy, task=task)
     if not made["phases"]:
         raise Invalid(f"nothing to train: {' '.join(made['reasons'])}")
-    files = write_phases(bench, prepared, made["phases"], data)
-    return [{**phase, "file": str(file)} for phase, file in zip(made["phases"], files, strict=True)]
+    plan = {"phases": made["phases"]}
+    write_plan(bench, prepared, plan, data)
+    return list(runs_of(plan, data)[0]["phases"])
 
 
 def _examples(file: Path) -> list[Example]:

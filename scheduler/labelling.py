@@ -7,12 +7,13 @@ taken up where a cycle asks for it, so that one correction does not label the wh
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
-from scheduler.tasks import MOST_CORRECTIONS, UNCLASSIFIED, Classifier, Encode, Evidence
-from scheduler.words import packed
+from scheduler.tasks import MOST_CORRECTIONS, SHORT_FEATURES, UNCLASSIFIED, Classifier, Encode, Evidence, Scored
+from scheduler.words import PAIR_BYTES, packed
 from scheduler.workbench import Workbench
 from store import embeddings, labels
 from store.embeddings import Asked, Kept
@@ -20,6 +21,7 @@ from store.models import Embedding
 
 NEW_AT_ONCE = 500
 OLD_AT_ONCE = 20_000
+SHORT_BYTES = SHORT_FEATURES * PAIR_BYTES
 SCALE = 127.0
 """A vector's numbers lie in [-1, 1]; as int8 they are told to within 0.004."""
 
@@ -40,10 +42,10 @@ def label_all(bench: Workbench, *, relearn: bool = False) -> int:
     if not new and not old:
         return 0
     classifier = _classifier(bench, taught)
-    count = sum(_label(bench, classifier, rows, version) for rows in _new(bench))
+    count = _label_new(bench, classifier, version) if new else 0
     if old:
         _embed_old(bench, low, high)
-        count += sum(_label(bench, classifier, rows, version) for rows in _old(bench, low, high))
+        count += _label_old(bench, classifier, version, low, high)
     return count
 
 
@@ -87,27 +89,57 @@ def vectors_of(bench: Workbench, ids: Sequence[str]) -> Floats:
     return np.array(rows, dtype=np.float32).reshape(len(rows), width)
 
 
-def _new(bench: Workbench) -> Iterator[list[Kept]]:
-    """The exchanges without a label, with their vectors."""
-    after = ""
+def _label_new(bench: Workbench, classifier: Classifier, version: str) -> int:
+    """Label the exchanges without a label."""
+    count, seen = 0, set[str]()
     while True:
         with bench.database.read() as session:
-            ids = embeddings.without_label(session, after=after, limit=NEW_AT_ONCE)
+            ids = [one for one in embeddings.without_label(session, limit=NEW_AT_ONCE) if one not in seen]
         if not ids:
-            return
-        yield _kept(bench, ids)
-        after = ids[-1]
+            return count
+        seen.update(ids)
+        rows = _kept(bench, ids)
+        tasks, found = [*classifier.names, UNCLASSIFIED], _scored(bench, classifier, rows)
+        made = [
+            labels.Found(row.exchange_id, tasks[place], confidence, dict(zip(classifier.names, scores, strict=True)))
+            for row, (place, confidence, scores) in zip(rows, _plain(found), strict=True)
+        ]
+        labels.save(bench.database, made, taxonomy=version)
+        count += len(made)
 
 
-def _old(bench: Workbench, low: str, high: str) -> Iterator[list[Kept]]:
-    """The exchanges whose label is stale, with their vectors, in the order they were embedded."""
-    after: int | None = 0
-    while after is not None:
-        with bench.database.read() as session:
-            rows, after = embeddings.old_labels(
-                session, low, high, bench.embedding_model, after=after, limit=OLD_AT_ONCE
-            )
-        yield rows
+def _label_old(bench: Workbench, classifier: Classifier, version: str, low: str, high: str) -> int:
+    """Label anew what has a stale label, in the order it was embedded; one batch is written while the next is read."""
+    tasks = [*classifier.names, UNCLASSIFIED]
+    names = [f"{json.dumps(name)}: " for name in classifier.names]
+    count, after = 0, 0
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        written: list[Future[None]] = []
+        while True:
+            with bench.database.read() as session:
+                rows = embeddings.old_labels(session, low, high, bench.embedding_model, after=after, limit=OLD_AT_ONCE)
+            if not rows:
+                break
+            made = [
+                (tasks[place], confidence, _json(names, scores), row.exchange_id)
+                for row, (place, confidence, scores) in zip(rows, _plain(_scored(bench, classifier, rows)), strict=True)
+            ]
+            for one in written:
+                one.result()
+            written = [writer.submit(labels.relabel, bench.database, made, taxonomy=version)]
+            count, after = count + len(made), rows[-1].id
+        for one in written:
+            one.result()
+    return count
+
+
+def _json(names: Sequence[str], scores: Sequence[float]) -> str:
+    """Scores as a JSON object; `names` are the keys as JSON, each with its colon."""
+    return "{" + ", ".join(f"{name}{score}" for name, score in zip(names, scores, strict=True)) + "}"
+
+
+def _plain(found: Scored) -> Iterator[tuple[int, float, list[float]]]:
+    return zip(found.places.tolist(), found.confidences.tolist(), found.scores.tolist(), strict=True)
 
 
 def _embed_old(bench: Workbench, low: str, high: str) -> None:
@@ -149,32 +181,26 @@ def _embedded(bench: Workbench, rows: Sequence[Asked]) -> list[Embedding]:
     ]
 
 
-def _label(bench: Workbench, classifier: Classifier, rows: Sequence[Kept], version: str) -> int:
-    if not rows:
-        return 0
-    found = classifier.scored(_evidence(rows, classifier.dimensions))
-    tasks = [*classifier.names, UNCLASSIFIED]
-    labels.save(
-        bench.database,
-        [
-            labels.Found(row.exchange_id, tasks[place], confidence, dict(zip(classifier.names, scores, strict=True)))
-            for row, place, confidence, scores in zip(
-                rows, found.places.tolist(), found.confidences.tolist(), found.scores.tolist(), strict=True
-            )
-        ],
-        taxonomy=version,
-    )
-    return len(rows)
-
-
-def _evidence(rows: Sequence[Kept], dimensions: int) -> Evidence:
-    return Evidence(
-        questions=_unpacked([row.question for row in rows], dimensions),
-        answers=_unpacked([row.answer for row in rows], dimensions),
-        before=_unpacked([row.before for row in rows], dimensions),
-        words=[row.words for row in rows],
-        words_before=[row.before_words for row in rows],
-        given=np.array([row.given for row in rows], dtype=np.bool_),
+def _scored(bench: Workbench, classifier: Classifier, rows: Sequence[Kept]) -> Scored:
+    """The scores of exchanges from their vectors; for short questions those of the ones before are looked up."""
+    dimensions = classifier.dimensions
+    short = {row.exchange_id: row.parent_id for row in rows if row.parent_id and len(row.words) <= SHORT_BYTES}
+    before: dict[str, Kept] = {}
+    parents = sorted(set(short.values()))
+    with bench.database.read() as session:
+        for start in range(0, len(parents), NEW_AT_ONCE):
+            some = embeddings.of(session, parents[start : start + NEW_AT_ONCE], bench.embedding_model)
+            before |= {row.exchange_id: row for row in some}
+    earlier = [before.get(short.get(row.exchange_id, ""), None) for row in rows]
+    return classifier.scored(
+        Evidence(
+            questions=_unpacked([row.question for row in rows], dimensions),
+            answers=_unpacked([row.answer for row in rows], dimensions),
+            before=_unpacked([row.question if row else b"" for row in earlier], dimensions),
+            words=[row.words for row in rows],
+            words_before=[row.words if row else b"" for row in earlier],
+            given=np.array([row.given for row in rows], dtype=np.bool_),
+        )
     )
 
 

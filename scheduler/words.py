@@ -13,6 +13,7 @@ from scipy import sparse
 WORD_BINS = 2048
 _WORD = re.compile(r"[^\W_]+(?:'\w+)?|[?!.]")
 _PAIR = np.dtype([("bin", "<u2"), ("value", "<f4")])
+PAIR_BYTES = _PAIR.itemsize
 
 
 def packed(text: str) -> bytes:
@@ -27,7 +28,7 @@ def packed(text: str) -> bytes:
 def sparse_features(rows: Sequence[bytes]) -> sparse.csr_matrix:
     """Packed features as a sparse matrix, shape (texts, WORD_BINS), float32."""
     pairs = np.frombuffer(b"".join(rows), dtype=_PAIR)
-    ends = np.cumsum([0, *(len(row) // _PAIR.itemsize for row in rows)])
+    ends = np.cumsum([0, *(len(row) // PAIR_BYTES for row in rows)])
     values = pairs["value"].astype(np.float32)
     return sparse.csr_matrix((values, pairs["bin"].astype(np.int32), ends), shape=(len(rows), WORD_BINS))
 

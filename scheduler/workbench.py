@@ -47,6 +47,7 @@ class Workbench:
     combined: dict[str, Any]
     phases: tuple[str, ...]
     strategy: str
+    strategy_comment: str
     min_examples: int
     max_examples: int
     max_minutes: float

@@ -19,7 +19,7 @@ from typing import Any
 from sqlmodel import Session
 
 from configs.settings import Settings, SettingsError, load_settings
-from store import adapters, cycles, deployments, exchanges, golden, people, staleness, transfer
+from store import adapters, cycles, deployments, exchanges, golden, labels, people, staleness, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Adapter, Cycle, Document, Exchange, Role, Row
@@ -88,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True)
     load = command("import", "import log.jsonl --format ratchet", _import, "file")
     load.add_argument("--format", choices=["openai", "flywheel", "ratchet"], required=True)
+    label = command("label", "label ex_1f… travel", _label, "exchange", "task")
+    label.description = "Say which task an exchange is; that wins, and the next cycle learns from it."
     user = command("user", "user add ann --role chat", _user_add).add_subparsers(required=True)
     add = command("add", "user add ann --role chat", _user_add, "name", into=user)
     add.add_argument("--role", choices=list(Role), default=Role.CHAT)
@@ -256,6 +258,12 @@ def _import(options: argparse.Namespace, settings: Settings, database: Database)
         raise NotFound(f"no file {path}.")
     count = transfer.imported(database, path.read_text().splitlines(), options.format)
     print(f"imported {count} exchanges.")
+
+
+def _label(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    known = settings.taxonomy().tasks
+    row = labels.correct(database, options.exchange, options.task, known=known, actor=ACTOR)
+    print(f"{row.exchange_id} is {row.task} now; the next cycle learns from it.")
 
 
 def _user_add(options: argparse.Namespace, settings: Settings, database: Database) -> None:

@@ -115,6 +115,7 @@ def test_a_label_that_a_person_gave_stays(database: Database) -> None:
     row = ask(database, "Hello?")
     labels.correct(database, row.id, "chat", known=["chat"], actor="pe_1")
     labels.save(database, [labels.Found(row.id, "code", 0.5, {})], taxonomy="t2")
+    labels.relabel(database, [("code", 0.5, "{}", row.id), ("code", 0.5, "{}", "ex_erased")], taxonomy="t2")
     assert label(database, row).task == "chat"
     with database.read() as session:
         assert labels.by_people(session, most=5) == [labels.Taught(row.id, "Hello?", "chat")]

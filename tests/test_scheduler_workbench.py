@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.redact import redact
-from scheduler import cycle
-from scheduler.dataset_files import write_dataset, write_phases
+from scheduler import trials
+from scheduler.dataset_files import runs_of, write_dataset, write_phases
 from scheduler.workbench import Workbench, curated
 from store import adapters, cycles, documents, exchanges, staleness
 from store.database import Database
@@ -54,11 +54,10 @@ def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(
     phases = [{"tasks": ["unclassified"], "examples": 9}]
     write_phases(work, made, phases, tmp_path / "data")
     row, _ = cycles.start(database, slot_key="s", first_step="train", started_by="test")
-    claim = cycles.claim(database)
-    assert claim is not None
     row.results, row.plan = {"curate": {"data": "data", "digest": made.digest()}}, {"phases": phases}
     adapter = adapters.create(database, actor="test")
-    cycle._published(work, claim, row, adapter.id, tmp_path, {"digest": "d"})
+    trained = {"folder": str(tmp_path), "digest": "d", "phases": [{"phase": 1, "folder": tmp_path.name}]}
+    trials.published(work, row, adapter.id, runs_of(row.plan, tmp_path / "data")[0], trained)
     with database.read() as session:
         lineage = adapters.get(session, adapter.id).lineage
         assert lineage == {
