@@ -12,8 +12,8 @@ from sqlmodel import col, select
 
 from finetune import gate
 from finetune.comparison import LOSS, Delta, Rules, Verdict
-from finetune.examples import lineage_of
 from finetune.evaluate import ALL, Report
+from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from scheduler import decisions
 from scheduler.dataset_files import PROBE, runs_of
