@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.table import show
 from scheduler.sequential import Floats, paths_of_level, paths_of_others
-from scheduler.watch import ALPHA
+from scheduler.watch import ALPHA, RATINGS_PART
 
 RUNS = 400
 LOSS = 0.1
@@ -22,7 +22,7 @@ NEVER = 10**9
 
 def first(paths: Floats) -> Floats:
     """The number of looks until the evidence was enough in each run."""
-    hit = paths >= math.log(1 / ALPHA)
+    hit = paths >= math.log(1 / (ALPHA * RATINGS_PART))
     return np.where(hit.any(axis=-1), hit.argmax(axis=-1) + 1, NEVER)
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     """Measure, print and keep."""
     rows = [row for share in (0.2, 0.3, 0.4) for row in against_the_level(share, 600)]
     rows += [against_the_others(0.3, 1, 600), against_the_others(0.3, 9, 300)]
-    show("watch", rows, runs=RUNS, loss=LOSS, alpha=ALPHA)
+    show("watch", rows, runs=RUNS, loss=LOSS, alpha=ALPHA * RATINGS_PART)
 
 
 if __name__ == "__main__":

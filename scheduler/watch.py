@@ -17,6 +17,8 @@ from store.errors import NotFound
 from store.models import Adapter, AdapterState, Exchange, ExchangeState, Feedback
 
 ALPHA = 0.05
+RATINGS_PART = 0.6
+"""The part of ALPHA that thumbs-down have; failures and declines share the rest."""
 LEAST = 20
 """Neither side is judged on fewer observations."""
 LEVEL_CONFIDENCE = 0.8
@@ -109,7 +111,7 @@ def _disliked(_: Exchange, feedback: Feedback | None) -> bool | None:
 
 
 _SIGNS = (
-    _Sign("thumbs-down", _disliked, 0.6),
+    _Sign("thumbs-down", _disliked, RATINGS_PART),
     _Sign("failures", lambda exchange, _: exchange.state == ExchangeState.FAILED, 0.2),
     _Sign("declines", lambda exchange, _: bool(exchange.declined), 0.2, tolerated=True),
 )
