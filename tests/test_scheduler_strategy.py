@@ -101,7 +101,8 @@ SITUATIONS = {
     "two cycles in vain": (GUIDE, {"a": 100}, {"last": STUCK}, "a was promoted, then rejected twice",
                            ("tournament", ("a",), False)),
     "two cycles in vain, no time": (
-        GUIDE, {"a": 100}, {"last": STUCK, "max_minutes": 0.7}, "a was promoted, then rejected twice; 42 seconds", ALONE,
+        GUIDE, {"a": 100}, {"last": STUCK, "max_minutes": 0.7}, "a was promoted, then rejected twice; 42 seconds",
+        ALONE,
     ),
     "set to single": (BALANCED, PLENTY, {"strategy": "single"}, "set to single", ALONE),
     "set to multi": (DOMINANT, {"a": 90, "b": 90}, {"strategy": "multi"}, "set to multi", ("multi", ("a", "b"), False)),
