@@ -1,6 +1,6 @@
-"""A linear classifier learned from few examples: a logistic regression over vectors and hashed words (pure).
+"""A linear classifier learned from few examples: a logistic regression and a shrunken discriminant (pure).
 
-It is calibrated on folds that it never saw. Leaving whole classes out shows how sure it is of what it does not know,
+Both are calibrated by leaving examples out. Leaving whole classes out shows how sure it is of what it does not know,
 which places the threshold under which nothing is named. It knows numbers only: unit vectors of texts, their hashed
 words and the number of each one's class.
 """
@@ -14,8 +14,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-WORD_WEIGHT = 0.3
-"""The words' share of a squared distance; embeddings count 1."""
+WORD_WEIGHTS = (0.0, 0.15, 0.3, 0.6, 1.0)
+SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1)
 TEMPERATURES = tuple(np.geomspace(0.05, 300.0, 48).tolist())
 LOGISTIC_STRENGTH = 100.0
 LOGISTIC_STEPS = 250
@@ -27,6 +27,8 @@ LOST_AT_MOST = 0.04
 """The share of the rightly labelled that the threshold may cost, however many unknown ones it would refuse."""
 ENOUGH_CLASSES = 3
 """With fewer, leaving one out tells nothing of what is unknown."""
+ENOUGH_EACH = 10
+"""With fewer examples per class the discriminant cannot tell how they spread, and the regression decides alone."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Linear:
     weights: Floats
     bias: Floats
     examples: Floats
+    word_weight: float  # the words' share of a squared distance; embeddings count 1
     near: float
     threshold: float = 0.0
 
@@ -43,8 +46,8 @@ class Linear:
         """Log-chances up to a constant per row, shape (texts, tasks); `words` are dense, sparse or left out."""
         split = self.examples.shape[1]
         found = vectors @ self.weights[:split].astype(vectors.dtype) + self.bias
-        if words is not None:
-            found = found + words @ (np.sqrt(WORD_WEIGHT) * self.weights[split:])
+        if words is not None and self.word_weight:
+            found = found + words @ (np.sqrt(self.word_weight) * self.weights[split:])
         return np.asarray(found, dtype=np.float64)
 
     def known(self, vectors: Any) -> Floats:
@@ -53,25 +56,86 @@ class Linear:
 
 
 def fit(vectors: Floats, words: Floats, classes: Ints, tasks: int) -> Linear:
-    """Learn from examples: unit vectors (examples, dimensions), words (examples, bins) and classes (examples,)."""
-    counted = np.bincount(classes, minlength=tasks)[classes] >= 2
-    joined = np.hstack([vectors, np.sqrt(WORD_WEIGHT) * words])
-    basis: Floats = np.linalg.svd(joined, full_matrices=False)[2].T
-    points = joined @ basis
+    """Learn from examples: unit vectors (examples, dimensions), words (examples, bins) and classes (examples,).
+
+    The regression is averaged with the discriminant that is likeliest to label left-out examples, which also says how
+    much words count.
+    """
+    alone = np.bincount(classes, minlength=tasks)[classes] < 2
+    word_weight, basis, (weights, bias, left_out) = _likeliest(vectors, words, classes, tasks, alone)
+    points = _joined(vectors, words, word_weight) @ basis
+    first = 1 / _temperature(left_out[~alone], classes[~alone])[1]
     folded = _folded(points, classes, tasks)
-    sharp = 1 / _temperature(folded[counted], classes[counted])
-    weights, bias = _logistic(points, classes, tasks)
+    second = 1 / _temperature(folded[~alone], classes[~alone])[1]
+    if len(classes) < ENOUGH_EACH * tasks:
+        first = 0.0
+    both = left_out * first + folded * second
+    last = 1 / _temperature(both[~alone], classes[~alone])[1]
+    logistic, offset = _logistic(points, classes, tasks)
     cosines = vectors @ vectors.T - 3 * np.eye(len(vectors))
-    near = max(float(np.quantile(cosines.max(axis=1), NEAR_QUANTILE)), LEAST_NEAR)
-    chances = softmax(folded * sharp) * _nearness(cosines.max(axis=1), near)[:, None]
-    unknown = _unknown(points, cosines, classes, tasks, sharp, near) if tasks >= ENOUGH_CLASSES else np.zeros(0)
+    closest = cosines.max(axis=1)
+    near = max(float(np.quantile(closest, NEAR_QUANTILE)), LEAST_NEAR)
+    chances = softmax(both * last) * _nearness(closest, near)[:, None]
+    unknown = np.zeros(0)
+    if tasks >= ENOUGH_CLASSES:
+        unknown = _unknown(points, cosines, classes, tasks, second * last, near)
     return Linear(
-        weights=basis @ weights * sharp,
-        bias=bias * sharp,
+        weights=basis @ (weights * first + logistic * second) * last,
+        bias=(bias * first + offset * second) * last,
         examples=vectors,
+        word_weight=word_weight,
         near=near,
-        threshold=_threshold(chances[counted], classes[counted], unknown),
+        threshold=_threshold(chances[~alone], classes[~alone], unknown),
     )
+
+
+def _joined(vectors: Floats, words: Floats, weight: float) -> Floats:
+    return np.hstack([vectors, np.sqrt(weight) * words])
+
+
+def _likeliest(
+    vectors: Floats, words: Floats, classes: Ints, tasks: int, alone: npt.NDArray[np.bool_]
+) -> tuple[float, Floats, tuple[Floats, Floats, Floats]]:
+    """The word weight, basis and discriminant with the best leave-one-out likelihood; ties go to the first."""
+    found = []
+    for weight in WORD_WEIGHTS:
+        points = _joined(vectors, words, weight)
+        basis: Floats = np.linalg.svd(points, full_matrices=False)[2].T
+        for discriminant in _discriminants(points @ basis, classes, tasks):
+            loss = _temperature(discriminant[2][~alone], classes[~alone])[0]
+            found.append((loss, weight, basis, discriminant))
+    _, weight, basis, discriminant = min(found, key=lambda one: one[0])
+    return weight, basis, discriminant
+
+
+def _discriminants(points: Floats, classes: Ints, tasks: int) -> list[tuple[Floats, Floats, Floats]]:
+    """For each shrinkage of the covariance: weights, bias, left-out scores of shape (examples, tasks)."""
+    counts = np.bincount(classes, minlength=tasks).astype(float)
+    means = np.stack([points[classes == number].mean(axis=0) for number in range(tasks)])
+    within = points - means[classes]
+    values, axes = np.linalg.eigh(within.T @ within / len(points))
+    scale = float((points**2).sum(axis=1).mean())
+    found = []
+    for shrinkage in SHRINKAGES:
+        white: Floats = axes / np.sqrt(np.maximum(values, 0.0) + shrinkage * scale)
+        centres: Floats = means @ white
+        left_out = _left_out(points @ white, centres, classes, counts)
+        found.append((white @ centres.T, -(centres**2).sum(axis=1) / 2, left_out))
+    return found
+
+
+def _left_out(points: Floats, means: Floats, classes: Ints, counts: Floats) -> Floats:
+    """Scores of every example by the model without it: its own mean moved, Sherman-Morrison on the covariance."""
+    rows = np.arange(len(points))
+    size = np.maximum(counts[classes], 1.5)
+    moved = points - means[classes]
+    own = (moved**2).sum(axis=1)
+    distances = (points**2).sum(axis=1)[:, None] + (means**2).sum(axis=1) - 2 * points @ means.T
+    along = (points * moved).sum(axis=1)[:, None] - moved @ means.T
+    grown = size / (size - 1)
+    distances[rows, classes], along[rows, classes] = grown**2 * own, grown * own
+    part = grown / len(points)
+    return np.asarray(-(distances + (part / np.maximum(1 - part * own, 1e-9))[:, None] * along**2) / 2)
 
 
 def _logistic(points: Floats, classes: Ints, tasks: int) -> tuple[Floats, Floats]:
@@ -113,13 +177,14 @@ def _nearness(closest: Floats, near: float) -> Floats:
     return np.asarray(np.clip(closest / near, 0.0, 1.0) ** NEARNESS_POWER)
 
 
-def _temperature(scores: Floats, classes: Ints) -> float:
-    """The temperature with the least negative log-likelihood."""
+def _temperature(scores: Floats, classes: Ints) -> tuple[float, float]:
+    """The least negative log-likelihood and the temperature that reaches it."""
     if not len(scores):
-        return 1.0
+        return 0.0, 1.0
     rows = np.arange(len(scores))
     losses = [float(-np.log(softmax(scores / t)[rows, classes] + 1e-9).mean()) for t in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmin(losses))])
+    best = int(np.argmin(losses))
+    return losses[best], float(TEMPERATURES[best])
 
 
 def _unknown(points: Floats, cosines: Floats, classes: Ints, tasks: int, sharp: float, near: float) -> Floats:

@@ -23,6 +23,8 @@ Encode = Callable[[list[str]], Any]
 """Texts to unit vectors, shape (texts, dimensions)."""
 
 MOST_CORRECTIONS = 500
+FEW_EXAMPLES = 10
+"""A task with fewer examples also learns from its description."""
 ANSWER_WEIGHT = 0.2
 """An answer's evidence beside its question's: it repeats the topic, but the question says what was wanted."""
 BEFORE_WEIGHT = 0.5
@@ -177,8 +179,7 @@ def vectors_of(texts: Sequence[str], encode: Encode, dimensions: int) -> Floats:
 
 
 def _texts(task: TaskSpec) -> tuple[str, ...]:
-    """What a task is learned from: its description says what its examples have in common."""
-    return (*task.examples, task.description) if task.description.strip() else task.examples
+    return task.examples if len(task.examples) >= FEW_EXAMPLES else (*task.examples, task.description)
 
 
 def _there(vectors: Any) -> npt.NDArray[np.bool_]:
