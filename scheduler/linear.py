@@ -1,7 +1,8 @@
-"""A linear classifier learned from few examples: a shrunken discriminant averaged with a logistic regression (pure).
+"""A linear classifier learned from few examples: a logistic regression and a shrunken discriminant (pure).
 
-Both are calibrated by leaving examples out, which also places the threshold under which nothing is named. It knows
-numbers only: unit vectors of texts, their hashed words and the number of each one's class.
+Both are calibrated by leaving examples out. Leaving whole classes out shows how sure it is of what it does not know,
+which places the threshold under which nothing is named. It knows numbers only: unit vectors of texts, their hashed
+words and the number of each one's class.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ FOLDS = 5
 NEAR_QUANTILE = 0.1
 LEAST_NEAR = 0.25
 NEARNESS_POWER = 3
-LOST_AT_MOST = 0.02
+LOST_AT_MOST = 0.04
+"""The share of the rightly labelled that the threshold may cost, however many unknown ones it would refuse."""
+ENOUGH_CLASSES = 3
+"""With fewer, leaving one out tells nothing of what is unknown."""
+ENOUGH_EACH = 10
+"""With fewer examples per class the discriminant cannot tell how they spread, and the regression decides alone."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +56,36 @@ class Linear:
 
 
 def fit(vectors: Floats, words: Floats, classes: Ints, tasks: int) -> Linear:
-    """The discriminant likeliest to label left-out examples, averaged with a logistic regression, both calibrated."""
+    """Learn from examples: unit vectors (examples, dimensions), words (examples, bins) and classes (examples,).
+
+    The regression is averaged with the discriminant that is likeliest to label left-out examples, which also says how
+    much words count.
+    """
     alone = np.bincount(classes, minlength=tasks)[classes] < 2
     word_weight, basis, (weights, bias, left_out) = _likeliest(vectors, words, classes, tasks, alone)
     points = _joined(vectors, words, word_weight) @ basis
     first = 1 / _temperature(left_out[~alone], classes[~alone])[1]
     folded = _folded(points, classes, tasks)
     second = 1 / _temperature(folded[~alone], classes[~alone])[1]
+    if len(classes) < ENOUGH_EACH * tasks:
+        first = 0.0
     both = left_out * first + folded * second
     last = 1 / _temperature(both[~alone], classes[~alone])[1]
     logistic, offset = _logistic(points, classes, tasks)
-    closest = (vectors @ vectors.T - 3 * np.eye(len(vectors))).max(axis=1)
+    cosines = vectors @ vectors.T - 3 * np.eye(len(vectors))
+    closest = cosines.max(axis=1)
     near = max(float(np.quantile(closest, NEAR_QUANTILE)), LEAST_NEAR)
     chances = softmax(both * last) * _nearness(closest, near)[:, None]
+    unknown = np.zeros(0)
+    if tasks >= ENOUGH_CLASSES:
+        unknown = _unknown(points, cosines, classes, tasks, second * last, near)
     return Linear(
         weights=basis @ (weights * first + logistic * second) * last,
         bias=(bias * first + offset * second) * last,
         examples=vectors,
         word_weight=word_weight,
         near=near,
-        threshold=_threshold(chances[~alone], classes[~alone]),
+        threshold=_threshold(chances[~alone], classes[~alone], unknown),
     )
 
 
@@ -171,8 +187,33 @@ def _temperature(scores: Floats, classes: Ints) -> tuple[float, float]:
     return losses[best], float(TEMPERATURES[best])
 
 
-def _threshold(chances: Floats, classes: Ints) -> float:
-    """Half the chance that all but LOST_AT_MOST of the rightly labelled examples reach: people are less tidy."""
+def _unknown(points: Floats, cosines: Floats, classes: Ints, tasks: int, sharp: float, near: float) -> Floats:
+    """The best chance of every example from a model that knows nothing of its class: classes are left out in groups."""
+    groups = min(tasks, FOLDS)
+    found = np.zeros(len(points))
+    for group in range(groups):
+        gone = classes % groups == group
+        kept = [number for number in range(tasks) if number % groups != group]
+        weights, bias = _logistic(points[~gone], np.searchsorted(kept, classes[~gone]), len(kept))
+        chances = softmax((points[gone] @ weights + bias) * sharp).max(axis=1)
+        found[gone] = chances * _nearness(cosines[np.ix_(gone, ~gone)].max(axis=1), near)
+    return found
+
+
+def _threshold(chances: Floats, classes: Ints, unknown: Floats) -> float:
+    """The cut that keeps most of the rightly labelled and refuses most of the unknown, each counting the same.
+
+    It costs at most LOST_AT_MOST of the rightly labelled; without unknown ones, half of what would cost that many.
+    """
     best = chances.argmax(axis=1)
-    right = chances[np.arange(len(chances)), best][best == classes]
-    return float(np.quantile(right, LOST_AT_MOST)) / 2 if len(right) else 0.25
+    top = chances[np.arange(len(chances)), best]
+    right = top[best == classes]
+    if not len(right):
+        return 0.25
+    highest = float(np.quantile(right, LOST_AT_MOST))
+    if not len(unknown):
+        return highest / 2
+    cuts = np.unique(np.concatenate([right, unknown]))
+    kept = 1 - np.searchsorted(np.sort(right), cuts) / len(top)
+    refused = np.searchsorted(np.sort(unknown), cuts) / len(unknown)
+    return min(float(cuts[int(np.argmax(kept + refused))]), highest)

@@ -23,7 +23,7 @@ Encode = Callable[[list[str]], Any]
 """Texts to unit vectors, shape (texts, dimensions)."""
 
 MOST_CORRECTIONS = 500
-FEW_EXAMPLES = 5
+FEW_EXAMPLES = 10
 """A task with fewer examples also learns from its description."""
 ANSWER_WEIGHT = 0.2
 """An answer's evidence beside its question's: it repeats the topic, but the question says what was wanted."""
