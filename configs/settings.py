@@ -108,8 +108,15 @@ class Training(_Section):
     scale_learning_rate: bool
     unanswerable_share: float = Field(ge=0, le=0.5)
     replay_share: float = Field(ge=0, le=0.5)
+    stop_share: float = Field(ge=0, le=0.5)
+    memory_mb: int = Field(ge=0)
+    qlora: bool
     threads: int = Field(ge=1)
     seed: int
+
+    def trainer(self) -> dict[str, Any]:
+        """What a training job takes as it is."""
+        return {"stop_share": self.stop_share, "memory_mb": self.memory_mb, "qlora": self.qlora}
 
 
 class Evaluation(_Section):

@@ -123,6 +123,8 @@ def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[s
         "max_tokens": settings.training.max_tokens,
         "seed": settings.training.seed,
         "threads": settings.training.threads,
+        "checkpoints": str(options.out.with_name(f"{options.out.name}.checkpoints")),
+        **settings.training.trainer(),
     }
 
 

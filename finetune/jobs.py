@@ -1,5 +1,6 @@
 """What the trainer's and the evaluator's child processes do: a job file in, an adapter folder or two reports out."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -27,13 +28,17 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
     shutil.rmtree(work, ignore_errors=True)
     start_from: Path | None = None
     totals: dict[str, Any] = {"steps": 0, "tokens": 0, "seconds": 0.0, "too_long": 0, "losses": []}
-    for number, phase in enumerate(job["phases"]):
+    totals |= {"held_out_losses": [], "best_steps": []}
+    for number in range(len(job["phases"])):
         part = work / f"phase-{number}"
         part.mkdir(parents=True)
-        trained = _phase(job, phase, part, start_from, _shown(show, number, len(job["phases"])))
+        trained = _phase(job, number, part, start_from, _shown(show, number, len(job["phases"])))
         for name in ("steps", "tokens", "seconds", "too_long"):
             totals[name] += getattr(trained, name)
+        before = len(totals["losses"])
         totals["losses"] += [round(loss, 4) for loss in trained.losses]
+        totals["held_out_losses"] += [[before + step, round(loss, 4)] for step, loss in trained.held_out]
+        totals["best_steps"].append(before + trained.best_step)
         start_from = part
     assert start_from is not None
     facts = {
@@ -42,6 +47,8 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
         "steps": totals["steps"],
         "tokens": totals["tokens"],
         "losses": totals["losses"],
+        "held_out_losses": totals["held_out_losses"],
+        "best_steps": totals["best_steps"],
     }
     digest = card.publish(
         start_from,
@@ -52,6 +59,8 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
         facts=facts,
     )
     shutil.rmtree(work, ignore_errors=True)
+    if job.get("checkpoints"):
+        shutil.rmtree(job["checkpoints"], ignore_errors=True)
     rate = totals["tokens"] / max(totals["seconds"], 1e-9)
     tail = totals["losses"][-10:]
     done = {key: totals[key] for key in ("steps", "tokens", "too_long")}
@@ -65,10 +74,29 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
     }
 
 
-def _phase(job: dict[str, Any], phase: dict[str, Any], part: Path, start_from: Path | None, show: Show) -> Trained:
+LEAST_WATCHED = 16
+"""Fewer examples say too little about when to stop."""
+
+
+def set_aside(rows: list[dict[str, Any]], share: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Examples to train on, and those that only say when to stop: whole clusters by hash, none where they are few."""
+    watched = [row for row in rows if _hashed(str(row.get("cluster") or row.get("id", ""))) < share]
+    if len(watched) < LEAST_WATCHED or len(watched) > len(rows) // 2:
+        return rows, []
+    names = {id(row) for row in watched}
+    return [row for row in rows if id(row) not in names], watched
+
+
+def _hashed(key: str) -> float:
+    return int.from_bytes(hashlib.sha256(f"stop {key}".encode()).digest()[:8], "big") / 2**64
+
+
+def _phase(job: dict[str, Any], number: int, part: Path, start_from: Path | None, show: Show) -> Trained:
+    phase = job["phases"][number]
     recipe = phase["recipe"]
+    rows, watched = set_aside(read_rows(Path(phase["file"])), job.get("stop_share", 0.0))
     return train(
-        read_rows(Path(phase["file"])),
+        rows,
         base_model=job["base_folder"],
         out=part,
         rank=recipe["rank"],
@@ -82,7 +110,11 @@ def _phase(job: dict[str, Any], phase: dict[str, Any], part: Path, start_from: P
         max_tokens=job["max_tokens"],
         seed=job["seed"],
         threads=job["threads"],
+        held_out=watched,
         start_from=start_from,
+        checkpoints=Path(job["checkpoints"]) / f"phase-{number}.safetensors" if job.get("checkpoints") else None,
+        memory_mb=job.get("memory_mb", 0),
+        qlora=job.get("qlora", False),
         progress=show,
     )
 

@@ -95,6 +95,8 @@ def train(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     sequences = _short(examples, base_model, max_tokens)
+    if not sequences:
+        raise TrainingError(f"none of {len(examples)} examples has at most {max_tokens} tokens.")
     watched = _short(held_out, base_model, max_tokens) if held_out else []
     lora: dict[str, Any] = {"rank": rank, "alpha": alpha, "dropout": dropout, "target_modules": list(target_modules)}
     model = load(base_model, **lora, start_from=start_from, qlora=qlora)
@@ -121,10 +123,7 @@ def train(
 
 
 def _short(examples: Sequence[Mapping[str, Any]], base_model: str, max_tokens: int) -> list[Tokens]:
-    sequences = [one for one in tokenised(examples, base_model) if len(one.ids) <= max_tokens]
-    if not sequences:
-        raise TrainingError(f"none of {len(examples)} examples has at most {max_tokens} tokens.")
-    return sequences
+    return [one for one in tokenised(examples, base_model) if len(one.ids) <= max_tokens]
 
 
 def _batches(count: int, epochs: int, batch_size: int, seed: int) -> list[list[int]]:

@@ -74,6 +74,7 @@ def bench_of(settings: Settings) -> Workbench:
         scale_learning_rate=settings.training.scale_learning_rate,
         unanswerable_share=settings.training.unanswerable_share,
         replay_share=settings.training.replay_share,
+        trainer=settings.training.trainer(),
         threads=settings.training.threads,
         seed=settings.training.seed,
         held_out_share=settings.evaluation.held_out_share,

@@ -147,6 +147,8 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "max_tokens": bench.max_tokens,
         "seed": bench.seed,
         "threads": bench.threads,
+        "checkpoints": str(folder(bench, cycle.id) / f"checkpoints-{adapter.id}"),
+        **bench.trainer,
     }
     done = _child(bench, claim, "train", job)
     _published(bench, claim, cycle, adapter.id, out, done)

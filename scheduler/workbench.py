@@ -50,6 +50,7 @@ class Workbench:
     scale_learning_rate: bool
     unanswerable_share: float
     replay_share: float
+    trainer: Mapping[str, Any]
     threads: int
     seed: int
     held_out_share: float
