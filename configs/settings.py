@@ -112,8 +112,15 @@ class Training(_Section):
     redact: str = Field(pattern="^(patterns|presidio|off)$")
     new_account_days: float = Field(ge=0)
     most_ratings_per_hour: int = Field(ge=0)
+    stop_share: float = Field(ge=0, le=0.5)
+    memory_mb: int = Field(ge=0)
+    qlora: bool
     threads: int = Field(ge=1)
     seed: int
+
+    def trainer(self) -> dict[str, Any]:
+        """What a training job takes as it is."""
+        return {"stop_share": self.stop_share, "memory_mb": self.memory_mb, "qlora": self.qlora}
 
 
 class Evaluation(_Section):

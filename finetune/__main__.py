@@ -132,6 +132,8 @@ def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[s
         "threads": settings.training.threads,
         "probe": str(data / PROBE) if len(phases) > 1 and (data / PROBE).exists() else "",
         "margin": settings.gate.loss_margin,
+        "checkpoints": str(options.out.with_name(f"{options.out.name}.checkpoints")),
+        **settings.training.trainer(),
     }
 
 

@@ -4,11 +4,14 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-MANIFEST = "manifest.json"
+from matplotlib.figure import Figure
+
+MANIFEST, PLOT = "manifest.json", "loss.png"
 _LIBRARIES = ("torch", "transformers", "peft", "safetensors")
 
 
@@ -20,7 +23,10 @@ def publish(
     The configuration names the base model, not a path of this machine. Whoever finds `target` finds it whole.
     """
     _neutral_config(part / "adapter_config.json", base_model)
-    (part / "README.md").write_text(_card(base_model, dataset_digest, facts))
+    plotted = bool(facts.get("losses"))
+    if plotted:
+        plot(part / PLOT, facts["losses"], facts.get("held_out_losses", []))
+    (part / "README.md").write_text(_card(base_model, dataset_digest, facts, plotted))
     files = {path.name: _digest(path) for path in sorted(part.iterdir()) if path.name != MANIFEST}
     manifest = {
         "base_model": base_model,
@@ -49,6 +55,22 @@ def adopt(folder: Path, target: Path, *, base_model: str, base_digest: str, fact
     return publish(part, target, base_model=base_model, base_digest=base_digest, dataset_digest="", facts=facts)
 
 
+def plot(path: Path, losses: Sequence[float], held_out: Sequence[tuple[int, float]]) -> None:
+    """Draw the loss of each step, its mean over ten, and the held-out loss, as a PNG."""
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    steps = range(1, len(losses) + 1)
+    smooth = [sum(losses[max(0, i - 10) : i]) / min(i, 10) for i in steps]
+    axes.plot(steps, losses, color="0.8", label="a step")
+    axes.plot(steps, smooth, label="mean of ten steps")
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), marker="o", label="set aside")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss per answer token")
+    axes.legend()
+    figure.savefig(path, dpi=80, metadata={"Software": None})
+
+
 def _neutral_config(path: Path, base_model: str) -> None:
     config = json.loads(path.read_text())
     config["base_model_name_or_path"] = base_model
@@ -58,13 +80,15 @@ def _neutral_config(path: Path, base_model: str) -> None:
     path.write_text(json.dumps(config, indent=1, sort_keys=True))
 
 
-def _card(base_model: str, dataset_digest: str, facts: dict[str, Any]) -> str:
-    rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in facts.items() if name != "losses")
+def _card(base_model: str, dataset_digest: str, facts: dict[str, Any], plotted: bool) -> str:
+    kept = {name: value for name, value in facts.items() if name not in ("losses", "held_out_losses")}
+    rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in kept.items())
+    picture = f"\n![Loss by step]({PLOT})\n" if plotted else ""
     return (
         f"---\nbase_model: {base_model}\nlibrary_name: peft\n---\n\n# A Ratchet adapter\n\n"
         "A LoRA adapter fine-tuned on curated exchanges of one installation. It was evaluated against the adapter\n"
         "that served at the time; see the registry for the report and the decision.\n\n"
-        f"| what | value |\n|---|---|\n| dataset | {dataset_digest[:16]} |\n{rows}\n"
+        f"| what | value |\n|---|---|\n| dataset | {dataset_digest[:16]} |\n{rows}\n{picture}"
     )
 
 

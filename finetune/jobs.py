@@ -1,5 +1,6 @@
 """What the trainer's and the evaluator's child processes do: a job file in, an adapter folder or two reports out."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -15,6 +16,7 @@ from finetune.judge import WordJudge
 from finetune.probe import losses
 from finetune.train import Trained, train
 
+CURVES = ("steps", "tokens", "losses", "held_out_losses", "best_steps")
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -34,17 +36,20 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
     shutil.rmtree(work, ignore_errors=True)
     probe = read_rows(Path(job["probe"])) if job.get("probe") else []
     totals: dict[str, Any] = {"steps": 0, "tokens": 0, "seconds": 0.0, "too_long": 0, "losses": []}
+    totals |= {"held_out_losses": [], "best_steps": []}
     parts: list[Path] = []
     history: list[list[float | None]] = []
     forgot: dict[str, float] = {}
-    for number, phase in enumerate(job["phases"]):
+    for number in range(len(job["phases"])):
         part = work / f"phase-{number}"
         part.mkdir(parents=True)
-        before = parts[-1] if parts else None
-        trained = _phase(job, phase, part, before, _shown(show, number, len(job["phases"])))
+        trained = _phase(job, number, part, parts[-1] if parts else None, _shown(show, number, len(job["phases"])))
         for name in ("steps", "tokens", "seconds", "too_long"):
             totals[name] += getattr(trained, name)
+        before = len(totals["losses"])
         totals["losses"] += [round(loss, 4) for loss in trained.losses]
+        totals["held_out_losses"] += [[before + step, round(loss, 4)] for step, loss in trained.held_out]
+        totals["best_steps"].append(before + trained.best_step)
         parts.append(part)
         if probe:
             limits = {"max_tokens": job["max_tokens"], "threads": job["threads"]}
@@ -54,6 +59,8 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
                 break
     phases = _published(job, parts, probe, history, forgot, totals, base_digest)
     shutil.rmtree(work, ignore_errors=True)
+    if job.get("checkpoints"):
+        shutil.rmtree(job["checkpoints"], ignore_errors=True)
     rate = totals["tokens"] / max(totals["seconds"], 1e-9)
     tail = totals["losses"][-10:]
     done = {key: totals[key] for key in ("steps", "tokens", "too_long")}
@@ -95,7 +102,7 @@ def _published(
             "losses": by_task(probe, history[number]) if probe else {},
             "forgot": forgot if number > final else {},
         }
-        facts = {"phases": phases, "seed": job["seed"], **{key: totals[key] for key in ("steps", "tokens", "losses")}}
+        facts = {"phases": phases, "seed": job["seed"], **{key: totals[key] for key in CURVES}}
         if len(parts) > 1:
             facts["kept_phases"] = [*kept, said]
         digest = card.publish(
@@ -110,10 +117,29 @@ def _published(
     return sorted(kept, key=lambda one: int(one["phase"]))
 
 
-def _phase(job: dict[str, Any], phase: dict[str, Any], part: Path, start_from: Path | None, show: Show) -> Trained:
-    recipe, rows = phase["recipe"], read_rows(Path(phase["file"]))
+LEAST_WATCHED = 16
+"""Fewer examples say too little about when to stop."""
+
+
+def set_aside(rows: list[dict[str, Any]], share: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Examples to train on, and those that only say when to stop: whole clusters by hash, none where they are few."""
+    watched = [row for row in rows if _hashed(str(row.get("cluster") or row.get("id", ""))) < share]
+    if len(watched) < LEAST_WATCHED or len(watched) > len(rows) // 2:
+        return rows, []
+    names = {id(row) for row in watched}
+    return [row for row in rows if id(row) not in names], watched
+
+
+def _hashed(key: str) -> float:
+    return int.from_bytes(hashlib.sha256(f"stop {key}".encode()).digest()[:8], "big") / 2**64
+
+
+def _phase(job: dict[str, Any], number: int, part: Path, start_from: Path | None, show: Show) -> Trained:
+    phase = job["phases"][number]
+    recipe, every = phase["recipe"], read_rows(Path(phase["file"]))
+    rows, watched = set_aside(every[: math.ceil(len(every) * phase.get("share", 1.0))], job.get("stop_share", 0.0))
     return train(
-        rows[: math.ceil(len(rows) * phase.get("share", 1.0))],
+        rows,
         base_model=job["base_folder"],
         out=part,
         rank=recipe["rank"],
@@ -127,7 +153,11 @@ def _phase(job: dict[str, Any], phase: dict[str, Any], part: Path, start_from: P
         max_tokens=job["max_tokens"],
         seed=job["seed"],
         threads=job["threads"],
+        held_out=watched,
         start_from=start_from,
+        checkpoints=Path(job["checkpoints"]) / f"phase-{number}.safetensors" if job.get("checkpoints") else None,
+        memory_mb=job.get("memory_mb", 0),
+        qlora=job.get("qlora", False),
         progress=show,
     )
 

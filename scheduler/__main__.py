@@ -81,6 +81,7 @@ def bench_of(settings: Settings) -> Workbench:
         redact=REDACTORS[settings.training.redact](),
         new_account_days=settings.training.new_account_days,
         most_ratings_per_hour=settings.training.most_ratings_per_hour,
+        trainer=settings.training.trainer(),
         threads=settings.training.threads,
         seed=settings.training.seed,
         held_out_share=settings.evaluation.held_out_share,

@@ -46,6 +46,8 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "threads": bench.threads,
         "probe": str(probe) if probe.exists() else "",
         "margin": bench.loss_margin,
+        "checkpoints": str(folder(bench, cycle.id) / "checkpoints"),
+        **bench.trainer,
     }
     done = child(bench, claim, "train", job)
     cycles.renew(bench.database, claim)

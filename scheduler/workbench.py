@@ -59,6 +59,7 @@ class Workbench:
     redact: Redact
     new_account_days: float
     most_ratings_per_hour: int
+    trainer: Mapping[str, Any]
     threads: int
     seed: int
     held_out_share: float

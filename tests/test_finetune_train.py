@@ -170,7 +170,9 @@ def test_a_folder_is_published_in_one_step_with_digests(tiny_model: str, tmp_pat
     folders.check(out, digest=done["digest"], base_digest=digest)
     manifest = json.loads((out / "manifest.json").read_text())
     assert (
-        set(manifest["files"]) == {CONFIG, WEIGHTS, "README.md"} == {p.name for p in out.iterdir()} - {"manifest.json"}
+        set(manifest["files"])
+        == {CONFIG, WEIGHTS, "README.md", "loss.png"}
+        == {p.name for p in out.iterdir()} - {"manifest.json"}
     )
     assert (manifest["base_model"], manifest["dataset_digest"], manifest["steps"]) == ("tiny", "d" * 64, 8)
     assert [path.name for path in out.parent.iterdir()] == [out.name]
