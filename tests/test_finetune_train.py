@@ -121,6 +121,14 @@ def test_longer_examples_are_left_out_and_counted(tiny_model: str, tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_an_example_is_seen_in_as_many_passes_as_its_weight_says(tiny_model: str, tmp_path: Path) -> None:
+    light = [{**one, "weight": 0.5} for one in EXAMPLES]
+    steps = trained(tiny_model, tmp_path / "light", light, epochs=10, batch_size=1).steps
+    assert 18 <= steps <= 42
+    assert trained(tiny_model, tmp_path / "same", light, epochs=10, batch_size=1).steps == steps
+    assert trained(tiny_model, tmp_path / "full", epochs=2, batch_size=1).steps == 12
+
+
 def test_a_loss_that_is_not_finite_is_a_sentence(tiny_model: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) at step \d+: lower the learning rate"):
         trained(tiny_model, tmp_path, learning_rate=2e37, epochs=20)
@@ -175,7 +183,7 @@ def test_a_folder_is_published_in_one_step_with_digests(tiny_model: str, tmp_pat
         == {p.name for p in out.iterdir()} - {"manifest.json"}
     )
     assert (manifest["base_model"], manifest["dataset_digest"], manifest["steps"]) == ("tiny", "d" * 64, 8)
-    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    assert {path.name for path in out.parent.iterdir()} == {out.name, f"{out.name}-phase-1"}
     assert tiny_model not in (out / CONFIG).read_text() + (out / "README.md").read_text()
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from finetune.dataset import Example
+from finetune.dataset import Curated
+from finetune.examples import Example
 from scheduler import jobs, trials
 from scheduler.dataset_files import PROBE, put_aside, runs_of, write_plan
 from scheduler.workbench import Workbench
@@ -122,7 +123,7 @@ def test_an_adapter_of_phases_names_each_in_its_lineage_and_rests_on_what_it_was
 
 def test_every_variant_has_its_files_and_what_is_put_aside_is_in_none(work: Workbench, tmp_path: Path) -> None:
     train = [example(n, "facts" if n < 40 else "steps", f"doc-{n // 2}") for n in range(60)]
-    counts = write_plan(work, train, {"variants": VARIANTS}, tmp_path / "data")
+    counts = write_plan(work, Curated(train=train), {"variants": VARIANTS}, tmp_path / "data")
     files = [phase["file"] for run in runs_of({"variants": VARIANTS}, tmp_path / "data") for phase in run["phases"]]
     assert [Path(file).parent.name for file in files] == ["variant-0", "variant-1", "variant-1"]
     aside = {json.loads(line)["cluster"] for line in (tmp_path / "data" / PROBE).read_text().splitlines()}
