@@ -151,7 +151,10 @@ class Classifier:
         weak = chances[every, best] < self._model.threshold
         best[weak] = floored[weak].argmax(axis=1)
         top = floored[every, best]
-        named = (top >= self._model.threshold) & (top > 0)
+        # Passages are enough for a task with a floor, however sure the classifier wants to be of the others.
+        floor = float(self._floors.max()) or self._model.threshold
+        enough = np.where(given, min(floor, self._model.threshold), self._model.threshold)
+        named = (top >= enough) & (top > 0)
         return Scored(np.where(named, best, -1), np.where(named, top, 1.0 - top).round(4), floored.round(4))
 
 
