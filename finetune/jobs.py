@@ -3,14 +3,17 @@
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finetune import card
+from finetune.errors import TrainingError
 from finetune.evaluate import Case, Report, evaluate
 from finetune.judge import WordJudge
+from finetune.search import Found, grid, search
 from finetune.train import Trained, train
 
 Show = Callable[[dict[str, Any]], None]
@@ -74,6 +77,7 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
     }
 
 
+SEARCH_SHARE, SEARCH_STEPS = 0.15, 20
 LEAST_WATCHED = 16
 """Fewer examples say too little about when to stop."""
 
@@ -91,14 +95,51 @@ def _hashed(key: str) -> float:
     return int.from_bytes(hashlib.sha256(f"stop {key}".encode()).digest()[:8], "big") / 2**64
 
 
+def search_job(job: dict[str, Any], *, minutes: float, show: Show) -> Found:
+    """Search the recipe of a job's first phase; a trial's loss is that of examples set aside, never the gate's cases.
+
+    A trial of so many steps trains on as many batches of examples, each seen as often as its recipe says. Raises
+    TrainingError where too few examples can be set aside.
+    """
+    rows, watched = set_aside(read_rows(Path(job["phases"][0]["file"])), SEARCH_SHARE)
+    if not watched:
+        raise TrainingError(
+            f"{len(rows)} examples are too few to search: {LEAST_WATCHED} must be set aside, {SEARCH_SHARE:.0%} of all."
+        )
+
+    def attempt(recipe: dict[str, Any], steps: int) -> float:
+        with tempfile.TemporaryDirectory() as part:
+            trained = _train(job, recipe, rows[: steps * recipe["batch_size"]], watched, Path(part))
+        loss = min(loss for _, loss in trained.held_out)
+        tried = {name: recipe[name] for name in ("rank", "learning_rate_used", "epochs", "target_modules")}
+        show({"tried": tried, "steps": trained.steps, "held_out_loss": round(loss, 4)})
+        return loss
+
+    return search(grid(job["phases"][0]["recipe"]), attempt=attempt, steps=SEARCH_STEPS, minutes=minutes)
+
+
 def _phase(job: dict[str, Any], number: int, part: Path, start_from: Path | None, show: Show) -> Trained:
     phase = job["phases"][number]
     recipe = phase["recipe"]
     rows, watched = set_aside(read_rows(Path(phase["file"])), job.get("stop_share", 0.0))
+    more = {"start_from": start_from, "progress": show}
+    if job.get("checkpoints"):
+        more["checkpoints"] = Path(job["checkpoints"]) / f"phase-{number}.safetensors"
+    return _train(job, recipe, rows, watched, part, **more)
+
+
+def _train(
+    job: dict[str, Any],
+    recipe: dict[str, Any],
+    rows: list[dict[str, Any]],
+    watched: list[dict[str, Any]],
+    out: Path,
+    **more: Any,
+) -> Trained:
     return train(
         rows,
         base_model=job["base_folder"],
-        out=part,
+        out=out,
         rank=recipe["rank"],
         alpha=recipe["alpha"],
         dropout=recipe["dropout"],
@@ -111,11 +152,9 @@ def _phase(job: dict[str, Any], number: int, part: Path, start_from: Path | None
         seed=job["seed"],
         threads=job["threads"],
         held_out=watched,
-        start_from=start_from,
-        checkpoints=Path(job["checkpoints"]) / f"phase-{number}.safetensors" if job.get("checkpoints") else None,
         memory_mb=job.get("memory_mb", 0),
         qlora=job.get("qlora", False),
-        progress=show,
+        **more,
     )
 
 

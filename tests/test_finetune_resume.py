@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from finetune import checkpoint
-from finetune.jobs import LEAST_WATCHED, set_aside
+from finetune.jobs import LEAST_WATCHED, search_job, set_aside
 from finetune.train import Trained, TrainingError, train
 from tests.conftest import ROOT
 
@@ -159,6 +159,22 @@ def test_examples_set_aside_are_whole_clusters_and_none_of_few() -> None:
     assert {row["cluster"] for row in kept}.isdisjoint(row["cluster"] for row in watched)
     assert set_aside(rows, 0.08) == (kept, watched)
     assert set_aside(rows[:60], 0.08) == (rows[:60], []) and set_aside(rows, 0.0) == (rows, [])
+
+
+def test_a_search_tries_real_trainings_and_refuses_few_examples(tiny_model: str, tmp_path: Path) -> None:
+    file = tmp_path / "phase.jsonl"
+    rows = [{**EXAMPLES[i % 12], "id": str(i)} for i in range(150)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = {key: value for key, value in RECIPE.items() if key not in ("max_tokens", "seed", "threads")}
+    recipe |= {"learning_rate_used": recipe.pop("learning_rate"), "epochs": 1}
+    job = {"phases": [{"recipe": recipe, "file": str(file)}], "base_folder": tiny_model}
+    job |= {"max_tokens": 256, "seed": 1, "threads": 1}
+    seen: list[dict[str, Any]] = []
+    found = search_job(job, minutes=0, show=seen.append)
+    assert found.recipe == recipe and [row["steps"] for row in seen] == [20]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows[:30]))
+    with pytest.raises(TrainingError, match="30 examples are too few to search: 16 must be set aside"):
+        search_job(job, minutes=1, show=seen.append)
 
 
 def test_one_example_trains_and_very_long_answers_are_left_out(tiny_model: str, tmp_path: Path) -> None:
