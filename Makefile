@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: run test demo check bench test-slow test-gpu test-vllm install browser
+.PHONY: run test demo check bench test-slow test-gpu test-vllm install browser starter
 
 run: install
 	@$(PY) -m bot serve
@@ -32,6 +32,9 @@ test-vllm: install
 
 check: browser
 	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && OMP_NUM_THREADS=1 $(PY) -m pytest
+
+starter: install
+	OMP_NUM_THREADS=1 $(PY) examples/starter.py
 
 demo: install
 	@$(PY) examples/demo.py

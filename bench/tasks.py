@@ -271,6 +271,7 @@ def main() -> None:
     if asked is not None and options.part in (None, "few", "rejection"):
         others = foreign()
         texts = [text for part in asked.train.values() for text in part] + [text for text, _ in asked.test] + others
+        texts += [name.replace("_", " ") for name in asked.train]
         vectors = Vectors(texts)
         if options.part != "rejection":
             parts["few"] = few(asked, vectors)

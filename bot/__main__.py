@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from bot import starter
 from bot.api import create_app
 from bot.chat import Chat, Ended, Question, Token
 from bot.engine import Engine, TransformersEngine
@@ -25,7 +26,7 @@ from retrieval.index import Index
 from retrieval.library import Library
 from store import exchanges, people
 from store.database import Database, open_database
-from store.errors import RatchetError, Unavailable
+from store.errors import Invalid, RatchetError, Unavailable
 from store.models import Role
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -60,6 +61,8 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
         print(f"documents: {counts.new} new or changed, {counts.unchanged} unchanged.", flush=True)
     index.refresh()
     engine = chosen_engine(settings)
+    if settings.starter:
+        _start_with(settings, database)
     live = Live(database, engine)
     chat = Chat(
         database,
@@ -71,6 +74,26 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
         temperature=settings.generation.temperature,
     )
     return chat, library, index, engine, live
+
+
+def _start_with(settings: Settings, database: Database) -> None:
+    """Let a fresh store begin with the starter adapter, where it fits the base model."""
+    digest = base_digest(chat_model(settings.models.chat, models=settings.models.folder))
+    starter.install(
+        database,
+        ROOT / "examples" / "starter",
+        data=settings.server.data,
+        base_model=settings.models.chat,
+        base_digest=digest,
+    )
+
+
+def _tasks(settings: Settings) -> list[str]:
+    """The tasks that the taxonomy's files name now; raises Invalid where they cannot be used."""
+    try:
+        return list(settings.taxonomy().tasks)
+    except SettingsError as error:
+        raise Invalid(str(error), "Correct the taxonomy.") from error
 
 
 def chosen_engine(settings: Settings) -> Engine:
@@ -138,6 +161,7 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         requests_per_key=settings.server.requests_per_key,
         requests_per_person=settings.server.requests_per_person,
         default_cron=settings.scheduler.cron,
+        tasks=lambda: _tasks(settings),
     )
     _greet(database, host, port)
     try:

@@ -3,7 +3,7 @@
 It wires the routes to the parts it is given and opens nothing itself: no settings, no database, no model.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 import anyio
@@ -37,8 +37,12 @@ def create_app(
     requests_per_key: int,
     requests_per_person: int,
     default_cron: str,
+    tasks: Callable[[], Collection[str]],
 ) -> FastAPI:
-    """The application over these parts; `open_chat` lets anonymous requests from this machine chat."""
+    """The application over these parts.
+
+    `open_chat` lets anonymous requests from this machine chat; `tasks` names the taxonomy's tasks of this moment.
+    """
     access = Access(
         database, open_chat=open_chat, requests_per_key=requests_per_key, requests_per_person=requests_per_person
     )
@@ -52,7 +56,7 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.parts = Parts(
-        database, chat, library, live, access, Previewer(database, chat, engine, live), default_cron
+        database, chat, library, live, access, Previewer(database, chat, engine, live), default_cron, tasks
     )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
     for part in (api_chat, api_log, api_documents, api_admin, api_adapters, api_people, api_pages):

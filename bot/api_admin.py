@@ -12,9 +12,9 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
-from bot import api_rankings, api_views
+from bot import api_golden, api_rankings, api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
-from store import adapters, audit, cycles, deployments, exchanges, people, processes, staleness
+from store import adapters, audit, cycles, deployments, exchanges, labels, people, processes, staleness
 from store.errors import Conflict, Invalid
 from store.models import AdapterState, AuditEntry, Cycle, Schedule, now
 from store.requests import ask
@@ -22,6 +22,7 @@ from store.requests import ask
 NEXT_TIMES = 5
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
 router.include_router(api_rankings.router)
+router.include_router(api_golden.router)
 
 
 class NewSchedule(BaseModel):
@@ -36,6 +37,19 @@ class Adoption(BaseModel):
 
     name: Name = ""
     description: Annotated[Text, Field(max_length=500)] = ""
+    comment: Annotated[Text, Field(max_length=2_000)] = ""
+
+
+class NewLabel(BaseModel):
+    """The task of an exchange, or "unclassified"."""
+
+    task: Name
+
+
+class NewCycle(BaseModel):
+    """A strategy for this cycle alone, in place of the one that the settings name, and why."""
+
+    strategy: Name | None = None
     comment: Annotated[Text, Field(max_length=2_000)] = ""
 
 
@@ -96,9 +110,9 @@ def adopt(name: Name, body: Adoption, parts: WithParts, admin: Admin) -> dict[st
 
 
 @router.post("/cycles")
-def run_cycle(parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Run a cycle now; while one is running, that one is answered."""
-    return _ask(parts, "run_cycle", {"actor": admin.person.id})
+def run_cycle(parts: WithParts, admin: Admin, body: NewCycle | None = None) -> dict[str, Any]:
+    """Run a cycle now, by a strategy of your choice with a comment; while one is running, that one is answered."""
+    return _ask(parts, "run_cycle", {"actor": admin.person.id, **(body or NewCycle()).model_dump()})
 
 
 def _ask(parts: Parts, kind: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -174,6 +188,13 @@ def list_exchanges(parts: WithParts, page: WithPage, task: str | None = None) ->
     with parts.database.read() as session:
         rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, task=task)
     return listing(rows, page, api_views.exchange)
+
+
+@router.put("/exchanges/{exchange_id}/label")
+def correct_label(exchange_id: Name, body: NewLabel, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Say which task an exchange is; that wins over the classifier, which learns from it at the next cycle."""
+    row = labels.correct(parts.database, exchange_id, body.task, known=parts.tasks(), actor=admin.person.id)
+    return {"exchange_id": row.exchange_id, "task": row.task, "labelled_by": row.labelled_by}
 
 
 @router.get("/documents/stale")

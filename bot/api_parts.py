@@ -3,7 +3,7 @@
 It declares dependencies and shapes; it has no route of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -45,6 +45,7 @@ class Parts:
     access: Access
     previewer: Previewer
     default_cron: str
+    tasks: Callable[[], Collection[str]]
 
 
 @dataclass(frozen=True)

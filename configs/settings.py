@@ -99,7 +99,8 @@ class Generation(_Section):
 class Training(_Section):
     """Fine-tuning."""
 
-    strategy: str = Field(pattern="^(auto|single|multi|progressive)$")
+    strategy: str = Field(pattern="^(auto|single|multi|progressive|tournament)$")
+    strategy_comment: str
     min_examples: int = Field(ge=2)
     max_examples: int = Field(ge=2)
     max_minutes: float = Field(gt=0)
@@ -108,6 +109,9 @@ class Training(_Section):
     scale_learning_rate: bool
     unanswerable_share: float = Field(ge=0, le=0.5)
     replay_share: float = Field(ge=0, le=0.5)
+    redact: str = Field(pattern="^(patterns|presidio|off)$")
+    new_account_days: float = Field(ge=0)
+    most_ratings_per_hour: int = Field(ge=0)
     stop_share: float = Field(ge=0, le=0.5)
     memory_mb: int = Field(ge=0)
     qlora: bool
@@ -166,6 +170,7 @@ class Settings(_Section):
     gate: Gate
     scheduler: Scheduler
     watch: Watch
+    starter: bool
     tasks: Path
 
     @property

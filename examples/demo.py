@@ -38,6 +38,7 @@ STREAMS = 4
 PEOPLE = 6
 AGAIN = 4
 SETTINGS = {
+    "STARTER": "false",
     "GENERATION__MAX_TOKENS": "36",
     "TRAINING__MAX_EXAMPLES": "66",
     "TRAINING__MAX_PASSES": "2",
@@ -83,12 +84,12 @@ class Asked:
 class Bot:
     """A running bot and the HTTP calls the demo needs."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, settings: dict[str, str]) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.key = secrets.token_urlsafe(16)
-        environment = {f"RATCHET__{name}": value for name, value in SETTINGS.items()}
+        environment = {f"RATCHET__{name}": value for name, value in settings.items()}
         environment |= {"RATCHET_DATA": str(data), "RATCHET_PORT": str(port), "RATCHET_ADMIN_KEY": self.key}
         data.mkdir(parents=True, exist_ok=True)
         self.log = data / "bot.log"
@@ -156,7 +157,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ratchet-demo-") as folder:
-        bot = Bot(Path(sys.argv[1] if len(sys.argv) > 1 else folder))
+        bot = Bot(Path(sys.argv[1] if len(sys.argv) > 1 else folder), SETTINGS)
         try:
             bot.wait()
             console.rule("1. people chat, rate and correct")

@@ -9,6 +9,7 @@ python -m finetune judge claims.jsonl --metric support --json
 import argparse
 import json
 import os
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 
 from configs.settings import Settings, SettingsError, load_settings
 from finetune import jobs
+from finetune.contest import contest
 from finetune.evaluate import EvaluationError
 from finetune.gate import GateInputError
 from finetune.judge import METRICS, JudgeInputError, WordJudge, judge_rows
+from finetune.phase import search_job
 from finetune.train import TrainingError
 from store.errors import Invalid, NotFound, RatchetError
 
@@ -44,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare = _command(commands, "prepare", "python -m finetune prepare --out var/data", _prepare)
     prepare.add_argument("--out", required=True, type=Path, help="folder for train.jsonl, held_out.jsonl, funnel.json")
     prepare.add_argument("--since", type=datetime.fromisoformat, help="only exchanges from this ISO time on")
+    prepare.add_argument("--show", metavar="LINE", help="print the exchanges behind this line of the funnel")
     train = _command(commands, "train", "python -m finetune train --data var/data --out var/mine", _train)
     train.add_argument("--data", type=Path, help="a folder that prepare made")
     train.add_argument("--out", type=Path, help="the adapter folder to make")
@@ -92,10 +96,14 @@ def _bench(settings: Settings) -> Any:
 def _prepare(options: argparse.Namespace) -> None:
     from scheduler.dataset_files import prepare
 
-    funnel = prepare(_bench(load_settings()), options.out, since=options.since)
+    funnel, rows = prepare(_bench(load_settings()), options.out, since=options.since)
     for name, count in funnel.items():
         print(f"{count:7}  {name}")
-    print(f"written: {options.out}; which rows each rule removed: {options.out / 'funnel.json'}")
+    if options.show is not None:
+        if options.show not in rows:
+            raise NotFound(f'the funnel has no line "{options.show}", expected one of: {", ".join(sorted(rows))}.')
+        print(*rows[options.show], sep="\n")
+    print(f"written: {options.out}; the exchanges behind each line: {options.out / 'funnel.json'}, or --show LINE")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -109,7 +117,10 @@ def _train(options: argparse.Namespace) -> None:
         job = _job(options, settings, folder)
         if options.out.exists():
             raise Invalid(f"{options.out} exists already: adapters are never overwritten.", "Name another folder.")
-    _show(jobs.train_job(job, base_digest=base_digest(folder), show=_show))
+    run = contest if "runs" in job else jobs.train_job
+    _show(run(job, base_digest=base_digest(folder), show=_show))
+    if job.get("checkpoints"):
+        shutil.rmtree(job["checkpoints"], ignore_errors=True)
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -117,12 +128,12 @@ def _search(options: argparse.Namespace) -> None:
 
     settings = load_settings()
     job = _job(options, settings, chat_model(settings.models.chat, models=settings.models.folder))
-    found = jobs.search_job(job, minutes=options.minutes, show=_show)
+    found = search_job(job, minutes=options.minutes, show=_show)
     _show({"recipe": found.recipe, "rounds": len(found.rounds), "ended": found.ended})
 
 
 def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[str, Any]:
-    from scheduler.dataset_files import phases_by_hand
+    from scheduler.dataset_files import PROBE, phases_by_hand
 
     if options.data is None or options.out is None:
         raise Invalid("train needs --data and --out.", "See python -m finetune train --help.")
@@ -139,6 +150,8 @@ def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[s
         "threads": settings.training.threads,
         "checkpoints": str(options.out.with_name(f"{options.out.name}.checkpoints")),
         **settings.training.trainer(),
+        "probe": str(data / PROBE) if len(phases) > 1 and (data / PROBE).exists() else "",
+        "margin": settings.gate.loss_margin,
     }
 
 
@@ -163,7 +176,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         slots=job["batch"],
         queue_limit=len(rows) + 1,
     )
-    sides = [job["candidate"], job["serving"]]
+    sides = [job["candidate"], *job.get("others", ()), job["serving"]]
     for side in sides:
         if side["id"] != BASE:
             engine.load(side["id"], Path(side["folder"]), digest=side["digest"])
@@ -184,7 +197,8 @@ def _hand_over(options: argparse.Namespace, job: dict[str, Any], reports: list[A
     if job["out"] is not None:
         out = Path(job["out"])
         out.mkdir(parents=True, exist_ok=True)
-        for name, report in zip(("candidate", "serving"), reports, strict=True):
+        more = [f"candidate-{number}" for number in range(2, len(reports))]
+        for name, report in zip(("candidate", *more, "serving"), reports, strict=True):
             (out / f"{name}.json").write_text(report.to_json())
         _show({"cases": cases, "out": str(out)})
         return

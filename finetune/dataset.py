@@ -2,95 +2,69 @@
 
 What is a target, best first: an answer that a reviewer wrote or approved; a person's correction that the passages
 support; a thumbs-up answer that the judge finds grounded; an answer repaired from its own passages. Never an unjudged
-answer of the bot, never one with a thumbs-down. It reads no database and knows no model.
+answer of the bot, never one with a thumbs-down. What an adapter wrote and the judge supports is replay: it keeps other
+tasks as they are. It reads no database and knows no model.
 """
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
-from typing import Any
 
+from finetune import hygiene, redact
+from finetune.examples import Example, Kind, Rules, example_of
 from finetune.judge import Judge
 from finetune.sides import HELD_OUT, LEAVES, TRAIN, Sides
-from finetune.targets import target_of
-from store.answers import cited_numbers
 from store.exchanges import Logged
 
 STALE = "rests on a passage that changed or went"
 """Why an exchange is left out whose target cites a passage that no document holds any more."""
-
-
-class Kind(StrEnum):
-    """Where a target comes from, best first."""
-
-    APPROVED = "approved"
-    """A reviewer wrote or approved it."""
-    CORRECTION = "correction"
-    """A person corrected the answer and the passages support it."""
-    UPVOTED = "upvoted"
-    """A person liked it and the judge finds it grounded."""
-    REPAIRED = "repaired"
-    """Unsupported sentences removed and citations inserted by the judge."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """A task's rules for answers that people did not write; lengths in characters."""
-
-    min_length: int = 1
-    max_length: int = 1_000
-
-
-@dataclass(frozen=True)
-class Example:
-    """One curated example: the exact messages the model saw and the answer it should have given."""
-
-    id: str
-    task: str
-    tasks: tuple[str, ...]
-    question: str
-    messages: list[dict[str, str]]
-    passages: list[str]
-    target: str
-    kind: str
-    reason: str
-    answerable: bool
-    gold: int | None
-    cluster: str
-    person: str
-    documents: list[str]
-    logged_answer: str
-    logged_adapter: str
-    created_at: str
-    rests_on: list[str] = field(default_factory=list)
-    """The digests of the documents' passages that the target cites."""
+CAPPED_FROM = 50
+"""How many people there must be before the rows of each are capped."""
 
 
 @dataclass
 class Curated:
-    """What curation made of the log: examples by side, and the funnel of what went where and why."""
+    """What curation made of the log: examples by side, replay, and the funnel of what went where and why.
+
+    `rows` holds the exchanges behind every number of the funnel.
+    """
 
     train: list[Example] = field(default_factory=list)
     held_out: list[Example] = field(default_factory=list)
+    replay: list[Example] = field(default_factory=list)
+    golden: frozenset[str] = frozenset()
     funnel: Counter[str] = field(default_factory=Counter)
     rows: dict[str, list[str]] = field(default_factory=dict)
 
+    def count(self, exchange_id: str, what: str) -> None:
+        """Count an exchange under a line of the funnel."""
+        self.funnel[what] += 1
+        self.rows.setdefault(what, []).append(exchange_id)
+
     def drop(self, exchange_id: str, why: str) -> None:
         """Count an exchange that was left out, with its reason."""
-        self.funnel[f"left out: {why}"] += 1
-        self.rows.setdefault(why, []).append(exchange_id)
+        self.count(exchange_id, f"left out: {why}")
 
     def digest(self) -> str:
-        """The SHA-256 over both sides' examples."""
-        content = json.dumps([[asdict(example) for example in side] for side in (self.train, self.held_out)])
-        return hashlib.sha256(content.encode()).hexdigest()
+        """The SHA-256 over the examples of all sides."""
+        hashed = hashlib.sha256()
+        for side in (self.train, self.held_out, self.replay):
+            hashed.update(f"{len(side)}\n".encode())
+            for example in side:
+                hashed.update(json.dumps(asdict(example)).encode())
+        return hashed.hexdigest()
+
+    def cases(self, most: int) -> list[Example]:
+        """The held-out cases of an evaluation: all golden ones, and the newest others up to `most`."""
+        fixed = [example for example in self.held_out if example.id in self.golden]
+        others = [example for example in self.held_out if example.id not in self.golden]
+        return [*fixed, *others[max(0, len(others) - max(0, most - len(fixed))) :]]
 
 
 def curate(
-    logged: Sequence[Logged],
+    logged: Iterable[Logged],
     *,
     judge: Judge,
     sides: Sides,
@@ -101,126 +75,112 @@ def curate(
     unanswerable_share: float,
     persons: int,
     live: frozenset[str] | None = None,
+    redacted: redact.Redact = redact.redact,
+    golden: frozenset[str] = frozenset(),
+    newcomers: frozenset[str] = frozenset(),
+    most_per_hour: int = 0,
+    suspicious: Callable[[str], bool] = lambda _: False,
 ) -> Curated:
-    """Curate the log, oldest exchange first.
+    """Curate the log, oldest exchange first; it is read once and not kept.
 
     `covering` holds the tasks that cover every exchange scoring at least that much on them; `reviewers` are the ids of
     people whose corrections need no confirmation; `sources` maps document ids to stable names; `persons` is how many
     people there are in all (per-person caps begin at 50); `live` holds the digests of the passages that can be
-    retrieved, by which stale ones are left out. New sides are entered into `sides`.
+    retrieved, by which stale ones are left out. `golden` are exchanges that are held out whatever their number;
+    `newcomers` count for nothing; more than `most_per_hour` ratings of a person within an hour are a burst;
+    `suspicious` tells text that instructs the model. New sides are entered into `sides`.
     """
-    curated = Curated()
-    curated.funnel["exchanges"] = len(logged)
-    seen: set[str] = set()
+    curated = Curated(golden=golden)
+    near, votes = hygiene.Near(), hygiene.Votes(reviewers)
+    made: list[tuple[Example, str]] = []
+    conversations: dict[str, str] = {}
     for row in logged:
-        made = _example(row, judge=judge, rules=rules, covering=covering, reviewers=reviewers, sources=sources)
-        if not isinstance(made, str) and live is not None and not live.issuperset(made.rests_on):
-            made = STALE
-        if isinstance(made, str):
-            curated.drop(row.exchange.id, made)
+        curated.funnel["exchanges"] += 1
+        found = example_of(
+            row, judge=judge, rules=rules, covering=covering, reviewers=reviewers, sources=sources, redact=redacted
+        )
+        found = _fresh(found, live, suspicious)
+        cluster = near.of(row.exchange.question) if row.feedback or isinstance(found, Example) else ""
+        votes.count(row, cluster)
+        if isinstance(found, str):
+            curated.drop(row.exchange.id, found)
             continue
-        fingerprint = _fingerprint(made.question) + made.target
-        if fingerprint in seen:
-            curated.drop(made.id, "the same question and answer again")
-            continue
-        seen.add(fingerprint)
-        _place(curated, made, row, sides)
+        votes.write(found, row, cluster)
+        conversations[found.id] = row.exchange.conversation_id
+        if redacted(row.exchange.question) != row.exchange.question:
+            curated.count(found.id, "changed: personal data redacted")
+        made.append((found, cluster))
+    trusted = _trusted(curated, made, votes, newcomers, most_per_hour)
+    kept, again = hygiene.once_each(trusted)
+    for exchange_id in again:
+        curated.drop(exchange_id, "the same question and answer again")
+    kept.sort(key=lambda one: one[0].id not in golden)
+    for example, cluster in kept:
+        _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
     curated.train = _capped(curated, persons)
     curated.train = _declining_share(curated, unanswerable_share)
-    for example in curated.train:
-        curated.funnel[f"train: {example.kind}"] += 1
-    for example in curated.held_out:
-        curated.funnel[f"held out: {example.kind}"] += 1
+    for name, side in (("train", curated.train), ("held out", curated.held_out), ("replay", curated.replay)):
+        for example in side:
+            curated.count(example.id, f"{name}: {example.kind}")
     return curated
 
 
-def _example(
-    row: Logged,
-    *,
-    judge: Judge,
-    rules: Mapping[str, Rules],
-    covering: Mapping[str, float],
-    reviewers: frozenset[str],
-    sources: Mapping[str, str],
-) -> Example | str:
-    exchange, label = row.exchange, row.label
-    if not exchange.trainable:
-        return "not to be trained on"
-    if any(passage.get("flags") for passage in exchange.passages):
-        return "a passage that it saw is flagged"
-    made = target_of(row, judge=judge, reviewers=reviewers)
-    if isinstance(made, str):
-        return made
-    task = label.task if label is not None else "unclassified"
-    if made.kind in (Kind.UPVOTED, Kind.REPAIRED) and (broken := _broken_rule(made.text, rules.get(task))):
-        return broken
-    scores = label.scores if label is not None else {}
-    covered = [name for name, least in covering.items() if scores.get(name, 0) >= least]
-    documents = _documents(exchange.passages, made.gold, sources)
-    cited = {*cited_numbers(made.text), made.gold}
-    return Example(
-        id=exchange.id,
-        task=task,
-        tasks=tuple(dict.fromkeys([task, *covered])),
-        question=exchange.question,
-        messages=list(exchange.messages),
-        passages=[passage["text"] for passage in exchange.passages],
-        target=made.text,
-        kind=made.kind,
-        reason=made.reason,
-        answerable=made.answerable,
-        gold=made.gold,
-        cluster=documents[0] if documents else f"conversation:{exchange.conversation_id}",
-        person=exchange.person_id,
-        documents=documents,
-        logged_answer=exchange.answer if exchange.sampling.get("temperature") == 0 else "",
-        logged_adapter=exchange.adapter,
-        created_at=exchange.created_at.isoformat(),
-        rests_on=sorted({p["digest"] for p in exchange.passages if p["n"] in cited and p.get("document") in sources}),
-    )
+def _fresh(found: Example | str, live: frozenset[str] | None, suspicious: Callable[[str], bool]) -> Example | str:
+    """The example, or why it is left out: stale, or a target that instructs the model."""
+    if isinstance(found, str):
+        return found
+    if live is not None and not live.issuperset(found.rests_on):
+        return STALE
+    if found.kind != Kind.APPROVED and suspicious(found.target):
+        return "held for review: the target reads like an instruction to the model"
+    return found
 
 
-def _documents(passages: Sequence[dict[str, Any]], gold: int | None, sources: Mapping[str, str]) -> list[str]:
-    """The stable names of the documents that answer: the cited one; given passages go by their text's hash."""
-    cited = [passage for passage in passages if passage["n"] == gold]
-    return [
-        f"document:{sources.get(p['document'], p['document'])}" if p["document"] else f"text:{p['digest']}"
-        for p in cited
-    ]
+def _trusted(
+    curated: Curated,
+    made: Sequence[tuple[Example, str]],
+    votes: hygiene.Votes,
+    newcomers: frozenset[str],
+    most_per_hour: int,
+) -> list[tuple[Example, str]]:
+    """The examples that no quarrel, burst or new account speaks against."""
+    quarrels, bursts = votes.quarrels(), votes.bursts(most_per_hour)
+    kept: list[tuple[Example, str]] = []
+    for example, cluster in made:
+        why = quarrels.get(example.id, "")
+        if votes.disliked(example):
+            why = hygiene.DISLIKED
+        elif example.kind != Kind.APPROVED and example.id in bursts:
+            why = hygiene.BURSTING
+        elif example.kind != Kind.APPROVED and example.rated_by in newcomers:
+            why = hygiene.NEW_ACCOUNT
+        if why:
+            curated.drop(example.id, why)
+        else:
+            kept.append((example, cluster))
+    return kept
 
 
-def _broken_rule(text: str, rules: Rules | None) -> str:
-    if rules is None:
-        return ""
-    if not rules.min_length <= len(text) <= rules.max_length:
-        return "length outside the task's rules"
-    return ""
-
-
-def _fingerprint(question: str) -> str:
-    return " ".join(sorted({word.strip(".,;:!?\"'()").lower() for word in question.split()} - {""}))
-
-
-def _place(curated: Curated, example: Example, row: Logged, sides: Sides) -> None:
-    keys = [
-        *example.documents,
-        f"conversation:{row.exchange.conversation_id}",
-        f"question:{hashlib.sha256(_fingerprint(example.question).encode()).hexdigest()[:24]}",
-    ]
-    side = sides.of(keys, person=f"person:{example.person}")
-    if side == LEAVES:
+def _place(curated: Curated, example: Example, keys: Sequence[str], sides: Sides) -> None:
+    fixed = example.id in curated.golden
+    side = sides.of(keys, person=f"person:{example.person}", held_out=fixed)
+    if side == LEAVES and fixed:
+        curated.drop(example.id, "golden, but what answers it is trained on")
+    elif side == LEAVES:
         curated.drop(example.id, "would be on both sides")
-    elif side == TRAIN:
-        curated.train.append(example)
-    elif side == HELD_OUT and example.kind == Kind.REPAIRED:
+    elif side == HELD_OUT and example.kind in (Kind.REPAIRED, Kind.REPLAY):
         curated.drop(example.id, "held out, but no person said what is right")
-    else:
+    elif side == HELD_OUT:
         curated.held_out.append(example)
+    elif side == TRAIN and example.kind == Kind.REPLAY:
+        curated.replay.append(example)
+    else:
+        curated.train.append(example)
 
 
 def _capped(curated: Curated, persons: int) -> list[Example]:
     """At most max(3, 2 %) of the rows per person, newest first, once there are 50 people."""
-    if persons < 50:
+    if persons < CAPPED_FROM:
         return curated.train
     cap = max(3, len(curated.train) // 50)
     kept: list[Example] = []
@@ -249,22 +209,24 @@ def _declining_share(curated: Curated, share: float) -> list[Example]:
 
 
 def choose(
-    examples: Sequence[Example], *, tasks: Sequence[str], most: int, replay_share: float, seed: int
+    examples: Sequence[Example],
+    *,
+    replay: Sequence[Example] = (),
+    tasks: Sequence[str],
+    most: int,
+    replay_share: float,
+    seed: int,
 ) -> list[Example]:
-    """The examples to train on: those of `tasks`, best kind and newest first, with a share of the others as replay."""
+    """The examples to train on: those of `tasks`, best kind and newest first, with a share of the others as replay.
+
+    Replay is taken from the serving adapter's own judged answers to other tasks first, newest first, then from what
+    people wrote there.
+    """
     ranks = {kind: rank for rank, kind in enumerate(Kind)}
     ordered = sorted(examples, key=lambda e: e.created_at, reverse=True)
     ordered.sort(key=lambda e: ranks[Kind(e.kind)])
     mine = [e for e in ordered if set(e.tasks) & set(tasks)][:most]
-    others = [e for e in ordered if not set(e.tasks) & set(tasks)]
+    own = sorted(replay, key=lambda e: e.created_at, reverse=True)
+    others = [e for e in [*own, *ordered] if not set(e.tasks) & set(tasks)]
     chosen = [*mine, *others[: min(int(len(mine) * replay_share), most - len(mine))]]
     return sorted(chosen, key=lambda e: hashlib.sha256(f"{seed}:{e.id}".encode()).hexdigest())
-
-
-def lineage_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the rows of a dataset rest on: people, documents, and for each example the digests of what it cites."""
-    return {
-        "people": sorted({row["person"] for row in rows}),
-        "documents": sorted({name for row in rows for name in row["documents"]}),
-        "examples": {row["id"]: row.get("rests_on", []) for row in rows},
-    }

@@ -21,16 +21,19 @@ class Sides:
         self._share = held_out_share
         self._split_people = people >= 20
 
-    def of(self, keys: Sequence[str], *, person: str) -> str:
+    def of(self, keys: Sequence[str], *, person: str, held_out: bool = False) -> str:
         """The side of an example with these keys, the deciding one first; LEAVES when they disagree.
 
-        Keys without a side inherit it, so that a conversation or a near-duplicate follows its first example.
+        Keys without a side inherit it, so that a conversation or a near-duplicate follows its first example; `held_out`
+        holds an example out where no key says otherwise yet.
         """
         every = [*keys, *([person] if self._split_people else [])]
         found = {self.known[key] for key in every if key in self.known}
         if len(found) > 1:
             return LEAVES
-        side = found.pop() if found else self._hashed(keys[0])
+        side = found.pop() if found else HELD_OUT if held_out else self._hashed(keys[0])
+        if held_out and side != HELD_OUT:
+            return LEAVES
         if self._split_people and person not in self.known:
             self._enter(person, self._hashed(person))
             if self.known[person] != side:

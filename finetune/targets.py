@@ -22,8 +22,12 @@ class Target:
     gold: int | None
 
 
-def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str]) -> Target | str:
-    """The target of an exchange, or why it has none."""
+UNRELATED = 0.25
+"""The relevance of its passages below which an answer that nothing supports should have been a decline."""
+
+
+def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: float = SUPPORTED) -> Target | str:
+    """The target of an exchange, or why it has none; `least` is the support that an answer of the bot needs."""
     feedback, exchange = row.feedback, row.exchange
     if feedback is not None and feedback.correction:
         return _corrected(row, judge, reviewed=bool(feedback.approved_by) or feedback.person_id in reviewers)
@@ -34,15 +38,28 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str]) -> Target
         return "the answer was not finished"
     if declined(exchange.answer):
         return Target(DECLINE, "upvoted", "liked decline", False, None) if liked else "an unrated decline"
-    text, whole = repaired(exchange.answer, exchange.passages, judge)
+    text, whole = repaired(exchange.answer, exchange.passages, judge, least=least)
     if not text:
-        return "no sentence is supported by its passages"
+        return _unsupported(row, judge, liked=liked)
     gold = _gold(text, exchange.passages)
     if liked and whole:
         return Target(text, "upvoted", "thumbs up and every sentence supported", True, gold)
     if exchange.adapter == "base" and not liked:
         return "unrated answer of the base model"
+    if whole and not liked and text.split() == exchange.answer.split():
+        return Target(text, "replay", "an adapter's answer whose every sentence is supported", True, gold)
     return Target(text, "repaired", "unsupported sentences removed, citations inserted", True, gold)
+
+
+def _unsupported(row: Logged, judge: Judge, *, liked: bool) -> Target | str:
+    """An unrated answer of an adapter that nothing supports, over passages about something else: it should decline."""
+    exchange = row.exchange
+    texts = [passage["text"] for passage in exchange.passages]
+    if not liked and exchange.adapter != "base" and judge.relevance(exchange.question, texts) < UNRELATED:
+        return Target(
+            DECLINE, "repaired", "nothing supports it, and its passages are about something else", False, None
+        )
+    return "no sentence is supported by its passages"
 
 
 def _corrected(row: Logged, judge: Judge, *, reviewed: bool) -> Target | str:
@@ -68,7 +85,7 @@ def with_citations(text: str, passages: Sequence[dict[str, Any]], judge: Judge) 
         kept = [n for n in cited_numbers(part) if n in valid] if not part.startswith("```") else []
         best = kept or _supporting(part, passages, judge)
         built.append(_marked(part, best))
-    return ("\n" if any("\n" in part or part[:2].strip(" .").isdigit() for part in parts) else " ").join(built)
+    return _joined(built, parts)
 
 
 def _marked(part: str, numbers: Sequence[int]) -> str:
@@ -82,24 +99,32 @@ def _marked(part: str, numbers: Sequence[int]) -> str:
     return f"{bare[: len(bare) - len(stop)]} {markers}{stop}"
 
 
-def _supporting(claim: str, passages: Sequence[dict[str, Any]], judge: Judge) -> list[int]:
+def _supporting(claim: str, passages: Sequence[dict[str, Any]], judge: Judge, least: float = SUPPORTED) -> list[int]:
     scored = [(judge.support(without_citations(claim), passage["text"]), -passage["n"]) for passage in passages]
     best = max(scored, default=(0.0, 0))
-    return [-best[1]] if best[0] >= SUPPORTED else []
+    return [-best[1]] if best[0] >= least else []
 
 
-def repaired(answer: str, passages: Sequence[dict[str, Any]], judge: Judge) -> tuple[str, bool]:
+def _joined(built: Sequence[str], parts: Sequence[str]) -> str:
+    """Sentences as one text, a line each where they were lines of a list or of code."""
+    lines = any("\n" in part or part[:2].strip(" .").isdigit() or part[:2] in ("- ", "* ") for part in parts)
+    return ("\n" if lines else " ").join(built)
+
+
+def repaired(
+    answer: str, passages: Sequence[dict[str, Any]], judge: Judge, *, least: float = SUPPORTED
+) -> tuple[str, bool]:
     """The supported sentences of an answer, each once and cited, and whether nothing had to go."""
     parts = sentences(answer)
     kept: list[str] = []
     seen: set[str] = set()
     for part in parts:
-        numbers = _supporting(part, passages, judge)
+        numbers = _supporting(part, passages, judge, least)
         bare = without_citations(part)
         if numbers and bare not in seen:
             seen.add(bare)
             kept.append(_marked(part, numbers))
-    return " ".join(kept), len(kept) == len(parts)
+    return _joined(kept, parts), len(kept) == len(parts)
 
 
 def _gold(text: str, passages: Sequence[dict[str, Any]]) -> int | None:

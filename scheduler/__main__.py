@@ -22,10 +22,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bot.models import chat_model, embedding_model
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
-from finetune.dataset import Rules
+from finetune.examples import Rules
+from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
 from scheduler import commands, cycle, jobs, planning
+from scheduler.strategy import SETTINGS
 from scheduler.tasks import Classifier, TaskSpec
 from scheduler.workbench import Workbench
 from store import cycles
@@ -54,6 +56,7 @@ def bench_of(settings: Settings) -> Workbench:
     return Workbench(
         database=database,
         encode=embedder.encode,
+        embedding_model=settings.models.embedding,
         data=data,
         checkout=ROOT,
         environment={**os.environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "RATCHET_DATA": str(data)},
@@ -66,6 +69,7 @@ def bench_of(settings: Settings) -> Workbench:
         min_score=settings.retrieval.min_score,
         **_taught(taxonomy),
         strategy=settings.training.strategy,
+        strategy_comment=settings.training.strategy_comment,
         min_examples=settings.training.min_examples,
         max_examples=settings.training.max_examples,
         max_minutes=settings.training.max_minutes,
@@ -74,6 +78,9 @@ def bench_of(settings: Settings) -> Workbench:
         scale_learning_rate=settings.training.scale_learning_rate,
         unanswerable_share=settings.training.unanswerable_share,
         replay_share=settings.training.replay_share,
+        redact=REDACTORS[settings.training.redact](),
+        new_account_days=settings.training.new_account_days,
+        most_ratings_per_hour=settings.training.most_ratings_per_hour,
         trainer=settings.training.trainer(),
         threads=settings.training.threads,
         seed=settings.training.seed,
@@ -98,7 +105,7 @@ def _taught(taxonomy: Taxonomy) -> dict[str, Any]:
     return {
         "tasks": _specs(taxonomy),
         "taxonomy": taxonomy.digest,
-        "rules": {name: Rules(task.data.min_length, task.data.max_length) for name, task in taxonomy.tasks.items()},
+        "rules": {name: Rules(**task.data.model_dump()) for name, task in taxonomy.tasks.items()},
         "recipes": {name: task.recipe.model_dump() for name, task in taxonomy.tasks.items()},
         "targets": {name: dict(task.metrics) for name, task in taxonomy.tasks.items()},
         "combined": taxonomy.combined.model_dump(),
@@ -162,7 +169,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--parent", type=int, help="end when the process with this id, which started it, has ended")
     once = command("once", "once --json", _once)
     once.add_argument("--plan-only", action="store_true", help="stop after the plan; train nothing")
-    command("plan", "plan --json", _plan)
+    plan = command("plan", 'plan --strategy multi --comment "both matter"', _plan)
+    for made in (once, plan):
+        made.add_argument("--strategy", help=f"instead of the settings': {', '.join(SETTINGS)}")
+        made.add_argument("--comment", default="", help="why this strategy; kept in the plan and the audit record")
     command("report", "report --json", _report)
     command("faults", "faults --json", lambda options, settings: commands.faults(options, bench_of(settings)))
     discover = command(
@@ -189,11 +199,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _once(options: argparse.Namespace, settings: Settings) -> None:
-    bench = bench_of(settings)
     if options.plan_only:
-        _print(planning.plan_now(bench), planning.plan_text, as_json=options.json)
+        _plan(options, settings)
         return
-    row = jobs.start_now(bench, "command")
+    bench = bench_of(settings)
+    row = jobs.start_now(bench, "command", strategy=options.strategy, comment=options.comment)
     columns = (
         TextColumn("{task.description:40}"),
         BarColumn(),
@@ -257,7 +267,9 @@ def _print(content: dict[str, Any], as_text: Any, *, as_json: bool) -> None:
 
 
 def _plan(options: argparse.Namespace, settings: Settings) -> None:
-    _print(planning.plan_now(bench_of(settings)), planning.plan_text, as_json=options.json)
+    asked = jobs.wanted(options.strategy, options.comment)
+    made = planning.plan_now(bench_of(settings), strategy_wanted=options.strategy, comment=asked.get("comment", ""))
+    _print(made, planning.plan_text, as_json=options.json)
 
 
 def _report(options: argparse.Namespace, settings: Settings) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 import yaml
 
 from scheduler.discovery import NAME, RESERVED, Discovered, as_text, discover
+from scheduler.labelling import label_all
 from scheduler.tasks import UNCLASSIFIED
 from scheduler.trouble import newest
-from scheduler.workbench import Workbench, label_all
+from scheduler.workbench import Workbench
 from store import audit
 from store.errors import Conflict, Invalid, NotFound
 

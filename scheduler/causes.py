@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from finetune.dataset import Rules
+from finetune.examples import Rules
 from finetune.judge import Judge, supported_answer
 from finetune.metrics import STOP_WORDS, content_words, groundedness, words
 from scheduler import said

@@ -1,19 +1,26 @@
 """Datasets as files, for a cycle and by hand: train.jsonl, held_out.jsonl, phase-N.jsonl, funnel.json."""
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from finetune.dataset import Curated, Example, choose
+from finetune.dataset import Curated, choose
+from finetune.examples import Example
 from finetune.sides import Sides
 from scheduler import planning
 from scheduler.workbench import Workbench, curated
 from store import adapters, deployments
 from store.errors import Invalid
 from store.models import BASE, Adapter, Side
+
+PROBE = "probe.jsonl"
+PROBE_SHARE = 0.12
+MOST_PROBED = 24
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -25,21 +32,78 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 def write_dataset(bench: Workbench, made: Curated, out: Path) -> None:
     """Write both sides and the funnel into a folder."""
     write_rows(out / "train.jsonl", [asdict(example) for example in made.train])
-    write_rows(out / "held_out.jsonl", [asdict(example) for example in made.held_out[-bench.max_cases :]])
+    write_rows(out / "held_out.jsonl", [asdict(example) for example in made.cases(bench.max_cases)])
+    write_rows(out / "replay.jsonl", [asdict(example) for example in made.replay])
     content = {"digest": made.digest(), "counts": dict(made.funnel), "rows": made.rows}
     (out / "funnel.json").write_text(json.dumps(content, indent=1))
 
 
-def write_phases(bench: Workbench, train: list[Example], phases: list[Mapping[str, Any]], out: Path) -> list[Path]:
+def write_phases(bench: Workbench, made: Curated, phases: list[Mapping[str, Any]], out: Path) -> list[Path]:
     """Write each phase's chosen examples; returns the files."""
     files = []
     for number, phase in enumerate(phases):
         chosen = choose(
-            train, tasks=phase["tasks"], most=phase["examples"], replay_share=bench.replay_share, seed=bench.seed
+            made.train,
+            replay=made.replay,
+            tasks=phase["tasks"],
+            most=phase["examples"],
+            replay_share=bench.replay_share,
+            seed=bench.seed,
         )
         files.append(out / f"phase-{number}.jsonl")
         write_rows(files[-1], [asdict(example) for example in chosen])
     return files
+
+
+def runs_of(plan: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
+    """What a plan trains: each variant, or its one way, with the files of its phases' examples."""
+    variants = plan.get("variants") or [{"name": "", "phases": plan["phases"]}]
+    found = []
+    for number, variant in enumerate(variants):
+        place = out / f"variant-{number}" if plan.get("variants") else out
+        phases = [{**phase, "file": str(place / f"phase-{n}.jsonl")} for n, phase in enumerate(variant["phases"])]
+        found.append({"name": variant["name"], "phases": phases})
+    return found
+
+
+def write_plan(bench: Workbench, made: Curated, plan: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Write the examples of every phase that a plan trains; returns how many each has.
+
+    Where phases follow one another or variants compete, examples are put aside first, to tell forgetting and to tell
+    which variant is better; none of them is trained on.
+    """
+    runs = runs_of(plan, out)
+    aside: list[Example] = []
+    if len(runs) > 1 or any(len(run["phases"]) > 1 for run in runs):
+        train, aside = put_aside(made.train, seed=bench.seed)
+        gone = {example.cluster for example in aside}
+        made = replace(made, train=train, replay=[e for e in made.replay if e.cluster not in gone])
+    if aside:
+        write_rows(out / PROBE, [asdict(example) for example in aside])
+    counts = []
+    for run in runs:
+        files = write_phases(bench, made, run["phases"], Path(run["phases"][0]["file"]).parent)
+        counts += [sum(1 for _ in file.open()) for file in files]
+    return {"train": counts, "put_aside": len(aside)} if aside else {"train": counts}
+
+
+def put_aside(train: list[Example], *, seed: int) -> tuple[list[Example], list[Example]]:
+    """Examples to train on, and those put aside: of each task whole documents, PROBE_SHARE of it as near as they go.
+
+    A task keeps at least three quarters of its examples; at most MOST_PROBED of a task are put aside.
+    """
+    taken: set[str] = set()
+    for task in sorted({example.task for example in train}):
+        mine = [example for example in train if example.task == task]
+        clusters = Counter(example.cluster for example in mine)
+        count = sum(clusters[name] for name in taken)
+        for name in sorted(clusters, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()):
+            if count >= min(PROBE_SHARE * len(mine), MOST_PROBED):
+                break
+            if name not in taken and count + clusters[name] <= len(mine) / 4:
+                taken.add(name)
+                count += clusters[name]
+    return [e for e in train if e.cluster not in taken], [e for e in train if e.cluster in taken]
 
 
 def keep_sides(bench: Workbench, sides: Sides) -> None:
@@ -50,29 +114,36 @@ def keep_sides(bench: Workbench, sides: Sides) -> None:
                 session.add(Side(key=key, side=side))
 
 
-def prepare(bench: Workbench, out: Path, *, since: datetime | None = None) -> dict[str, int]:
-    """Curate the log by hand into a folder; returns the funnel."""
+def prepare(
+    bench: Workbench, out: Path, *, since: datetime | None = None
+) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Curate the log by hand into a folder; returns the funnel, and the exchanges behind each of its lines."""
     made, sides = curated(bench, since=since)
     write_dataset(bench, made, out)
     keep_sides(bench, sides)
-    return dict(made.funnel)
+    return dict(made.funnel), made.rows
 
 
 def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: str) -> list[dict[str, Any]]:
     """The phases of a run by hand over a prepared folder, each with its file of examples."""
-    train = [
-        Example(**{**row, "tasks": tuple(row["tasks"])})
-        for row in map(json.loads, (data / "train.jsonl").read_text().splitlines())
-    ]
-    if not train:
+    prepared = Curated(train=_examples(data / "train.jsonl"), replay=_examples(data / "replay.jsonl"))
+    if not prepared.train:
         raise Invalid(f"{data} holds no training example.", "Rate and correct answers, then prepare again.")
     if task is not None and task not in bench.recipes:
         raise Invalid(f'the taxonomy has no task "{task}", expected one of {", ".join(bench.recipes)}.')
     made = planning.plan_now(bench, strategy_wanted=strategy, task=task)
     if not made["phases"]:
         raise Invalid(f"nothing to train: {' '.join(made['reasons'])}")
-    files = write_phases(bench, train, made["phases"], data)
-    return [{**phase, "file": str(file)} for phase, file in zip(made["phases"], files, strict=True)]
+    plan = {"phases": made["phases"]}
+    write_plan(bench, prepared, plan, data)
+    return list(runs_of(plan, data)[0]["phases"])
+
+
+def _examples(file: Path) -> list[Example]:
+    if not file.exists():
+        return []
+    rows = map(json.loads, file.read_text().splitlines())
+    return [Example(**{**row, "tasks": tuple(row["tasks"])}) for row in rows]
 
 
 def adapter_side(bench: Workbench, name: str | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.dataset import Rules
+from finetune.examples import Rules
 from finetune.judge import Judge
 from finetune.metrics import groundedness
 from scheduler.causes import TRAINABLE, Case, Cause, Held, Look, cause_of

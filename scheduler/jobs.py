@@ -12,9 +12,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlmodel import col, select
 
 from scheduler import adoption, cycle, decisions, due, planning, trouble
+from scheduler.strategy import SETTINGS
 from scheduler.workbench import Workbench
 from store import cycles, processes, requests
-from store.errors import RatchetError
+from store.errors import Invalid, RatchetError
 from store.models import Ask, Cycle, Schedule, new_id, now
 
 TICK_SECONDS = 1
@@ -88,10 +89,26 @@ class Ticker:
             cycles.start(self._bench.database, slot_key=slot, first_step=cycle.FIRST, started_by="schedule")
 
 
-def start_now(bench: Workbench, actor: str) -> Cycle:
-    """Start a cycle now; the running one when there is one."""
-    row, _ = cycles.start(bench.database, slot_key=new_id("now"), first_step=cycle.FIRST, started_by=actor)
+def start_now(bench: Workbench, actor: str, *, strategy: str | None = None, comment: str = "") -> Cycle:
+    """Start a cycle now, by a strategy of somebody's choice; the running one when there is one.
+
+    Raises Invalid for a strategy that there is not, or one without a comment that says why.
+    """
+    asked = wanted(strategy, comment)
+    key = new_id("now")
+    row, _ = cycles.start(bench.database, slot_key=key, first_step=cycle.FIRST, started_by=actor, asked=asked)
     return row
+
+
+def wanted(strategy: str | None, comment: str) -> dict[str, str]:
+    """A chosen strategy and why; raises Invalid for an unknown one, and for one without a comment."""
+    if strategy is None:
+        return {}
+    if strategy not in SETTINGS:
+        raise Invalid(f'the strategy is "{strategy}", expected {", ".join(SETTINGS)}.')
+    if not comment.strip():
+        raise Invalid("choosing a strategy needs a comment that says why.", 'Add --comment "…" or a "comment" field.')
+    return {"strategy": strategy, "comment": comment.strip()}
 
 
 def answer(bench: Workbench, asked: Ask) -> dict[str, Any]:
@@ -110,7 +127,8 @@ def answer(bench: Workbench, asked: Ask) -> dict[str, Any]:
         if asked.kind == "adopt":
             return adoption.adopt(bench, **asked.payload)
         if asked.kind == "run_cycle":
-            return {"cycle_id": start_now(bench, str(asked.payload.get("actor", "admin"))).id}
+            chosen = {name: asked.payload[name] for name in ("strategy", "comment") if name in asked.payload}
+            return {"cycle_id": start_now(bench, str(asked.payload.get("actor", "admin")), **chosen).id}
     except RatchetError as error:
         return {"error": error.message, "hint": error.hint}
     return {"error": f"unknown request {asked.kind}."}

@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from finetune.dataset import Example
+from finetune.examples import Example
 from scheduler import report, strategy, trouble
 from scheduler.goals import CycleResult, Gap, gaps
+from scheduler.labelling import label_all
 from scheduler.report_text import as_text
-from scheduler.workbench import Workbench, curated, label_all
+from scheduler.workbench import Workbench, curated
 from store import deployments, exchanges
 from store.models import Adapter, Cycle, CycleState
 
@@ -37,8 +38,13 @@ def plan_text(content: dict[str, Any]) -> str:
     return str(content["text"])
 
 
-def plan_now(bench: Workbench, *, strategy_wanted: str | None = None, task: str | None = None) -> dict[str, Any]:
-    """The plan for a cycle now; `task` makes it a single-task run with that task's recipe."""
+def plan_now(
+    bench: Workbench, *, strategy_wanted: str | None = None, comment: str = "", task: str | None = None
+) -> dict[str, Any]:
+    """The plan for a cycle now; `task` makes it a single-task run with that task's recipe.
+
+    `strategy_wanted` overrides what the settings say, and `comment` says why.
+    """
     label_all(bench)
     made, _ = curated(bench)
     train, held_out = _tasks_of(made.train, bench), _tasks_of(made.held_out, bench)
@@ -62,9 +68,10 @@ def plan_now(bench: Workbench, *, strategy_wanted: str | None = None, task: str 
         max_passes=bench.max_passes,
         last=_earlier(bench),
         standing=_standing(bench),
-        total=len(made.train),
+        total=len(made.train) + len(made.replay),
         replay_share=bench.replay_share,
         min_cases=bench.min_cases,
+        comment=comment if strategy_wanted else bench.strategy_comment or "",
     )
     mendable = trouble.trainable_now(bench)
     plain = planned.to_json()
@@ -127,16 +134,29 @@ def _earlier(bench: Workbench) -> list[CycleResult]:
         query = select(Cycle).where(Cycle.state == CycleState.DONE).order_by(col(Cycle.created_at))
         return [
             CycleResult(
-                strategy=cycle.plan["strategy"],
-                tasks=tuple(cycle.plan["tasks"]),
+                **_trained(cycle),
                 outcome=cycle.outcome or "",
-                lost=tuple(cycle.results.get("gate", {}).get("lost", ())),
+                lost=_lost(cycle),
                 expected=cycle.plan.get("expected", {}),
                 gained=cycle.results.get("gate", {}).get("gained", {}),
             )
             for cycle in session.exec(query)
             if cycle.plan.get("tasks")
         ]
+
+
+def _trained(cycle: Cycle) -> dict[str, Any]:
+    """The strategy and tasks of a cycle; of a tournament, those of the variant that won."""
+    won = cycle.results.get("gate", {}).get("winner") or {}
+    variants = {one["name"]: one for one in cycle.plan.get("variants", ())}
+    found = variants.get(won.get("variant"), cycle.plan)
+    return {"strategy": found["strategy"], "tasks": tuple(found["tasks"])}
+
+
+def _lost(cycle: Cycle) -> tuple[str, ...]:
+    """The tasks that a cycle's adapter made worse at the gate, or forgot between its phases."""
+    gate, train = cycle.results.get("gate", {}), cycle.results.get("train", {})
+    return tuple(dict.fromkeys([*gate.get("lost", ()), *train.get("forgot", ())]))
 
 
 def _standing(bench: Workbench) -> tuple[Gap, ...]:

@@ -122,7 +122,9 @@ def reasons(
     found = [
         f"{name}: {shares.get(name, 0):.1%} of the exchanges, {means.examples[name]} usable examples." for name in tasks
     ]
-    if asked != "auto":
+    if asked == "tournament":
+        found.insert(0, f"A tournament is asked for; by itself the plan would be {chosen}.")
+    elif asked != "auto":
         found.insert(
             0, f"The settings ask for {chosen}." + (f" Against it: {against[chosen]}" if against[chosen] else "")
         )

@@ -5,7 +5,7 @@ once the first has succeeded or tasks got in each other's way. It knows no task 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from scheduler.goals import CycleResult, Gap, expected, review, stage
@@ -23,8 +23,14 @@ from scheduler.reasons import (
     runner_up,
 )
 from scheduler.report import TaskReport
+from scheduler.tournament import Variant, of_recipes, of_strategies, total_minutes
 
-__all__ = ["CycleResult", "Plan", "as_text", "plan"]
+__all__ = ["SETTINGS", "CycleResult", "Plan", "as_text", "plan"]
+
+TOURNAMENT = "tournament"
+SETTINGS = ("auto", *STRATEGIES, TOURNAMENT)
+"""What the strategy can be set to."""
+SEARCH_STAGE = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Plan:
     """What a cycle trains and why; `examples` counts the distinct targets of the planned tasks, replay aside.
 
     `stage` is the phase of the guide's iterative plan, `expected` the gain per metric that the next cycle is held to.
+    A tournament has `variants`; `phases` are those of the first. `comment` is why somebody set the strategy.
     """
 
     strategy: str
@@ -48,6 +55,8 @@ class Plan:
     override: bool = False
     stage: int = 1
     expected: dict[str, float] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
+    comment: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the text that `as_text` prints."""
@@ -76,16 +85,17 @@ def plan(
     replay_share: float = 0.0,
     min_cases: int = 0,
     standing: Sequence[Gap] = (),
+    comment: str = "",
 ) -> Plan:
     """Choose a strategy, its tasks and its phases.
 
     `examples` and `held_out` count per task; one example may count for several, `total` is how many there are in all.
     `last` are earlier cycles, oldest first; `min_cases` is what the gate needs; `standing` is how far what serves is
-    from the tasks' targets. Raises ValueError for an unknown
-    strategy or a speed that is not above zero.
+    from the tasks' targets; `comment` says why the strategy is set. Raises ValueError for an unknown strategy or a
+    speed that is not above zero.
     """
-    if strategy not in ("auto", *STRATEGIES):
-        raise ValueError(f'the strategy is "{strategy}", expected auto, {", ".join(STRATEGIES)}.')
+    if strategy not in SETTINGS:
+        raise ValueError(f'the strategy is "{strategy}", expected {", ".join(SETTINGS)}.')
     if tokens_per_second <= 0:
         raise ValueError(f"tokens_per_second is {tokens_per_second}, expected the trainer's measured speed, above 0.")
     usable = {name: count for name, count in examples.items() if name in recipes and count > 0}
@@ -104,8 +114,9 @@ def plan(
     )
     needed = data_needed(report, means, held_out, min_cases)
     if missing := lacking(report, means):
-        return _nothing(missing, needed, strategy)
-    return _planned(report, means, order=phases, strategy=strategy, last=last, needed=needed, standing=standing)
+        return replace(_nothing(missing, needed, strategy), comment=comment)
+    made = _planned(report, means, order=phases, strategy=strategy, last=last, needed=needed, standing=standing)
+    return replace(made, comment=comment)
 
 
 def _planned(
@@ -121,40 +132,56 @@ def _planned(
     demand = demands(report, means.recipes)
     groups = groups_of(demand, means, order)
     against = against_each(demand, means, groups, last, standing)
-    chosen = _chosen(against) if strategy == "auto" else strategy
+    number, told = stage(groups["single"][0][0], standing, last)
+    chosen = _chosen(against) if strategy in ("auto", TOURNAMENT) else strategy
+    variants: tuple[Variant, ...] = ()
+    if strategy == TOURNAMENT:
+        variants = of_strategies(groups, means) or of_recipes(chosen, groups, means)
+    elif strategy == "auto" and number == SEARCH_STAGE:
+        variants = of_recipes(chosen, groups, means)
     plans = {name: fitted(groups[name], means) for name in STRATEGIES}
     shares = {line.name: line.share for line in report.tasks}
     table = matrix(plans, demand, shares, means)
-    phases = plans[chosen]
+    phases = variants[0].phases if variants else plans[chosen]
     if not fits(phases, means):
         reason = (
             f"{means.max_minutes:g} minutes are too short: one pass over {phases[0].examples} examples takes about "
             f"{minutes(phases):.1f}. Raise training.max_minutes."
         )
         return _nothing(reason, needed, strategy, table)
-    tasks = tuple(dict.fromkeys(task for phase in phases for task in phase.tasks))
+    every = [*phases, *(phase for variant in variants for phase in variant.phases)]
+    tasks = tuple(dict.fromkeys(task for phase in every for task in phase.tasks))
     second, why = runner_up(chosen, against)
-    number, told = stage(groups["single"][0][0], standing, last)
     return Plan(
-        strategy=chosen,
+        strategy=TOURNAMENT if variants else chosen,
         tasks=tasks,
         phases=phases,
         examples=min(means.of(tasks), sum(phase.examples - phase.replay for phase in phases)),
         reasons=(
             *reasons(chosen, against, asked=strategy, report=report, means=means, tasks=tasks),
             told,
+            *tried(variants, means, asked=strategy == TOURNAMENT),
             *review(last),
             *adjusted(groups[chosen], phases, means),
         ),
         runner_up=second,
         runner_up_reason=why,
         decision_matrix=table,
-        estimated_minutes=round(minutes(phases), 1),
+        estimated_minutes=round(total_minutes(variants) if variants else minutes(phases), 1),
         data_needed=needed,
         override=strategy != "auto",
         stage=number,
         expected=expected(standing, tasks, last),
+        variants=variants,
     )
+
+
+def tried(variants: Sequence[Variant], means: Means, *, asked: bool) -> list[str]:
+    """What a tournament tries, or why there is none though one was asked for, in sentences."""
+    if variants:
+        names = ", ".join(variant.name for variant in variants)
+        return [f"Tried against each other: {names}; the best at the gate is kept."]
+    return [f"{means.max_minutes:g} minutes are too short to try more than one way of training."] if asked else []
 
 
 def _chosen(against: Mapping[str, str]) -> str:
@@ -167,7 +194,7 @@ def _nothing(
     reason: str, needed: tuple[str, ...], strategy: str, table: dict[str, dict[str, Cell]] | None = None
 ) -> Plan:
     return Plan(
-        strategy="single" if strategy == "auto" else strategy,
+        strategy="single" if strategy in ("auto", TOURNAMENT) else strategy,
         tasks=(),
         phases=(),
         examples=0,
@@ -185,11 +212,12 @@ def as_text(made: Plan) -> str:
     """The plan as lines to print."""
     lines = [
         f"Strategy: {made.strategy}" + (" (set, not chosen)" if made.override else ""),
+        *([f"Set because: {made.comment}"] if made.comment else []),
         "Nothing is trained." if made.too_little_data else f"Tasks: {', '.join(made.tasks)}",
         "",
         "Why:",
         *(f"  {reason}" for reason in made.reasons),
-        *(line for number, phase in enumerate(made.phases, start=1) for line in _phase_text(number, phase)),
+        *_phases_text(made),
         "",
         f"Estimated time: {made.estimated_minutes:.1f} min",
         f"Expected gain: {_expected_text(made)}",
@@ -207,11 +235,17 @@ def _expected_text(made: Plan) -> str:
     return ", ".join(said) or "not known before an adapter was evaluated, or every measured target is met"
 
 
-def _phase_text(number: int, phase: Phase) -> list[str]:
+def _phases_text(made: Plan) -> list[str]:
+    several = [(f"{variant.name}: ", variant.phases) for variant in made.variants] or [("", made.phases)]
+    numbered = [(name, number, phase) for name, phases in several for number, phase in enumerate(phases, start=1)]
+    return [line for name, number, phase in numbered for line in _phase_text(f"{name}phase {number}", phase)]
+
+
+def _phase_text(name: str, phase: Phase) -> list[str]:
     recipe = phase.recipe
     return [
         "",
-        f"Phase {number}: {', '.join(phase.tasks)}",
+        f"{name[0].upper()}{name[1:]}: {', '.join(phase.tasks)}",
         f"  LoRA rank {recipe['rank']}, alpha {recipe['alpha']}, on {', '.join(recipe['target_modules'])}",
         f"  Learning rate: recipe {recipe['learning_rate_recipe']:.2g}, used {recipe['learning_rate_used']:.2g}",
         f"  Epochs: {phase.epochs}; warm-up: recipe {recipe['warmup_steps_recipe']},"

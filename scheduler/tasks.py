@@ -1,45 +1,36 @@
 """Exchanges to task scores and labels, learned from the taxonomy's own examples; no task is named here.
 
-Few-shot, without fine-tuning: a shrunken linear discriminant and a logistic regression over sentence embeddings and
-hashed words. Their knobs, temperatures and the "unclassified" threshold come from leaving examples out. It knows
-nothing of the database or of settings, and never sees what it is measured on.
+Few-shot, without fine-tuning: a linear classifier (`linear.py`) over sentence embeddings and hashed words. Its knobs,
+temperatures and the "unclassified" threshold come from leaving examples out. The question leads; the answer, the
+passages and, after a short question, the question before it are weighed in. It knows nothing of the database or of
+settings, and never sees what it is measured on.
 """
 
-import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from scheduler.linear import Floats, fit, softmax
+from scheduler.words import packed, sparse_features, word_features
+
 UNCLASSIFIED = "unclassified"
 """The label of an exchange that no task deserves."""
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 Encode = Callable[[list[str]], Any]
 """Texts to unit vectors, shape (texts, dimensions)."""
 
-WORD_BINS = 2048
-WORD_WEIGHTS = (0.0, 0.15, 0.3, 0.6, 1.0)
-SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1)
-TEMPERATURES = tuple(np.geomspace(0.05, 300.0, 48).tolist())
-LOGISTIC_STRENGTH = 100.0
-LOGISTIC_STEPS = 250
-FOLDS = 5
 MOST_CORRECTIONS = 500
-FEW_EXAMPLES = 5
+FEW_EXAMPLES = 10
 """A task with fewer examples also learns from its description."""
 ANSWER_WEIGHT = 0.2
 """An answer's evidence beside its question's: it repeats the topic, but the question says what was wanted."""
-NEAR_QUANTILE = 0.1
-LEAST_NEAR = 0.25
-NEARNESS_POWER = 3
-LOST_AT_MOST = 0.02
-_WORD = re.compile(r"[^\W_]+(?:'\w+)?|[?!.]")
+BEFORE_WEIGHT = 0.5
+"""The evidence of the question before, for a question too short to stand alone ("and why?")."""
+SHORT_FEATURES = 14
+"""A question of about five words has as many features."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +45,12 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class Item:
-    """What is classified: a question and, where there are, its answer and the passages it was given."""
+    """What is classified: a question and, where there are, its answer, passages, and the question before it."""
 
     question: str
     answer: str = ""
     passages: tuple[str, ...] = ()
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +60,27 @@ class Labelled:
     label: str
     confidence: float
     scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What many exchanges are told by: vectors (rows, dimensions), zero where there is no text; packed words."""
+
+    questions: Any
+    answers: Any
+    before: Any
+    words: Sequence[bytes]
+    words_before: Sequence[bytes]
+    given: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Many labels: places in the taxonomy's order (-1 for unclassified), confidences, and scores (rows, tasks)."""
+
+    places: npt.NDArray[np.int64]
+    confidences: Floats
+    scores: Floats
 
 
 class Classifier:
@@ -90,211 +103,90 @@ class Classifier:
         labelled += known[-MOST_CORRECTIONS:]
         texts = [text for text, _ in labelled]
         classes = np.array([number for _, number in labelled], dtype=np.int64)
-        self._model = fit(self._vectors(texts), word_features(texts), classes, len(tasks))
+        self._model = fit(np.asarray(encode(texts), dtype=np.float64), word_features(texts), classes, len(tasks))
+        self._floors = np.array([task.passages_score for task in tasks])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks, in the order of the scores."""
+        return tuple(task.name for task in self._tasks)
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers a vector has."""
+        return int(self._model.examples.shape[1])
 
     def classify(self, items: Sequence[Item]) -> list[Labelled]:
         """Label items, in their order."""
         if not items:
             return []
-        questions = [item.question.strip() for item in items]
-        vectors = self._vectors(questions)
-        logits = self._model.logits(vectors, word_features(questions)) + self._answers(items)
-        known = self._model.known(vectors) * np.array([bool(question) for question in questions])
-        chances = softmax(logits) * known[:, None]
-        return [self._label(item, row) for item, row in zip(items, chances, strict=True)]
-
-    def _answers(self, items: Sequence[Item]) -> Floats:
-        """What the answers add to the logits: their embeddings' evidence, weighed down; nothing where there is none."""
-        found = np.zeros((len(items), len(self._tasks)))
-        places = [place for place, item in enumerate(items) if item.answer.strip()]
-        if places:
-            vectors = self._vectors([items[place].answer for place in places])
-            found[places] = ANSWER_WEIGHT * self._model.logits(vectors, np.zeros((len(places), WORD_BINS)))
-        return found
-
-    def _vectors(self, texts: list[str]) -> Floats:
-        return np.asarray(self._encode(texts), dtype=np.float64)
-
-    def _label(self, item: Item, chances: Floats) -> Labelled:
-        given = any(passage.strip() for passage in item.passages)
-        floored = [
-            max(float(chance), task.passages_score if given else 0.0)
-            for task, chance in zip(self._tasks, chances, strict=True)
+        found = self.scored(evidence(items, self._encode, self.dimensions))
+        rows = zip(found.places.tolist(), found.confidences.tolist(), found.scores.tolist(), strict=True)
+        return [
+            Labelled(
+                self.names[place] if place >= 0 else UNCLASSIFIED, confidence, dict(zip(self.names, row, strict=True))
+            )
+            for place, confidence, row in rows
         ]
+
+    def scored(self, rows: Evidence) -> Scored:
+        """Label many exchanges at once from their vectors."""
+        model = self._model
+        words = sparse_features(rows.words)
+        logits = model.logits(rows.questions, words) + ANSWER_WEIGHT * _only(rows.answers, model.logits(rows.answers))
+        known = model.known(rows.questions) * _there(rows.questions)
+        short = (np.diff(words.indptr) <= SHORT_FEATURES) & _there(rows.before)
+        if short.any():
+            before = rows.before[short]
+            packed_before = [one for one, wanted in zip(rows.words_before, short, strict=True) if wanted]
+            logits[short] += BEFORE_WEIGHT * model.logits(before, sparse_features(packed_before))
+            known[short] = np.maximum(known[short], BEFORE_WEIGHT * model.known(before))
+        return self._decided(softmax(logits) * known[:, None], rows.given)
+
+    def _decided(self, chances: Floats, given: npt.NDArray[np.bool_]) -> Scored:
+        floored = np.maximum(chances, np.where(given[:, None], self._floors, 0.0))
+        every = np.arange(len(chances))
         # Evidence decides first: a floor names the label only where no task has enough evidence of its own.
-        best = int(np.argmax(chances))
-        if chances[best] < self._model.threshold:
-            best = int(np.argmax(floored))
-        scores = {task.name: round(score, 4) for task, score in zip(self._tasks, floored, strict=True)}
-        if floored[best] < self._model.threshold or not floored[best]:
-            return Labelled(UNCLASSIFIED, round(1.0 - floored[best], 4), scores)
-        return Labelled(self._tasks[best].name, round(floored[best], 4), scores)
+        best = chances.argmax(axis=1)
+        weak = chances[every, best] < self._model.threshold
+        best[weak] = floored[weak].argmax(axis=1)
+        top = floored[every, best]
+        named = (top >= self._model.threshold) & (top > 0)
+        return Scored(np.where(named, best, -1), np.where(named, top, 1.0 - top).round(4), floored.round(4))
+
+
+def evidence(items: Sequence[Item], encode: Encode, dimensions: int) -> Evidence:
+    """What items are told by, embedded now."""
+    questions = [item.question.strip() for item in items]
+    before = [item.before.strip() for item in items]
+    return Evidence(
+        questions=vectors_of(questions, encode, dimensions),
+        answers=vectors_of([item.answer.strip() for item in items], encode, dimensions),
+        before=vectors_of(before, encode, dimensions),
+        words=[packed(text) for text in questions],
+        words_before=[packed(text) for text in before],
+        given=np.array([any(passage.strip() for passage in item.passages) for item in items]),
+    )
+
+
+def vectors_of(texts: Sequence[str], encode: Encode, dimensions: int) -> Floats:
+    """The vectors of texts, zero for empty ones: shape (texts, dimensions)."""
+    found = np.zeros((len(texts), dimensions))
+    places = [place for place, text in enumerate(texts) if text]
+    if places:
+        found[places] = encode([texts[place] for place in places])
+    return found
 
 
 def _texts(task: TaskSpec) -> tuple[str, ...]:
     return task.examples if len(task.examples) >= FEW_EXAMPLES else (*task.examples, task.description)
 
 
-def word_features(texts: Sequence[str]) -> Floats:
-    """Hashed words, word pairs and opening words of texts: shape (texts, WORD_BINS), unit length or zero."""
-    counts = np.zeros((len(texts), WORD_BINS))
-    for row, text in enumerate(texts):
-        for gram, weight in _grams(_WORD.findall(text.lower())):
-            counts[row, zlib.crc32(gram.encode()) % WORD_BINS] += weight
-    features = np.sqrt(counts)
-    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9))
+def _there(vectors: Any) -> npt.NDArray[np.bool_]:
+    """Which rows have a text."""
+    return np.asarray(np.einsum("ij,ij->i", vectors, vectors) > 0)
 
 
-def _grams(words: list[str]) -> list[tuple[str, float]]:
-    opening = ["^" + " ".join(words[:size]) for size in (1, 2, 3) if len(words) >= size]
-    grams = [*words, *(f"{one} {two}" for one, two in pairwise(words)), *("$" + word for word in words[-1:])]
-    return [(gram, 2.0) for gram in opening] + [(gram, 1.0) for gram in grams]
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A fitted classifier: logits are `features @ weights + bias`; `near` is how close a known text is (a cosine)."""
-
-    weights: Floats
-    bias: Floats
-    examples: Floats
-    word_weight: float  # the words' share of a squared distance; embeddings count 1
-    near: float
-    threshold: float = 0.0
-
-    def logits(self, vectors: Floats, words: Floats) -> Floats:
-        """Log-chances up to a constant per row, shape (texts, tasks)."""
-        return _joined(vectors, words, self.word_weight) @ self.weights + self.bias
-
-    def known(self, vectors: Floats) -> Floats:
-        """How far texts are known at all, shape (texts,): 1 near an example, falling to 0 away from all of them."""
-        return _nearness((vectors @ self.examples.T).max(axis=1), self.near)
-
-
-def fit(vectors: Floats, words: Floats, classes: Ints, tasks: int) -> Linear:
-    """The discriminant likeliest to label left-out examples, averaged with a logistic regression, both calibrated."""
-    alone = np.bincount(classes, minlength=tasks)[classes] < 2
-    word_weight, basis, (weights, bias, left_out) = _likeliest(vectors, words, classes, tasks, alone)
-    points = _joined(vectors, words, word_weight) @ basis
-    first = 1 / _temperature(left_out[~alone], classes[~alone])[1]
-    folded = _folded(points, classes, tasks)
-    second = 1 / _temperature(folded[~alone], classes[~alone])[1]
-    both = left_out * first + folded * second
-    last = 1 / _temperature(both[~alone], classes[~alone])[1]
-    logistic, offset = _logistic(points, classes, tasks)
-    closest = (vectors @ vectors.T - 3 * np.eye(len(vectors))).max(axis=1)
-    near = max(float(np.quantile(closest, NEAR_QUANTILE)), LEAST_NEAR)
-    chances = softmax(both * last) * _nearness(closest, near)[:, None]
-    return Linear(
-        weights=basis @ (weights * first + logistic * second) * last,
-        bias=(bias * first + offset * second) * last,
-        examples=vectors,
-        word_weight=word_weight,
-        near=near,
-        threshold=_threshold(chances[~alone], classes[~alone]),
-    )
-
-
-def _joined(vectors: Floats, words: Floats, weight: float) -> Floats:
-    return np.hstack([vectors, np.sqrt(weight) * words])
-
-
-def _likeliest(
-    vectors: Floats, words: Floats, classes: Ints, tasks: int, alone: npt.NDArray[np.bool_]
-) -> tuple[float, Floats, tuple[Floats, Floats, Floats]]:
-    """The word weight, basis and discriminant with the best leave-one-out likelihood; ties go to the first."""
-    found = []
-    for weight in WORD_WEIGHTS:
-        points = _joined(vectors, words, weight)
-        basis: Floats = np.linalg.svd(points, full_matrices=False)[2].T
-        for discriminant in _discriminants(points @ basis, classes, tasks):
-            loss = _temperature(discriminant[2][~alone], classes[~alone])[0]
-            found.append((loss, weight, basis, discriminant))
-    _, weight, basis, discriminant = min(found, key=lambda one: one[0])
-    return weight, basis, discriminant
-
-
-def _discriminants(points: Floats, classes: Ints, tasks: int) -> list[tuple[Floats, Floats, Floats]]:
-    """For each shrinkage of the covariance: weights, bias, left-out scores of shape (examples, tasks)."""
-    counts = np.bincount(classes, minlength=tasks).astype(float)
-    means = np.stack([points[classes == number].mean(axis=0) for number in range(tasks)])
-    within = points - means[classes]
-    values, axes = np.linalg.eigh(within.T @ within / len(points))
-    scale = float((points**2).sum(axis=1).mean())
-    found = []
-    for shrinkage in SHRINKAGES:
-        white: Floats = axes / np.sqrt(np.maximum(values, 0.0) + shrinkage * scale)
-        centres: Floats = means @ white
-        left_out = _left_out(points @ white, centres, classes, counts)
-        found.append((white @ centres.T, -(centres**2).sum(axis=1) / 2, left_out))
-    return found
-
-
-def _left_out(points: Floats, means: Floats, classes: Ints, counts: Floats) -> Floats:
-    """Scores of every example by the model without it: its own mean moved, Sherman-Morrison on the covariance."""
-    rows = np.arange(len(points))
-    size = np.maximum(counts[classes], 1.5)
-    moved = points - means[classes]
-    own = (moved**2).sum(axis=1)
-    distances = (points**2).sum(axis=1)[:, None] + (means**2).sum(axis=1) - 2 * points @ means.T
-    along = (points * moved).sum(axis=1)[:, None] - moved @ means.T
-    grown = size / (size - 1)
-    distances[rows, classes], along[rows, classes] = grown**2 * own, grown * own
-    part = grown / len(points)
-    return np.asarray(-(distances + (part / np.maximum(1 - part * own, 1e-9))[:, None] * along**2) / 2)
-
-
-def _logistic(points: Floats, classes: Ints, tasks: int) -> tuple[Floats, Floats]:
-    """Weights and bias of a multinomial logistic regression with a ridge: Nesterov steps on centred points."""
-    middle = points.mean(axis=0)
-    centred = points - middle
-    counts = np.bincount(classes, minlength=tasks)
-    share = len(points) / max(int((counts > 0).sum()), 1) / counts[classes]
-    target = np.eye(tasks)[classes]
-    ridge = 1 / LOGISTIC_STRENGTH
-    step = 1 / (0.5 * float(np.linalg.norm(centred, 2)) ** 2 * share.max() + ridge)
-    weights = ahead = np.zeros((points.shape[1], tasks))
-    for turn in range(LOGISTIC_STEPS):
-        slope = centred.T @ ((softmax(centred @ ahead) - target) * share[:, None]) + ridge * ahead
-        weights, before = ahead - step * slope, weights
-        ahead = weights + turn / (turn + 3) * (weights - before)
-    return weights, -(middle @ weights)
-
-
-def _folded(points: Floats, classes: Ints, tasks: int) -> Floats:
-    """Logistic scores of every example by a model that never saw its fold; folds take turns within each task."""
-    turn = np.array([int((classes[:place] == number).sum()) % FOLDS for place, number in enumerate(classes)])
-    found = np.zeros((len(points), tasks))
-    for fold in sorted(set(turn.tolist())):
-        inside = turn == fold
-        if not inside.all():
-            weights, bias = _logistic(points[~inside], classes[~inside], tasks)
-            found[inside] = points[inside] @ weights + bias
-    return found
-
-
-def softmax(scores: Floats) -> Floats:
-    """Scores to chances that sum to one in each row."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def _nearness(closest: Floats, near: float) -> Floats:
-    return np.asarray(np.clip(closest / near, 0.0, 1.0) ** NEARNESS_POWER)
-
-
-def _temperature(scores: Floats, classes: Ints) -> tuple[float, float]:
-    """The least negative log-likelihood and the temperature that reaches it."""
-    if not len(scores):
-        return 0.0, 1.0
-    rows = np.arange(len(scores))
-    losses = [float(-np.log(softmax(scores / t)[rows, classes] + 1e-9).mean()) for t in TEMPERATURES]
-    best = int(np.argmin(losses))
-    return losses[best], float(TEMPERATURES[best])
-
-
-def _threshold(chances: Floats, classes: Ints) -> float:
-    """Half the chance that all but LOST_AT_MOST of the rightly labelled examples reach: people are less tidy."""
-    best = chances.argmax(axis=1)
-    right = chances[np.arange(len(chances)), best][best == classes]
-    return float(np.quantile(right, LOST_AT_MOST)) / 2 if len(right) else 0.25
+def _only(vectors: Any, logits: Floats) -> Floats:
+    """Logits of the rows that have a text, zero for the others."""
+    return logits * _there(vectors)[:, None]

@@ -11,8 +11,9 @@ from finetune.judge import WordJudge
 from retrieval.index import Index
 from scheduler.causes import Cause, Held
 from scheduler.faults import Fault, as_text, faults, gaps
+from scheduler.labelling import label_all
 from scheduler.said import asked_again
-from scheduler.workbench import Workbench, label_all
+from scheduler.workbench import Workbench
 from store import exchanges
 from store.exchanges import Logged
 from store.models import ExchangeState

@@ -1,23 +1,28 @@
-"""After a swap or beside a canary: are declines, failures or thumbs-down clearly more frequent? (pure but for one read)
+"""After a swap or beside a canary: are declines, failures or thumbs-down more frequent than they were? (one read)
 
-A rise counts only when it is larger than the setting and its 99 % interval is above zero. A live adapter is compared
-with what answered before it, a canary with what serves the others meanwhile.
+It may look as often as it likes: `scheduler/sequential.py` holds the chance of ever rolling a harmless adapter back at
+ALPHA in all. A live adapter is compared with the level before it, a canary with what serves the others meanwhile.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 
+from scheduler import sequential
 from store import deployments
 from store.database import Database
 from store.errors import NotFound
 from store.models import Adapter, AdapterState, Exchange, ExchangeState, Feedback
 
-Z = 2.576
+ALPHA = 0.05
+RATINGS_PART = 0.6
+"""The part of ALPHA that thumbs-down have; failures and declines share the rest."""
 LEAST = 20
+"""Neither side is judged on fewer observations."""
+LEVEL_CONFIDENCE = 0.8
+"""How sure it is that the level before was no higher than it is taken to be: a one-sided bound, not the mean."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,20 @@ class Watched:
     sentence: str
 
 
-def rises(before: Sequence[bool], after: Sequence[bool], *, tolerated: float) -> bool:
-    """Whether a share rose by more than `tolerated`, and certainly (two-sample normal interval, 99 %) rose at all."""
-    if len(before) < LEAST or len(after) < LEAST:
+def rises(
+    others: Sequence[bool], seen: Sequence[bool], *, beside: bool, tolerated: float = 0.0, alpha: float = ALPHA
+) -> bool:
+    """Whether a share is larger than it was, by more than `tolerated`: true by chance, ever, in `alpha` of the cases.
+
+    Both in the order of time. `beside` says that both ran at the same time; else the others give a level before.
+    """
+    if len(others) < LEAST or len(seen) < LEAST:
         return False
-    p, q = sum(before) / len(before), sum(after) / len(after)
-    deviation = math.sqrt(p * (1 - p) / len(before) + q * (1 - q) / len(after))
-    return q - p > tolerated and q - p - Z * deviation > 0
+    if beside:
+        higher = sum(seen) / len(seen) - sum(others) / len(others) > tolerated
+        return higher and sequential.enough(sequential.against_others(others, seen), alpha=alpha)
+    level = sequential.upper_level(sum(others), len(others), confidence=LEVEL_CONFIDENCE) + tolerated
+    return level < 1 and sequential.enough(sequential.against_level(seen, level), alpha=alpha)
 
 
 Seen = tuple[Exchange, Feedback | None]
@@ -61,7 +73,8 @@ def look(
         serving = deployments.deployment(session).adapter
         since = adapter.decided_at or adapter.created_at
         query = select(Exchange, Feedback).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
-        rows = session.exec(query.where(col(Exchange.created_at) >= since - timedelta(days=30))).all()
+        query = query.where(col(Exchange.created_at) >= since - timedelta(days=30))
+        rows = session.exec(query.order_by(col(Exchange.created_at))).all()
     if adapter.state in (AdapterState.ROLLED_BACK, AdapterState.QUARANTINED):
         return Watched("taken back", f"{adapter_id} is {adapter.state}: it was taken back.")
     if adapter.state not in (AdapterState.LIVE, AdapterState.CANARY):
@@ -72,7 +85,7 @@ def look(
         others = [(e, f) for e, f in rows if e.adapter == serving and e.created_at >= since]
     else:
         others = [(e, f) for e, f in rows if e.adapter != adapter_id and e.created_at < since]
-    harm = _harm(others, after, adapter_id=adapter_id, tolerated=max_decline_rise)
+    harm = _harm(others, after, adapter_id=adapter_id, tolerated=max_decline_rise, beside=canary)
     if harm:
         return Watched("roll back", harm)
     end = complete_canary_hours if canary else hours
@@ -83,17 +96,33 @@ def look(
     return Watched("kept", f"kept, no verdict: {len(after)} exchanges in {end:g} h showed no clear loss.")
 
 
-def _harm(others: Sequence[Seen], after: Sequence[Seen], *, adapter_id: str, tolerated: float) -> str:
+@dataclass(frozen=True)
+class _Sign:
+    """What may rise: whether an exchange shows it, None where it cannot tell; its part of ALPHA."""
+
+    name: str
+    shows: Callable[[Exchange, Feedback | None], bool | None]
+    part: float
+    tolerated: bool = False
+
+
+def _disliked(_: Exchange, feedback: Feedback | None) -> bool | None:
+    return None if feedback is None or feedback.rating is None else feedback.rating == "down"
+
+
+_SIGNS = (
+    _Sign("thumbs-down", _disliked, RATINGS_PART),
+    _Sign("failures", lambda exchange, _: exchange.state == ExchangeState.FAILED, 0.2),
+    _Sign("declines", lambda exchange, _: bool(exchange.declined), 0.2, tolerated=True),
+)
+
+
+def _harm(others: Sequence[Seen], after: Sequence[Seen], *, adapter_id: str, tolerated: float, beside: bool) -> str:
     """What rose, as a sentence; empty when nothing did."""
-    for name, test in _SIGNS.items():
-        was, is_ = [test(e, f) for e, f in others], [test(e, f) for e, f in after]
-        if rises(was, is_, tolerated=tolerated):
-            return f"{name} rose from {sum(was)} of {len(was)} to {sum(is_)} of {len(is_)} exchanges with {adapter_id}."
+    for sign in _SIGNS:
+        was, is_ = ([y for e, f in rows if (y := sign.shows(e, f)) is not None] for rows in (others, after))
+        more = tolerated if sign.tolerated else 0.0
+        if rises(was, is_, beside=beside, tolerated=more, alpha=ALPHA * sign.part):
+            of = "ratings" if sign.name == "thumbs-down" else "exchanges"
+            return f"{sign.name} rose from {sum(was)} of {len(was)} to {sum(is_)} of {len(is_)} {of} with {adapter_id}."
     return ""
-
-
-_SIGNS: dict[str, Callable[[Exchange, Feedback | None], bool]] = {
-    "declines": lambda exchange, feedback: bool(exchange.declined),
-    "failures": lambda exchange, feedback: exchange.state == ExchangeState.FAILED,
-    "thumbs-down": lambda exchange, feedback: feedback is not None and feedback.rating == "down",
-}

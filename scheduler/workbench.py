@@ -8,14 +8,18 @@ from typing import Any
 
 from sqlmodel import select
 
-from finetune.dataset import Curated, Rules, curate
+from finetune import hygiene
+from finetune.dataset import Curated, curate
+from finetune.examples import Rules
 from finetune.judge import WordJudge
+from finetune.redact import Redact
 from finetune.sides import Sides
+from retrieval import hostile
 from retrieval.index import Index
-from scheduler.tasks import Classifier, Encode, Item, TaskSpec
-from store import exchanges, people, staleness
+from scheduler.tasks import Encode, TaskSpec
+from store import exchanges, golden, people, staleness
 from store.database import Database
-from store.models import Document, Label, Person, Role, Side
+from store.models import Document, Person, Role, Side, now
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Workbench:
 
     database: Database
     encode: Encode
+    embedding_model: str
     data: Path
     checkout: Path
     environment: Mapping[str, str]
@@ -42,6 +47,7 @@ class Workbench:
     combined: dict[str, Any]
     phases: tuple[str, ...]
     strategy: str
+    strategy_comment: str
     min_examples: int
     max_examples: int
     max_minutes: float
@@ -50,6 +56,9 @@ class Workbench:
     scale_learning_rate: bool
     unanswerable_share: float
     replay_share: float
+    redact: Redact
+    new_account_days: float
+    most_ratings_per_hour: int
     trainer: Mapping[str, Any]
     threads: int
     seed: int
@@ -72,53 +81,29 @@ class Workbench:
         return {task.name: task.passages_score for task in self.tasks if task.passages_score > 0}
 
 
-def classifier(bench: Workbench) -> Classifier:
-    """The classifier of the taxonomy, taught also by the labels that people gave."""
-    with bench.database.read() as session:
-        rows = exchanges.labelled_by_people(session)
-    return Classifier(bench.tasks, bench.encode, corrections=rows)
-
-
 def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated, Sides]:
     """The curated log and the sides, known and new; writes nothing."""
     with bench.database.read() as session:
-        logged = exchanges.logged(session, since=since)
         known = {side.key: side.side for side in session.exec(select(Side))}
         persons = people.count(session)
-        reviewers = session.exec(select(Person.id).where(Person.role != Role.CHAT)).all()
-        sources = dict(session.exec(select(Document.id, Document.source)).all())
-        live = staleness.live_digests(session)
-    sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
-    made = curate(
-        logged,
-        judge=WordJudge(),
-        sides=sides,
-        rules=bench.rules,
-        covering=bench.covering(),
-        reviewers=frozenset(reviewers),
-        sources=sources,
-        unanswerable_share=bench.unanswerable_share,
-        persons=persons,
-        live=live,
-    )
+        joined = {row: at for row, at in session.exec(select(Person.id, Person.created_at)).all()}
+        reviewers = frozenset(session.exec(select(Person.id).where(Person.role != Role.CHAT)).all())
+        sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
+        made = curate(
+            exchanges.each_logged(session, since=since),
+            judge=WordJudge(),
+            sides=sides,
+            rules=bench.rules,
+            covering=bench.covering(),
+            reviewers=reviewers,
+            sources=dict(session.exec(select(Document.id, Document.source)).all()),
+            unanswerable_share=bench.unanswerable_share,
+            persons=persons,
+            live=staleness.live_digests(session),
+            redacted=bench.redact,
+            golden=golden.members(session),
+            newcomers=hygiene.newcomers(joined, now=now(), days=bench.new_account_days) - reviewers,
+            most_per_hour=bench.most_ratings_per_hour,
+            suspicious=lambda text: bool(hostile.flags_of(text)),
+        )
     return made, sides
-
-
-def label_all(bench: Workbench) -> int:
-    """Label the exchanges that have no label of this taxonomy yet; returns how many were labelled."""
-    with bench.database.read() as session:
-        rows = [
-            row.exchange
-            for row in exchanges.logged(session)
-            if row.label is None or (row.label.taxonomy != bench.taxonomy and row.label.labelled_by is None)
-        ]
-    if not rows:
-        return 0
-    items = [Item(row.question, row.answer, tuple(p["text"] for p in row.passages)) for row in rows]
-    found = classifier(bench).classify(items)
-    labels = [
-        Label(exchange_id=row.id, task=one.label, confidence=one.confidence, scores=one.scores, taxonomy=bench.taxonomy)
-        for row, one in zip(rows, found, strict=True)
-    ]
-    exchanges.save_labels(bench.database, labels)
-    return len(labels)

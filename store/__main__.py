@@ -19,7 +19,7 @@ from typing import Any
 from sqlmodel import Session
 
 from configs.settings import Settings, SettingsError, load_settings
-from store import adapters, cycles, deployments, exchanges, people, staleness, transfer
+from store import adapters, cycles, deployments, exchanges, golden, labels, people, staleness, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Adapter, Cycle, Document, Exchange, Role, Row
@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--task", help="only this task")
     listing.add_argument("--limit", type=int, default=50)
     command("show", "show v3", _show, "id")
+    gold = command("golden", 'golden ex_1a2b --comment "asked weekly"', _golden)
+    gold.add_argument("exchange", nargs="?", help="put it into the golden set; without one the set is listed")
+    gold.add_argument("--comment", default="", help="why, for the audit record")
     approve = command("approve", 'approve v3 --comment "…" --share 0.1 --testers anna,ben', _approve, "adapter")
     approve.add_argument("--share", type=float, default=deployments.EVERYBODY, help="of the conversations; 1 is all")
     canary = command("canary", 'canary --share 0.5 --comment "…"', _canary)
@@ -85,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True)
     load = command("import", "import log.jsonl --format ratchet", _import, "file")
     load.add_argument("--format", choices=["openai", "flywheel", "ratchet"], required=True)
+    label = command("label", "label ex_1f… travel", _label, "exchange", "task")
+    label.description = "Say which task an exchange is; that wins, and the next cycle learns from it."
     user = command("user", "user add ann --role chat", _user_add).add_subparsers(required=True)
     add = command("add", "user add ann --role chat", _user_add, "name", into=user)
     add.add_argument("--role", choices=list(Role), default=Role.CHAT)
@@ -184,6 +189,15 @@ def _approve(options: argparse.Namespace, settings: Settings, database: Database
     print(f"approved {options.adapter}{_whom(options.share, testers)}: running bots load it now.")
 
 
+def _golden(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    if options.exchange is None:
+        with database.read() as session:
+            print("\n".join(sorted(golden.members(session))) or "the golden set is empty.")
+        return
+    golden.add(database, options.exchange, actor=ACTOR, comment=options.comment)
+    print(f"{options.exchange} is in the golden set: every candidate answers it, none is trained on it.")
+
+
 def _canary(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     row = deployments.change_canary(
         database, actor=ACTOR, comment=options.comment, share=options.share, testers=options.testers
@@ -244,6 +258,12 @@ def _import(options: argparse.Namespace, settings: Settings, database: Database)
         raise NotFound(f"no file {path}.")
     count = transfer.imported(database, path.read_text().splitlines(), options.format)
     print(f"imported {count} exchanges.")
+
+
+def _label(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    known = settings.taxonomy().tasks
+    row = labels.correct(database, options.exchange, options.task, known=known, actor=ACTOR)
+    print(f"{row.exchange_id} is {row.task} now; the next cycle learns from it.")
 
 
 def _user_add(options: argparse.Namespace, settings: Settings, database: Database) -> None:

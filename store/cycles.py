@@ -31,19 +31,31 @@ class Claim:
     fence: int
 
 
-def start(database: Database, *, slot_key: str, first_step: str, started_by: str) -> tuple[Cycle, bool]:
+def start(
+    database: Database, *, slot_key: str, first_step: str, started_by: str, asked: dict[str, str] | None = None
+) -> tuple[Cycle, bool]:
     """The cycle of a slot, new or already there, and whether it is new; a cycle that runs is returned instead.
 
-    Two schedulers with the same slot get the same cycle.
+    Two schedulers with the same slot get the same cycle. `asked` is a strategy and a comment for this cycle alone.
     """
+    wanted = asked or {}
     try:
         with database.write() as session:
             running = session.exec(select(Cycle).where(Cycle.state == CycleState.RUNNING)).first()
             if running is not None:
                 return running, False
-            row = Cycle(slot_key=slot_key, step=first_step, started_by=started_by)
+            row = Cycle(
+                slot_key=slot_key, step=first_step, started_by=started_by, plan={"asked": wanted} if wanted else {}
+            )
             session.add(row)
-            audit.record(session, actor=started_by, action="cycle.started", subject=row.id)
+            audit.record(
+                session,
+                actor=started_by,
+                action="cycle.started",
+                subject=row.id,
+                comment=wanted.get("comment", ""),
+                details=dict(wanted),
+            )
         return row, True
     except IntegrityError:
         with database.read() as session:

@@ -23,6 +23,8 @@ from sqlmodel import Session
 from store.errors import DatabaseProblem, Invalid, NotFound
 
 BUSY_SECONDS = 10
+CACHE_KB = 65_536
+"""What a connection keeps of a SQLite file at most; the index of a million labels fits."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -151,6 +153,7 @@ def _engine(url: str, *, read_only: bool) -> Engine:
         connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA cache_size={-CACHE_KB}")
         connection.execute("PRAGMA foreign_keys=ON")
         if read_only:
             connection.execute("PRAGMA query_only=ON")

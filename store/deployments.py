@@ -14,6 +14,8 @@ from store.errors import Conflict, Invalid
 from store.models import BASE, Adapter, Deployment, now
 from store.models import AdapterState as S
 
+STARTER = "starter"
+"""The id and the origin of the adapter that a fresh store begins with."""
 EVERYBODY = 1.0
 """The share that is no canary."""
 
@@ -21,6 +23,28 @@ EVERYBODY = 1.0
 def deployment(session: Session) -> Deployment:
     """What is deployed now."""
     return session.get(Deployment, 1) or Deployment()
+
+
+def untouched(session: Session) -> bool:
+    """Whether nothing was ever deployed or entered here."""
+    return deployment(session).generation == 0 and session.exec(select(Adapter).limit(1)).first() is None
+
+
+def begin_with(database: Database, *, folder: str, digest: str, base_model: str) -> bool:
+    """Enter the starter adapter as approved and deploy it, in an untouched store only; whether that was done.
+
+    It goes live once a bot has loaded it; rolling back leads to the base.
+    """
+    with database.write() as session:
+        if not untouched(session):
+            return False
+        row = Adapter(id=STARTER, origin=STARTER, state=S.APPROVED, base_model=base_model, folder=folder, digest=digest)
+        row.lineage, row.replaced, row.decided_at = {"starter": True}, BASE, now()
+        session.add(row)
+        said = "a fresh store begins with the starter"
+        audit.record(session, actor="first start", action="adapter.approved", subject=STARTER, comment=said)
+        _deploy(session, STARTER, actor="first start", comment=said)
+    return True
 
 
 def _deploy(

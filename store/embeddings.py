@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from store.database import Database
-from store.models import Embedding, Exchange, ExchangeState, Label
-
-ANSWERED = (ExchangeState.FINISHED, ExchangeState.STOPPED)
+from store.exchanges import ANSWERED
+from store.models import Embedding, Exchange, Label
 
 
 class Kept(NamedTuple):
-    """The kept vectors of one exchange, and the question of the one before it (empty when there is none)."""
+    """The kept vectors of one exchange; `parent_id` is the exchange before it."""
 
     id: int
     exchange_id: str
@@ -25,8 +23,10 @@ class Kept(NamedTuple):
     answer: bytes
     words: bytes
     given: bool
-    before: bytes
-    before_words: bytes
+    parent_id: str | None
+
+
+_KEPT: tuple[Any, ...] = tuple(getattr(Embedding, name) for name in Kept._fields)
 
 
 class Asked(NamedTuple):
@@ -39,18 +39,30 @@ class Asked(NamedTuple):
     parent_id: str | None
 
 
-def without_label(session: Session, *, after: str = "", limit: int = 1000) -> list[str]:
-    """The ids of answered exchanges without a label, in order of id; walks the keys only, not the rows."""
-    unlabelled = ~sa.exists().where(col(Label.exchange_id) == col(Exchange.id))
-    query = select(Exchange.id).where(col(Exchange.id) > after, unlabelled, col(Exchange.state).in_(ANSWERED))
+def without_label(session: Session, *, limit: int = 1000) -> list[str]:
+    """The ids of answered exchanges without a label, in order of id; compares two indexes, reads no rows of others."""
+    missing = sa.except_(sa.select(col(Exchange.id)), sa.select(col(Label.exchange_id)))
+    query = select(Exchange.id).where(col(Exchange.id).in_(missing), col(Exchange.state).in_(ANSWERED))
     return list(session.exec(query.order_by(col(Exchange.id)).limit(limit)))
 
 
-def with_old_label(session: Session, taxonomy: str, *, limit: int = 1000) -> list[str]:
-    """The ids of exchanges that the classifier labelled under another taxonomy; none costs one look into an index."""
-    other = sa.or_(col(Label.taxonomy) < taxonomy, col(Label.taxonomy) > taxonomy)
-    query = select(Label.exchange_id).where(col(Label.labelled_by).is_(None), other)
-    return list(session.exec(query.limit(limit)))
+def with_old_label(session: Session, low: str, high: str, *, limit: int = 1000) -> list[str]:
+    """The ids of exchanges that the classifier labelled under a taxonomy outside `low` to `high`.
+
+    Where there is none, that costs one look into an index.
+    """
+    return list(session.exec(select(Label.exchange_id).where(_stale(low, high)).limit(limit)))
+
+
+def old_without_vectors(session: Session, low: str, high: str, model: str, *, limit: int = 1000) -> list[str]:
+    """Those of them that have no vectors of a model."""
+    mine = sa.exists().where(col(Embedding.exchange_id) == col(Label.exchange_id), col(Embedding.model) == model)
+    return list(session.exec(select(Label.exchange_id).where(_stale(low, high), ~mine).limit(limit)))
+
+
+def _stale(low: str, high: str) -> Any:
+    other = sa.or_(col(Label.taxonomy) < low, col(Label.taxonomy) > high)
+    return sa.and_(col(Label.labelled_by).is_(None), other)
 
 
 def not_embedded(session: Session, ids: Sequence[str], model: str) -> list[Asked]:
@@ -75,33 +87,19 @@ def save(database: Database, rows: Sequence[Embedding]) -> None:
 
 def of(session: Session, ids: Sequence[str], model: str) -> list[Kept]:
     """The kept vectors of exchanges, in the order that they were embedded."""
-    mine = select(Embedding).where(col(Embedding.exchange_id).in_(ids), Embedding.model == model).subquery()
-    return _with_before(session, mine, model)
+    query = sa.select(*_KEPT).where(col(Embedding.exchange_id).in_(ids), col(Embedding.model) == model)
+    return [Kept(*row) for row in session.execute(query.order_by(col(Embedding.id)))]
 
 
-def old_labels(
-    session: Session, taxonomy: str, model: str, *, after: int = 0, limit: int = 10_000
-) -> tuple[list[Kept], int | None]:
-    """A batch of embedded exchanges whose label is the classifier's under another taxonomy.
+def old_labels(session: Session, low: str, high: str, model: str, *, after: int = 0, limit: int = 10_000) -> list[Kept]:
+    """Embedded exchanges whose label is the classifier's under a taxonomy outside `low` to `high`.
 
-    Returns them with the `after` of the next batch, None at the end. Reads in the order of embedding, which is that of
-    the labels too, so that both tables are read and written page after page.
+    Reads in the order of embedding from `after` on, which is that of the labels too, so that both tables are read and
+    written page after page.
     """
-    some = select(Embedding).where(col(Embedding.id) > after).order_by(col(Embedding.id)).limit(limit).subquery()
-    last = session.execute(sa.select(sa.func.max(some.c.id))).scalar()
-    stale = sa.and_(
-        col(Label.exchange_id) == some.c.exchange_id, col(Label.labelled_by).is_(None), col(Label.taxonomy) != taxonomy
-    )
-    return _with_before(session, some, model, (Label, stale)), last
-
-
-def _with_before(session: Session, some: Any, model: str, only: tuple[Any, Any] | None = None) -> list[Kept]:
-    before = aliased(Embedding)
-    known = sa.and_(col(before.exchange_id) == some.c.parent_id, col(before.model) == some.c.model)
-    columns = [some.c[name] for name in Kept._fields[:6]]
-    query = sa.select(*columns, sa.func.coalesce(before.question, b""), sa.func.coalesce(before.words, b""))
-    joined = some.outerjoin(before, known)
-    if only is not None:
-        joined = joined.join(*only)
-    query = query.select_from(joined).where(some.c.model == model).order_by(some.c.id)
-    return [Kept(*row) for row in session.execute(query)]
+    # A function of labelled_by keeps the database from walking the labels by their index instead.
+    by_classifier = sa.func.coalesce(Label.labelled_by, "") == ""
+    query = sa.select(*_KEPT).join(Label, col(Label.exchange_id) == col(Embedding.exchange_id))
+    query = query.where(col(Embedding.id) > after, col(Embedding.model) == model, by_classifier)
+    query = query.where(sa.or_(col(Label.taxonomy) < low, col(Label.taxonomy) > high))
+    return [Kept(*row) for row in session.execute(query.order_by(col(Embedding.id)).limit(limit))]

@@ -5,12 +5,12 @@ It knows nothing of models, prompts or retrieval: it keeps what it is given.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from store import answers, processes, staleness
 from store.database import Database
@@ -19,6 +19,7 @@ from store.models import Conversation, Exchange, ExchangePassage, ExchangeState,
 
 MAX_CORRECTION = 20_000
 RATINGS = ("up", "down", None)
+ANSWERED = (ExchangeState.FINISHED, ExchangeState.STOPPED)
 
 
 @dataclass(frozen=True)
@@ -230,31 +231,26 @@ def page(
     return [Logged(*row) for row in session.exec(query)]
 
 
+def counted(session: Session) -> tuple[int, int]:
+    """How many exchanges ended with an answer, and how many of them somebody rated."""
+    query = select(func.count(), func.count(col(Feedback.exchange_id))).select_from(Exchange)
+    query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
+    answered, rated = session.exec(query.where(col(Exchange.state).in_(ANSWERED))).one()
+    return int(answered), int(rated)
+
+
 def logged(session: Session, *, since: datetime | None = None) -> list[Logged]:
     """All exchanges that ended with an answer, oldest first."""
+    return list(each_logged(session, since=since))
+
+
+def each_logged(session: Session, *, since: datetime | None = None) -> Iterator[Logged]:
+    """The same one by one, so that a large log never is in memory whole; the session must stay open."""
     query = select(Exchange, Feedback, Label).select_from(Exchange)
     query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
-    query = query.where(col(Exchange.state).in_([ExchangeState.FINISHED, ExchangeState.STOPPED]))
+    query = query.where(col(Exchange.state).in_(ANSWERED))
     if since is not None:
         query = query.where(col(Exchange.created_at) >= since)
-    return [Logged(*row) for row in session.exec(query.order_by(col(Exchange.created_at)))]
-
-
-def labelled_by_people(session: Session) -> list[tuple[str, str]]:
-    """The questions whose task a person named, with that task."""
-    query = select(Exchange.question, Label.task).join(Label, col(Label.exchange_id) == col(Exchange.id))
-    return [(question, task) for question, task in session.exec(query.where(col(Label.labelled_by).is_not(None)))]
-
-
-def save_labels(database: Database, labels: Sequence[Label]) -> None:
-    """Write the classifier's labels; a label that a person gave stays."""
-    with database.write() as session:
-        for label in labels:
-            row = session.get(Label, label.exchange_id)
-            if row is None:
-                session.add(label)
-            elif row.labelled_by is None:
-                row.task, row.confidence, row.scores = label.task, label.confidence, label.scores
-                row.taxonomy, row.labelled_at = label.taxonomy, label.labelled_at
-                session.add(row)
+    query = query.order_by(col(Exchange.created_at)).execution_options(yield_per=500)
+    return (Logged(*row) for row in session.exec(query))

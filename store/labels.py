@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from store import audit
 from store.database import Database
@@ -23,27 +23,57 @@ class Found(NamedTuple):
     scores: dict[str, float]
 
 
+class Taught(NamedTuple):
+    """A question whose task a person named."""
+
+    exchange_id: str
+    question: str
+    task: str
+
+
 def save(database: Database, found: Sequence[Found], *, taxonomy: str) -> None:
-    """Write labels of the classifier; those that people gave stay, exchanges that were erased are passed over."""
-    at = now()
-    rows = [{**one._asdict(), "taxonomy": taxonomy, "labelled_at": at} for one in found]
-    ids = [one.exchange_id for one in found]
-    table = Label.metadata.tables["label"]
-    change = sa.update(table).where(table.c.exchange_id == sa.bindparam("key"), table.c.labelled_by.is_(None))
-    names = ("task", "confidence", "scores", "taxonomy", "labelled_at")
-    change = change.values({name: sa.bindparam(f"new_{name}") for name in names})
+    """Write first labels of the classifier; labels that are there already stay, erased exchanges are passed over."""
+    at, ids = now(), [one.exchange_id for one in found]
     with database.write() as session:
-        known = set(session.exec(select(Label.exchange_id).where(col(Label.exchange_id).in_(ids))))
-        there = set(session.exec(select(Exchange.id).where(col(Exchange.id).in_(set(ids) - known))))
-        old = [
-            {"key": r["exchange_id"], **{f"new_{n}": r[n] for n in names}} for r in rows if r["exchange_id"] in known
+        there = set(session.exec(select(Exchange.id).where(col(Exchange.id).in_(ids))))
+        labelled = set(session.exec(select(Label.exchange_id).where(col(Label.exchange_id).in_(ids))))
+        rows = [
+            {**one._asdict(), "taxonomy": taxonomy, "labelled_at": at}
+            for one in found
+            if one.exchange_id in there - labelled
         ]
-        new = [row for row in rows if row["exchange_id"] in there]
+        if rows:
+            session.execute(sa.insert(Label), rows)
+
+
+def relabel(database: Database, found: Sequence[tuple[str, float, str, str]], *, taxonomy: str) -> None:
+    """Write the classifier's labels over its older ones: rows of task, confidence, scores as JSON text, exchange id.
+
+    Labels that people gave stay, and so do those of erased exchanges. The driver gets the rows as they are, because
+    there may be a million of them.
+    """
+    with database.write() as session:
         connection = session.connection()
-        if old:
-            connection.execute(change, old)
-        if new:
-            connection.execute(sa.insert(table), new)
+        dialect = connection.dialect
+        mark = "?" if dialect.paramstyle == "qmark" else "%s"
+        scores = mark if dialect.name == "sqlite" else f"CAST({mark} AS JSON)"
+        kind = Label.metadata.tables["label"].c.labelled_at.type.dialect_impl(dialect)
+        process = kind.bind_processor(dialect)
+        at = process(now()) if process is not None else now()
+        statement = (
+            f"UPDATE label SET task = {mark}, confidence = {mark}, scores = {scores}, taxonomy = {mark},"
+            f" labelled_at = {mark} WHERE exchange_id = {mark} AND labelled_by IS NULL"
+        )
+        rows = [(task, confidence, text, taxonomy, at, key) for task, confidence, text, key in found]
+        connection.exec_driver_sql(statement, rows)
+
+
+def by_people(session: Session, *, most: int) -> list[Taught]:
+    """The newest labels that people gave, oldest first, with the questions."""
+    query = select(Label.exchange_id, Exchange.question, Label.task)
+    query = query.join(Exchange, col(Label.exchange_id) == col(Exchange.id)).where(col(Label.labelled_by).is_not(None))
+    query = query.order_by(col(Label.labelled_at).desc(), col(Label.exchange_id)).limit(most)
+    return [Taught(*row) for row in reversed(session.exec(query).all())]
 
 
 def correct(database: Database, exchange_id: str, task: str, *, known: Collection[str], actor: str) -> Label:

@@ -216,6 +216,7 @@ def queued_bot(
         requests_per_key=requests_per_key,
         requests_per_person=requests_per_person,
         default_cron="0 2 * * *",
+        tasks=lambda: ("legal", "travel"),
     )
     somebody, keys = {}, {}
     for name, role in EVERYBODY.items():

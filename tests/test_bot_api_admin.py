@@ -87,7 +87,7 @@ def test_report_plan_and_run_are_asked_of_the_scheduler(client: TestClient, bot:
         assert client.get("/v1/admin/plan").json() == answers["plan"]
         run = client.post("/v1/admin/cycles")
     assert (run.status_code, run.json()) == (200, {"cycle_id": "cy_1"})
-    assert asked[-1] == ("run_cycle", {"actor": bot.people["admin"].id})
+    assert asked[-1] == ("run_cycle", {"actor": bot.people["admin"].id, "strategy": None, "comment": ""})
 
 
 def test_faults_gaps_and_discovered_tasks_are_asked_of_the_scheduler(client: TestClient, bot: QueuedBot) -> None:
@@ -274,6 +274,21 @@ def test_exchanges_are_listed_with_a_filter_by_task(client: TestClient, bot: Que
     client.post("/v1/chat/completions", json=QUESTION, headers=bot.headers("chat"))
     assert client.get("/v1/admin/exchanges").json()["data"][0]["question"] == "How long is the Aare?"
     assert client.get("/v1/admin/exchanges?task=legal").json() == {"data": [], "next": None}
+
+
+def test_an_admins_label_wins_and_is_in_the_record(client: TestClient, bot: QueuedBot) -> None:
+    client.post("/v1/chat/completions", json=QUESTION, headers=bot.headers("chat"))
+    key = client.get("/v1/admin/exchanges").json()["data"][0]["id"]
+    found = client.put(f"/v1/admin/exchanges/{key}/label", json={"task": "travel"})
+    admin = bot.people["admin"].id
+    assert found.json() == {"exchange_id": key, "task": "travel", "labelled_by": admin}
+    assert client.get("/v1/admin/exchanges?task=travel").json()["data"][0]["id"] == key
+    entry = client.get("/v1/admin/audit?limit=1").json()["data"][0]
+    assert (entry["actor"], entry["action"], entry["subject"]) == (admin, "label.corrected", key)
+    assert entry["details"] == {"from": "", "to": "travel"}
+    wrong = client.put(f"/v1/admin/exchanges/{key}/label", json={"task": "tax"})
+    assert wrong.status_code == 422 and "expected one of legal, travel, unclassified" in message(wrong)
+    assert client.put("/v1/admin/exchanges/ex_none/label", json={"task": "legal"}).status_code == 404
 
 
 def test_audit_record_says_where_it_was_altered(client: TestClient, bot: QueuedBot) -> None:

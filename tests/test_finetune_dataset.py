@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from finetune.dataset import Curated, Kind, Rules, choose, curate, lineage_of
+from finetune.dataset import Curated, choose, curate
+from finetune.examples import Kind, Rules, lineage_of
 from finetune.judge import WordJudge
 from finetune.sides import TRAIN, Sides
 from store.answers import DECLINE
@@ -136,7 +137,7 @@ def test_what_is_left_out_has_a_reason(row: object, reason: str) -> None:
     made = curated([row()], rules={"short": Rules(max_length=5)})  # type: ignore[operator]
     assert made.train == made.held_out == []
     assert made.funnel == {"exchanges": 1, f"left out: {reason}": 1}
-    assert len(made.rows[reason]) == 1
+    assert len(made.rows[f"left out: {reason}"]) == 1
 
 
 def test_a_thumbs_down_answer_is_never_a_positive_target() -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from finetune import checkpoint
-from finetune.jobs import LEAST_WATCHED, search_job, set_aside
+from finetune.phase import LEAST_WATCHED, search_job, set_aside
 from finetune.train import Trained, TrainingError, train
 from tests.conftest import ROOT
 

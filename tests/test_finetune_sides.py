@@ -69,7 +69,7 @@ def test_an_example_that_would_be_on_both_sides_leaves() -> None:
     second.exchange.conversation_id = first.exchange.conversation_id
     made = curated([first, second], known={"document:doc_0": TRAIN, "document:doc_1": HELD_OUT})
     assert [example.id for example in made.train] == [first.exchange.id] and made.held_out == []
-    assert made.rows["would be on both sides"] == [second.exchange.id]
+    assert made.rows["left out: would be on both sides"] == [second.exchange.id]
 
 
 def test_only_what_a_person_said_is_right_is_held_out() -> None:

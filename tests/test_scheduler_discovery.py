@@ -16,7 +16,8 @@ from retrieval.embedding import Embedder
 from scheduler import adoption, jobs
 from scheduler.__main__ import _taught, renewing
 from scheduler.discovery import NAME, as_text, description, discover, free_name
-from scheduler.workbench import Workbench, label_all
+from scheduler.labelling import label_all
+from scheduler.workbench import Workbench
 from store import exchanges
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from configs.settings import ROOT
-from finetune.dataset import Rules
+from finetune.examples import Rules
 from finetune.judge import WordJudge
 from retrieval.embedding import Embedder
 from retrieval.index import Index
@@ -22,7 +22,7 @@ from scheduler.causes import Case, Cause, Held, Look, cause_of
 from scheduler.faults import Fault, Gap, as_text, faults, gaps, signs_of
 from scheduler.said import Remark, asked_again, remarks, wanted
 from scheduler.workbench import Workbench, curated
-from store import exchanges
+from store import exchanges, labels
 from store.answers import DECLINE
 from store.database import Database
 from store.exchanges import Logged
@@ -288,7 +288,7 @@ def kept(work: Workbench, row: Logged) -> str:
         given = {name: getattr(row.feedback, name) for name in ("rating", "reasons", "comment", "correction")}
         exchanges.rate(database, exchange.id, person=person, **given)
     if row.label is not None:
-        exchanges.save_labels(database, [row.label])
+        labels.save(database, [labels.Found(exchange.id, row.label.task, 1.0, {})], taxonomy=row.label.taxonomy)
     return exchange.id
 
 
@@ -329,8 +329,8 @@ def test_what_needs_a_document_or_a_better_search_is_never_an_example_of_an_unsu
     made, _ = curated(work)
     assert made.train == made.held_out == []
     assert set(made.rows) == {
-        "held for review: no passage supports the correction",
-        "held for review: the passages do not support the correction",
+        "left out: held for review: no passage supports the correction",
+        "left out: held for review: the passages do not support the correction",
     }
 
 

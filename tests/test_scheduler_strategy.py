@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from scheduler.goals import Gap
 from scheduler.report import ReportRow, analyse
 from scheduler.strategy import CycleResult, as_text, plan
+from tests.conftest import ROOT
 
 RECIPE = {
     "rank": 20,
@@ -57,39 +59,84 @@ def planned(counts, examples, *, recipes=None, scores=None, **changes):
     return plan(report(counts, scores), examples=examples, **(values | changes))
 
 
+BELOW = Gap("a", "answer_accuracy", 0.5, 0.9, 40)
+MET = Gap("a", "answer_accuracy", 0.92, 0.9, 40)
+STUCK = [ONE_WON, ONE_LOST, ONE_LOST]
+IN_ORDER = ("progressive", ("a", "c", "b"), False)
+ALONE = ("single", ("a",), False)
+TOGETHER = ("multi", ("a", "b", "c"), False)
+TRIED = ("tournament", ("a", "b", "c"), False)
+
 SITUATIONS = {
-    "empty log": ({}, {}, {}, ("single", (), True)),
-    "one exchange": ({"a": 1}, {"a": 1}, {}, ("single", (), True)),
-    "little data": (DOMINANT, {"a": 20, "b": 5}, {}, ("single", (), True)),
-    "nothing usable": (DOMINANT, {}, {}, ("single", (), True)),
-    "one dominant task": (DOMINANT, PLENTY, {}, ("single", ("a",), False)),
-    "the guide's shares": (GUIDE, PLENTY, {}, ("single", ("a",), False)),
-    "balanced tasks": (BALANCED, PLENTY, {}, ("multi", ("a", "b", "c"), False)),
-    "balanced, one has data": (BALANCED, {"a": 100, "b": 9}, {}, ("single", ("a",), False)),
-    "balanced, two have data": (BALANCED, {"a": 9, "b": 80, "c": 80}, {}, ("multi", ("b", "c"), False)),
-    "most asked lacks data": (DOMINANT, {"a": 9, "b": 90}, {}, ("single", ("b",), False)),
-    "enough only together": (BALANCED, {"a": 15, "b": 12, "c": 10}, {}, ("multi", ("a", "b", "c"), False)),
-    "balanced, time for one": (BALANCED, PLENTY, {"max_minutes": 10.0}, ("single", ("a",), False)),
-    "no time at all": (DOMINANT, PLENTY, {"max_minutes": 0.1}, ("single", (), True)),
-    "tasks in conflict": (BALANCED, PLENTY, {"last": [CONFLICT]}, ("progressive", ("a", "c", "b"), False)),
-    "conflict, no time": (BALANCED, PLENTY, {"last": [CONFLICT], "max_minutes": 9.0}, ("single", ("a",), False)),
-    "main task promoted": (GUIDE, PLENTY, {"last": [ONE_WON]}, ("progressive", ("a", "c", "b"), False)),
-    "main task rejected": (GUIDE, PLENTY, {"last": [ONE_LOST]}, ("single", ("a",), False)),
-    "promoted, others lack data": (GUIDE, {"a": 100, "b": 9}, {"last": [ONE_WON]}, ("single", ("a",), False)),
-    "phases forgot": (GUIDE, PLENTY, {"last": [ONE_WON, FORGOT]}, ("single", ("a",), False)),
-    "phases forgot, balanced": (BALANCED, PLENTY, {"last": [ONE_WON, FORGOT]}, ("multi", ("a", "b", "c"), False)),
-    "set to single": (BALANCED, PLENTY, {"strategy": "single"}, ("single", ("a",), False)),
-    "set to multi": (DOMINANT, {"a": 90, "b": 90}, {"strategy": "multi"}, ("multi", ("a", "b"), False)),
-    "set to progressive": (BALANCED, PLENTY, {"strategy": "progressive"}, ("progressive", ("a", "c", "b"), False)),
-    "set, too little data": (BALANCED, {"a": 3}, {"strategy": "multi"}, ("multi", (), True)),
-    "taxonomy of one": ({"a": 9}, {"a": 50}, {"recipes": {"a": RECIPE}, "phases": ()}, ("single", ("a",), False)),
-    "labels of an old taxonomy": ({"old": 9, "a": 3}, {"old": 90, "a": 40}, {}, ("single", ("a",), False)),
-}
+    "empty log": ({}, {}, {}, "", ("single", (), True)),
+    "one exchange": ({"a": 1}, {"a": 1}, {}, "", ("single", (), True)),
+    "little data": (DOMINANT, {"a": 20, "b": 5}, {}, "", ("single", (), True)),
+    "nothing usable": (DOMINANT, {}, {}, "", ("single", (), True)),
+    "one dominant task": (DOMINANT, PLENTY, {}, "", ALONE),
+    "the guide's shares": (GUIDE, PLENTY, {}, "", ALONE),
+    "balanced tasks": (BALANCED, PLENTY, {}, "", TOGETHER),
+    "balanced, one has data": (BALANCED, {"a": 100, "b": 9}, {}, "", ALONE),
+    "balanced, two have data": (BALANCED, {"a": 9, "b": 80, "c": 80}, {}, "", ("multi", ("b", "c"), False)),
+    "most asked lacks data": (DOMINANT, {"a": 9, "b": 90}, {}, "", ("single", ("b",), False)),
+    "enough only together": (BALANCED, {"a": 15, "b": 12, "c": 10}, {}, "", TOGETHER),
+    "balanced, time for one": (BALANCED, PLENTY, {"max_minutes": 10.0}, "10 minutes", ALONE),
+    "no time at all": (DOMINANT, PLENTY, {"max_minutes": 0.1}, "6 seconds", ("single", (), True)),
+    "tasks in conflict": (BALANCED, PLENTY, {"last": [CONFLICT]}, "multi made b worse", IN_ORDER),
+    "conflict, no time": (
+        BALANCED, PLENTY, {"last": [CONFLICT], "max_minutes": 9.0}, "multi made b worse; 9 minutes", ALONE,
+    ),
+    "main task promoted": (GUIDE, PLENTY, {"last": [ONE_WON]}, "a was promoted", IN_ORDER),
+    "main task rejected": (GUIDE, PLENTY, {"last": [ONE_LOST]}, "a was rejected", ALONE),
+    "promoted, others lack data": (GUIDE, {"a": 100, "b": 9}, {"last": [ONE_WON]}, "a was promoted", ALONE),
+    "promoted, below its target": (
+        GUIDE, PLENTY, {"last": [ONE_WON], "standing": [BELOW]}, "a was promoted, accuracy 0.50 of 0.90", ALONE,
+    ),
+    "promoted, targets met": (
+        GUIDE, PLENTY, {"last": [ONE_WON], "standing": [MET]}, "a was promoted, accuracy 0.92 of 0.90", IN_ORDER,
+    ),
+    "phases forgot": (GUIDE, PLENTY, {"last": [ONE_WON, FORGOT]}, "a was promoted, then forgotten in phases", ALONE),
+    "phases forgot, balanced": (
+        BALANCED, PLENTY, {"last": [ONE_WON, FORGOT]}, "a was promoted, then forgotten in phases", TOGETHER,
+    ),
+    "two cycles in vain": (GUIDE, {"a": 100}, {"last": STUCK}, "a was promoted, then rejected twice",
+                           ("tournament", ("a",), False)),
+    "two cycles in vain, no time": (
+        GUIDE, {"a": 100}, {"last": STUCK, "max_minutes": 0.7}, "a was promoted, then rejected twice; 42 seconds",
+        ALONE,
+    ),
+    "set to single": (BALANCED, PLENTY, {"strategy": "single"}, "set to single", ALONE),
+    "set to multi": (DOMINANT, {"a": 90, "b": 90}, {"strategy": "multi"}, "set to multi", ("multi", ("a", "b"), False)),
+    "set to progressive": (BALANCED, PLENTY, {"strategy": "progressive"}, "set to progressive", IN_ORDER),
+    "set, too little data": (BALANCED, {"a": 3}, {"strategy": "multi"}, "set to multi", ("multi", (), True)),
+    "tournament": (BALANCED, PLENTY, {"strategy": "tournament", "max_minutes": 120.0}, "set to tournament, 120 minutes",
+                   TRIED),
+    "tournament, time for one": (
+        DOMINANT, {"a": 90}, {"strategy": "tournament", "max_minutes": 0.7}, "set to tournament, 42 seconds", ALONE,
+    ),
+    "taxonomy of one": ({"a": 9}, {"a": 50}, {"recipes": {"a": RECIPE}, "phases": ()}, "", ALONE),
+    "labels of an old taxonomy": ({"old": 9, "a": 3}, {"old": 90, "a": 40}, {}, "old is no task any more", ALONE),
+}  # fmt: skip
+"""By name: questions asked per task, usable examples per task, what else is so, the same in words, what is chosen."""
+
+
+def page_row(name):
+    counts, examples, _, said, (strategy, tasks, nothing) = SITUATIONS[name]
+    total = sum(counts.values())
+    asked = ", ".join(f"{task} {count / total:.0%}" for task, count in counts.items())
+    usable = ", ".join(f"{task} {count}" for task, count in examples.items())
+    chosen = "nothing yet" if nothing else f"{strategy}: {', '.join(tasks)}"
+    return [name, asked, usable, said, chosen]
+
+
+def test_the_page_has_the_table_of_situations():
+    lines = (ROOT / "docs" / "strategy.md").read_text().split("<!-- situations -->")[1].strip().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert rows == [page_row(name) for name in SITUATIONS]
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_the_situation_gets_its_strategy(name):
-    counts, examples, changes, expected = SITUATIONS[name]
+    counts, examples, changes, _, expected = SITUATIONS[name]
     made = planned(counts, examples, **changes)
     assert (made.strategy, made.tasks, made.too_little_data) == expected
     assert made.override == ("strategy" in changes)
@@ -97,7 +144,7 @@ def test_the_situation_gets_its_strategy(name):
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_every_plan_has_reasons_fits_its_time_and_can_be_shown(name):
-    counts, examples, changes, _ = SITUATIONS[name]
+    counts, examples, changes, _, _ = SITUATIONS[name]
     made = planned(counts, examples, **changes)
     assert made.reasons and all(reason.endswith(".") for reason in made.reasons)
     assert made.runner_up != made.strategy and made.runner_up_reason
@@ -222,7 +269,48 @@ def test_an_override_says_what_speaks_against_it():
 
 
 def test_an_unknown_strategy_and_an_impossible_speed_are_sentences():
-    with pytest.raises(ValueError, match='the strategy is "both", expected auto, single, multi, progressive'):
+    with pytest.raises(
+        ValueError, match='the strategy is "both", expected auto, single, multi, progressive, tournament'
+    ):
         planned(DOMINANT, PLENTY, strategy="both")
     with pytest.raises(ValueError, match="tokens_per_second is 0"):
         planned(DOMINANT, PLENTY, tokens_per_second=0.0)
+
+
+def test_a_tournament_shares_the_time_among_strategies_that_differ():
+    made = planned(BALANCED, PLENTY, strategy="tournament", max_minutes=120.0)
+    assert [variant.name for variant in made.variants] == ["single", "multi", "progressive"]
+    assert made.phases == made.variants[0].phases
+    assert made.estimated_minutes <= 120
+    assert "Tried against each other: single, multi, progressive; the best at the gate is kept." in made.reasons
+    text = as_text(made)
+    assert "Progressive: phase 2: c" in text and "Single: phase 1: a" in text
+
+
+def test_phase_three_searches_over_rank_and_learning_rate():
+    made = planned(GUIDE, {"a": 100}, last=STUCK)
+    assert made.stage == 3
+    found = {v.name: (v.phases[0].recipe["rank"], v.phases[0].recipe["learning_rate_recipe"]) for v in made.variants}
+    assert found == {
+        "as the recipe says": (20, 2e-4),
+        "twice the learning rate": (20, 4e-4),
+        "half the learning rate": (20, 1e-4),
+        "twice the rank": (40, 2e-4),
+    }
+    assert made.variants[3].phases[0].recipe["alpha"] == 80
+
+
+def test_a_tournament_of_one_task_tries_recipes_instead_of_strategies():
+    made = planned({"a": 9}, {"a": 90}, strategy="tournament")
+    assert [variant.strategy for variant in made.variants] == ["single"] * 4
+
+
+def test_a_tournament_without_time_says_so():
+    made = planned(DOMINANT, {"a": 90}, strategy="tournament", max_minutes=0.7)
+    assert "0.7 minutes are too short to try more than one way of training." in made.reasons
+
+
+def test_a_comment_stays_with_the_plan():
+    made = planned(DOMINANT, PLENTY, strategy="multi", comment="both matter to us")
+    assert made.to_json()["comment"] == "both matter to us"
+    assert "Set because: both matter to us" in as_text(made)

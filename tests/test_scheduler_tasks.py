@@ -12,7 +12,8 @@ import pytest
 from bot.models import embedding_model
 from configs.tasks import load_tasks
 from retrieval.embedding import Embedder
-from scheduler.tasks import UNCLASSIFIED, Classifier, Item, TaskSpec, word_features
+from scheduler.tasks import UNCLASSIFIED, Classifier, Item, TaskSpec
+from scheduler.words import word_features
 
 ROOT = Path(__file__).parents[1]
 BANKING = ROOT.parent / "shared" / "data" / "banking77"

@@ -11,9 +11,9 @@ import pytest
 
 from scheduler import planning
 from scheduler.trends import Dated, chance_index, drift, monday, reading, stability, weeks
-from store import cycles, exchanges
+from store import cycles, labels
 from store.database import Database
-from store.models import CycleState, Label
+from store.models import CycleState
 from tests.test_scheduler_workbench import bench
 from tests.test_store_staleness import asked
 
@@ -89,7 +89,7 @@ def test_the_report_compares_with_the_latest_cycle_that_is_done_and_with_no_othe
 
     def ask(task: str) -> None:
         row = asked(database)
-        exchanges.save_labels(database, [Label(exchange_id=row.id, task=task, confidence=1, taxonomy="t")])
+        labels.save(database, [labels.Found(row.id, task, 1.0, {})], taxonomy="t")
 
     ask("a")
     first, _ = cycles.start(database, slot_key="1", first_step="collect", started_by="test")

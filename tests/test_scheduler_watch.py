@@ -1,11 +1,14 @@
 """Claims about the watch after a swap: it rolls back on a clear rise only, and ends by itself."""
 
+import math
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from scheduler.decisions import act_on
-from scheduler.watch import LEAST, Watched, look, rises
+from scheduler.sequential import paths_of_level, paths_of_others
+from scheduler.watch import ALPHA, LEAST, Watched, look, rises
 from store import adapters, deployments, exchanges, people
 from store.database import Database
 from store.errors import Conflict, NotFound
@@ -15,25 +18,55 @@ from store.models import Conversation, Deployment, Exchange, ExchangeState, Pers
 SWAP = now() - timedelta(hours=2)
 
 
+def seen(yes: int, of: int) -> list[bool]:
+    """Observations spread evenly over time."""
+    return [(place + 1) * yes // of > place * yes // of for place in range(of)]
+
+
+@pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
         ((2, 100), (60, 100), True),
         ((0, 20), (20, 20), True),
         ((60, 100), (2, 100), False),
-        ((10, 100), (30, 100), False),
+        ((30, 100), (30, 100), False),
         ((0, LEAST - 1), (LEAST, LEAST), False),
         ((0, LEAST), (LEAST - 1, LEAST - 1), False),
-        ((8, 20), (14, 20), False),
+        ((8, 20), (11, 20), False),
+        ((20, 20), (20, 20), False),
     ],
 )
-def test_a_share_rises_when_the_rise_is_large_and_certain(
-    before: tuple[int, int], after: tuple[int, int], expected: bool
+def test_a_share_rises_when_the_evidence_is_strong(
+    before: tuple[int, int], after: tuple[int, int], expected: bool, beside: bool
 ) -> None:
-    def seen(yes: int, of: int) -> list[bool]:
-        return [True] * yes + [False] * (of - yes)
+    assert rises(seen(*before), seen(*after), beside=beside) == expected
 
-    assert rises(seen(*before), seen(*after), tolerated=0.25) == expected
+
+def test_a_rise_within_what_is_tolerated_is_none() -> None:
+    assert rises(seen(10, 100), seen(30, 100), beside=False)
+    assert not rises(seen(10, 100), seen(30, 100), beside=False, tolerated=0.25)
+    assert not rises(seen(10, 100), seen(30, 100), beside=True, tolerated=0.25)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_looking_after_every_rating_rolls_hardly_any_harmless_adapter_back_and_finds_a_loss(share: float) -> None:
+    """200 windows of 400 ratings each, looked at after every one."""
+    random = np.random.default_rng(7)
+    bar = math.log(1 / ALPHA)
+    harmless = paths_of_level((random.random((200, 400)) < share).astype(float), share).max(axis=1) >= bar
+    assert harmless.mean() <= ALPHA
+    worse = paths_of_level((random.random((200, 400)) < share + 0.1).astype(float), share) >= bar
+    assert np.median(np.where(worse.any(axis=1), worse.argmax(axis=1) + 1, 10**6)) <= 200
+
+
+def test_looking_after_every_block_of_a_canary_rolls_hardly_any_harmless_one_back() -> None:
+    random = np.random.default_rng(7)
+    others, mine = (random.random((100, size)) < 0.3 for size in (300, 100))
+    paths = paths_of_others(others.astype(float), mine.astype(float))
+    assert paths.shape == (100, 100) and (paths.max(axis=1) >= math.log(1 / ALPHA)).mean() <= ALPHA
+    worse = paths_of_others(others.astype(float), (random.random((100, 100)) < 0.7).astype(float))
+    assert (worse.max(axis=1) >= math.log(1 / ALPHA)).mean() > 0.9
 
 
 @pytest.fixture
@@ -90,13 +123,13 @@ def verdict(database: Database, *, hours: float = 24) -> tuple[str, str]:
     [
         ({"declined": True}, "declines rose from 0 of 30 to 25 of 25 exchanges with v1."),
         ({"state": "failed"}, "failures rose from 0 of 30 to 25 of 25 exchanges with v1."),
-        ({"rating": "down"}, "thumbs-down rose from 0 of 30 to 25 of 25 exchanges with v1."),
+        ({"rating": "down"}, "thumbs-down rose from 0 of 30 to 25 of 25 ratings with v1."),
     ],
 )
 def test_a_clear_rise_rolls_back_and_says_of_what(
     database: Database, ann: Person, values: dict[str, object], sentence: str
 ) -> None:
-    answered(database, ann, 30, after=False)
+    answered(database, ann, 30, after=False, rating="up")
     answered(database, ann, 25, after=True, **values)  # type: ignore[arg-type]
     assert verdict(database) == ("roll back", sentence)
 

@@ -4,8 +4,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from scheduler import cycle
-from scheduler.dataset_files import write_dataset, write_phases
+from finetune.redact import redact
+from scheduler import trials
+from scheduler.dataset_files import runs_of, write_dataset, write_phases
 from scheduler.workbench import Workbench, curated
 from store import adapters, cycles, documents, exchanges, staleness
 from store.database import Database
@@ -18,8 +19,9 @@ ANSWER = "The Aare is 288 km long [1]."
 def bench(database: Database, data: Path) -> Workbench:
     """What curating and publishing need of a workbench."""
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
-    values = {"database": database, "data": data, "tasks": (), "rules": {}, "held_out_share": 1e-9}
-    return Workbench(**{**unused, **values, "unanswerable_share": 0.5, "max_cases": 10, "replay_share": 0.0, "seed": 1})
+    values: dict[str, Any] = {"database": database, "data": data, "tasks": (), "rules": {}, "held_out_share": 1e-9}
+    values |= {"unanswerable_share": 0.5, "max_cases": 10, "replay_share": 0.0, "seed": 1}
+    return Workbench(**{**unused, **values, "redact": redact, "new_account_days": 0.0, "most_ratings_per_hour": 0})
 
 
 def liked(database: Database, notes: Document) -> str:
@@ -37,7 +39,7 @@ def test_an_example_is_retired_once_its_passage_is_gone_and_comes_back_with_it(
     assert [example.id for example in curated(work)[0].train] == [key]
     documents.remove(database, notes.id)
     made, _ = curated(work)
-    assert made.train == [] and made.rows == {"rests on a passage that changed or went": [key]}
+    assert made.train == [] and made.rows == {"left out: rests on a passage that changed or went": [key]}
     keep(database, "elsewhere", RIVER)
     assert [example.id for example in curated(work)[0].train] == [key]
 
@@ -50,13 +52,12 @@ def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(
     made, _ = curated(work)
     write_dataset(work, made, tmp_path / "data")
     phases = [{"tasks": ["unclassified"], "examples": 9}]
-    write_phases(work, made.train, phases, tmp_path / "data")
+    write_phases(work, made, phases, tmp_path / "data")
     row, _ = cycles.start(database, slot_key="s", first_step="train", started_by="test")
-    claim = cycles.claim(database)
-    assert claim is not None
     row.results, row.plan = {"curate": {"data": "data", "digest": made.digest()}}, {"phases": phases}
     adapter = adapters.create(database, actor="test")
-    cycle._published(work, claim, row, adapter.id, tmp_path, {"digest": "d"})
+    trained = {"folder": str(tmp_path), "digest": "d", "phases": [{"phase": 1, "folder": tmp_path.name}]}
+    trials.published(work, row, adapter.id, runs_of(row.plan, tmp_path / "data")[0], trained)
     with database.read() as session:
         lineage = adapters.get(session, adapter.id).lineage
         assert lineage == {

@@ -9,7 +9,7 @@ import pytest
 from store import exchanges, people, processes
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
-from store.models import Exchange, ExchangeState, Label, Person, Process, Role, now
+from store.models import Exchange, ExchangeState, Person, Process, Role, now
 
 Messages = list[dict[str, str]]
 
@@ -172,12 +172,8 @@ def test_pages_go_back_in_time_without_gaps(database: Database, ann: Person) -> 
     assert [row.exchange.id for row in [*first, *rest]] == rows[::-1]
 
 
-def test_a_label_that_a_person_gave_stays(database: Database, ann: Person) -> None:
-    row = asked(database, ann, [user("Hello?")], "Hi!")
-    given = Label(exchange_id=row.id, task="chat", confidence=1, taxonomy="t1", labelled_by=ann.id)
-    exchanges.save_labels(database, [given])
-    exchanges.save_labels(database, [Label(exchange_id=row.id, task="code", confidence=0.5, taxonomy="t2")])
+def test_answered_and_rated_exchanges_are_counted(database: Database, ann: Person) -> None:
+    rows = [asked(database, ann, [user(f"Question {i}?")], "Hi!") for i in range(3)]
+    exchanges.rate(database, rows[0].id, person=ann, rating="up")
     with database.read() as session:
-        label = exchanges.get(session, row.id).label
-        assert label is not None and label.task == "chat"
-        assert exchanges.labelled_by_people(session) == [("Hello?", "chat")]
+        assert exchanges.counted(session) == (3, 1)

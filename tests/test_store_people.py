@@ -6,10 +6,22 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from store import adapters, exchanges, people
+from store import adapters, embeddings, exchanges, labels, people
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
-from store.models import Conversation, Exchange, ExchangeState, Feedback, Key, Label, Login, Person, Role, now
+from store.models import (
+    Conversation,
+    Embedding,
+    Exchange,
+    ExchangeState,
+    Feedback,
+    Key,
+    Label,
+    Login,
+    Person,
+    Role,
+    now,
+)
 
 PASSWORD = "correct horse battery"
 
@@ -131,7 +143,9 @@ def asked(database: Database, person: Person) -> str:
     exchanges.begin(database, row)
     exchanges.finish(database, row.id, state=ExchangeState.FINISHED, answer="secret answer")
     exchanges.rate(database, row.id, person=person, rating="up", correction="secret correction")
-    exchanges.save_labels(database, [Label(exchange_id=row.id, task="t", confidence=1, taxonomy="x")])
+    labels.save(database, [labels.Found(row.id, "t", 1.0, {})], taxonomy="x")
+    vectors = {"question": b"secret vector", "answer": b"", "words": b""}
+    embeddings.save(database, [Embedding(exchange_id=row.id, model="m", **vectors)])
     return row.id
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from store import exchanges, people
+from store import exchanges, labels, people
 from store.database import Database, open_database
 from store.errors import Invalid
 from store.exchanges import Logged
-from store.models import Conversation, Exchange, ExchangeState, Label, Person, Role
+from store.models import Conversation, Exchange, ExchangeState, Person, Role
 from store.transfer import FORMATS, as_ratchet, exported, imported
 
 SEEN = [
@@ -58,8 +58,7 @@ def asked(database: Database, rating: str | None, correction: str = "", *, train
     exchanges.finish(database, row.id, state=ExchangeState.FINISHED, answer="288 km [1].", citations=citations)
     if rating or correction:
         exchanges.rate(database, row.id, person=ann, rating=rating, reasons=["wrong"], correction=correction)
-    label = Label(exchange_id=row.id, task="rag", confidence=0.9, scores={"rag": 0.9}, taxonomy="t")
-    exchanges.save_labels(database, [label])
+    labels.save(database, [labels.Found(row.id, "rag", 0.9, {"rag": 0.9})], taxonomy="t")
     return row.id
 
 

@@ -1,0 +1,36 @@
+"""The starter adapter: a fresh store begins with it, so that the first answers already cite and decline.
+
+It is trained from the handbook alone (`make starter`) and is entered once, as approved. Going back to the base is a
+rollback like any other. A store that has served anything is left alone.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from store import deployments
+from store.database import Database
+
+MANIFEST = "manifest.json"
+
+
+def install(database: Database, folder: Path, *, data: Path, base_model: str, base_digest: str) -> bool:
+    """Copy the starter into the data folder and deploy it in a fresh store; whether that was done.
+
+    Nothing is done where there is no starter, or where it belongs to another base model.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file() or json.loads(manifest.read_text())["base_digest"] != base_digest:
+        return False
+    with database.read() as session:
+        if not deployments.untouched(session):
+            return False
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    target = data.resolve() / "adapters" / f"starter-{digest[:12]}"
+    if not target.exists():
+        part = target.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(folder, part)
+        part.rename(target)
+    return deployments.begin_with(database, folder=str(target), digest=digest, base_model=base_model)

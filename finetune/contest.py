@@ -1,0 +1,69 @@
+"""Several ways of training against each other: short tries first, the worse ones leave, the finalists run in full.
+
+Every way's adapter is published, that of its last round; which finalist is kept is for the gate to say.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.halving import best, shares
+from finetune.jobs import Show, train_job
+
+TOTALS = ("steps", "tokens", "too_long", "seconds")
+
+
+def contest(job: Mapping[str, Any], *, base_digest: str, show: Show) -> dict[str, Any]:
+    """Train the `runs` of a job, each with its name, phases and `out`; returns what each came to, and totals.
+
+    A run that left early has `left`, the reason as a sentence.
+    """
+    runs, alive = list(job["runs"]), list(range(len(job["runs"])))
+    done: dict[int, dict[str, Any]] = {}
+    rounds: list[dict[str, Any]] = []
+    for share in shares(len(runs)):
+        tried = [_run(job, runs[place], share, base_digest, show) for place in alive]
+        rounds += tried
+        stay = {alive[place] for place in best([_measure(one) for one in tried])}
+        for place, one in zip(alive, tried, strict=True):
+            short, out = Path(one["folder"]), Path(runs[place]["out"])
+            if place in stay:
+                shutil.rmtree(short)
+                continue
+            short.rename(out)
+            done[place] = {**one, "folder": str(out), "left": _why(one, [t for t in tried if t is not one], share)}
+        alive = [place for place in alive if place in stay]
+    finals = [_run(job, runs[place], 1.0, base_digest, show) for place in alive]
+    done |= dict(zip(alive, finals, strict=True))
+    every = [*rounds, *finals]
+    totals = {name: round(sum(one[name] for one in every), 1) for name in TOTALS}
+    rate = round(totals["tokens"] / max(totals["seconds"], 1e-9), 1)
+    return {**totals, "tokens_per_second": rate, "loss": finals[0]["loss"], "runs": [done[n] for n in range(len(runs))]}
+
+
+def _run(job: Mapping[str, Any], run: Mapping[str, Any], share: float, base_digest: str, show: Show) -> dict[str, Any]:
+    out = run["out"] if share == 1.0 else f"{run['out']}-tried"
+    shutil.rmtree(out, ignore_errors=True)
+    phases = [{**phase, "share": share} for phase in run["phases"]]
+    shared = {key: value for key, value in job.items() if key != "runs"}
+
+    def named(progress: dict[str, Any]) -> None:
+        show({"variant": run["name"], "share": share, **progress})
+
+    done = train_job({**shared, "phases": phases, "out": out}, base_digest=base_digest, show=named)
+    return {**done, "name": run["name"]}
+
+
+def _measure(one: Mapping[str, Any]) -> float:
+    """What a try is judged by: its loss on what was put aside, else its training loss at the end."""
+    return float(one["loss"] if one.get("probe_loss") is None else one["probe_loss"])
+
+
+def _why(one: Mapping[str, Any], others: Sequence[Mapping[str, Any]], share: float) -> str:
+    named = min(others, key=_measure)
+    what = "training loss" if one.get("probe_loss") is None else "loss on examples put aside"
+    return (
+        f"Left the tournament after {share:.0%} of its examples: {what} {_measure(one):.3f}, "
+        f"while {named['name']} reached {_measure(named):.3f}."
+    )

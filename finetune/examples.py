@@ -1,0 +1,167 @@
+"""One logged exchange to one training example, with a reason, a weight and what it rests on (pure)."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from finetune.judge import Judge
+from finetune.metrics import steps, terms
+from finetune.redact import Redact
+from finetune.targets import Target, target_of
+from store.answers import cited_numbers
+from store.exchanges import Logged
+
+
+class Kind(StrEnum):
+    """Where a target comes from, best first."""
+
+    APPROVED = "approved"
+    """A reviewer wrote or approved it."""
+    CORRECTION = "correction"
+    """A person corrected the answer and the passages support it."""
+    UPVOTED = "upvoted"
+    """A person liked it and the judge finds it grounded."""
+    REPAIRED = "repaired"
+    """Unsupported sentences removed and citations inserted by the judge."""
+    REPLAY = "replay"
+    """An adapter wrote it and the judge supports every sentence: keeps other tasks alive, teaches nothing new."""
+
+
+WEIGHTS = {Kind.APPROVED: 1.0, Kind.CORRECTION: 1.0, Kind.UPVOTED: 0.7, Kind.REPAIRED: 0.5, Kind.REPLAY: 0.5}
+"""How much an example's loss counts, by how far a person stands behind its target."""
+MACHINE = (Kind.UPVOTED, Kind.REPAIRED, Kind.REPLAY)
+"""Targets that the bot wrote; the data rules of a task are for these."""
+LEAST_SUPPORT = {"low": 0.4, "medium": 0.5, "high": 0.65}
+"""What the judge must say of every sentence of a target that the bot wrote, by `filter_quality`."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A task's rules for answers that people did not write; lengths in characters."""
+
+    min_length: int = 1
+    max_length: int = 1_000
+    preserve_context: bool = False
+    preserve_structure: bool = False
+    preserve_technical_terms: bool = False
+    filter_quality: str = "medium"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One curated example: the exact messages the model saw and the answer it should have given.
+
+    `rests_on` are the digests of the documents' passages that the target cites, `rated_by` who rated or corrected.
+    """
+
+    id: str
+    task: str
+    tasks: tuple[str, ...]
+    question: str
+    messages: list[dict[str, str]]
+    passages: list[str]
+    target: str
+    kind: str
+    reason: str
+    answerable: bool
+    gold: int | None
+    cluster: str
+    person: str
+    documents: list[str]
+    logged_answer: str
+    logged_adapter: str
+    created_at: str
+    rests_on: list[str] = field(default_factory=list)
+    weight: float = 1.0
+    rated_by: str = ""
+
+
+def example_of(
+    row: Logged,
+    *,
+    judge: Judge,
+    rules: Mapping[str, Rules],
+    covering: Mapping[str, float],
+    reviewers: frozenset[str],
+    sources: Mapping[str, str],
+    redact: Redact,
+) -> Example | str:
+    """The example that an exchange makes, or why it makes none."""
+    exchange, label = row.exchange, row.label
+    if not exchange.trainable:
+        return "not to be trained on"
+    if any(passage.get("flags") for passage in exchange.passages):
+        return "a passage that it saw is flagged"
+    task = label.task if label is not None else "unclassified"
+    rule = rules.get(task, Rules())
+    made = target_of(row, judge=judge, reviewers=reviewers, least=LEAST_SUPPORT[rule.filter_quality])
+    if isinstance(made, str):
+        return made
+    if made.kind in MACHINE and (broken := broken_rule(made, exchange.answer, bool(exchange.passages), rule)):
+        return broken
+    shown = "\n".join(f"{passage['title']}\n{passage['text']}" for passage in exchange.passages)
+    scores = label.scores if label is not None else {}
+    covered = [name for name, least in covering.items() if scores.get(name, 0) >= least]
+    documents = documents_of(exchange.passages, made.gold, sources)
+    cited = {*cited_numbers(made.text), made.gold}
+    return Example(
+        id=exchange.id,
+        task=task,
+        tasks=tuple(dict.fromkeys([task, *covered])),
+        question=redact(exchange.question, public=shown),
+        messages=[{**m, "content": redact(m["content"], public=shown)} for m in exchange.messages],
+        passages=[passage["text"] for passage in exchange.passages],
+        target=redact(made.text, public=shown),
+        kind=made.kind,
+        reason=made.reason,
+        answerable=made.answerable,
+        gold=made.gold,
+        cluster=documents[0] if documents else f"conversation:{exchange.conversation_id}",
+        person=exchange.person_id,
+        documents=documents,
+        logged_answer=exchange.answer if exchange.sampling.get("temperature") == 0 else "",
+        logged_adapter=exchange.adapter,
+        created_at=exchange.created_at.isoformat(),
+        rests_on=sorted({p["digest"] for p in exchange.passages if p["n"] in cited and p.get("document") in sources}),
+        weight=WEIGHTS[Kind(made.kind)],
+        rated_by=row.feedback.person_id if row.feedback is not None else "",
+    )
+
+
+def documents_of(passages: Sequence[dict[str, Any]], gold: int | None, sources: Mapping[str, str]) -> list[str]:
+    """The stable names of the documents that answer: the cited one; given passages go by their text's hash."""
+    cited = [passage for passage in passages if passage["n"] == gold]
+    return [
+        f"document:{sources.get(p['document'], p['document'])}" if p["document"] else f"text:{p['digest']}"
+        for p in cited
+    ]
+
+
+def broken_rule(made: Target, logged: str, had_passages: bool, rules: Rules) -> str:
+    """Which of a task's data rules a target that the bot wrote breaks; empty when none."""
+    if made.answerable and not rules.min_length <= len(made.text) <= rules.max_length:
+        return "length outside the task's rules"
+    if made.answerable and rules.preserve_context and had_passages and made.gold is None:
+        return "it cites none of its passages, which the task's rules demand"
+    if rules.preserve_structure and len(steps(made.text)) < len(steps(logged)):
+        return "its list lost steps, which the task's rules forbid"
+    if rules.preserve_technical_terms and terms(logged) - terms(made.text):
+        return "it lost technical terms, which the task's rules forbid"
+    return ""
+
+
+def lineage_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the rows of a dataset rest on: people, documents, and for each example the digests of what it cites."""
+    return {
+        "people": sorted({name for row in rows for name in (row["person"], row.get("rated_by", "")) if name}),
+        "documents": sorted({name for row in rows for name in row["documents"]}),
+        "examples": {row["id"]: row.get("rests_on", []) for row in rows},
+    }
+
+
+def shown_digest(row: Logged) -> str:
+    """What an exchange was shown, as one hash: the same passages in any order."""
+    digests = sorted(str(passage.get("digest") or passage["text"]) for passage in row.exchange.passages)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:24]

@@ -1,0 +1,171 @@
+"""What keeps a few people, copies and quarrels from steering training: near-duplicates, votes, bursts (pure).
+
+Questions that share their content words and numbers are near-duplicates, found by MinHash (Broder, 1997) with the
+datasketch library. It knows questions, answers and people's ids; it decides nothing about models.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from datasketch import MinHash, MinHashLSH
+
+from finetune.examples import Example, Kind, shown_digest
+from finetune.metrics import content_words, numbers, share_found
+from store.exchanges import Logged
+
+NEAR = 0.75
+"""The Jaccard index of content words from which two questions are near-duplicates."""
+CANDIDATES = 0.5
+"""That from which MinHash looks closer; lower than NEAR, because it guesses."""
+SAME_ANSWER = 0.9
+OTHER_ANSWER = 0.3
+"""Two answers that share less than this of each other's content words say different things."""
+PERMUTATIONS = 64
+BURST = timedelta(hours=1)
+DISAGREE = "held for review: people disagree on the right answer"
+OVERRULED = "a reviewer says otherwise"
+DISLIKED = "as many people dislike this answer as like it"
+BURSTING = "rated in a burst"
+NEW_ACCOUNT = "the account is too new"
+
+
+def fingerprint(question: str) -> str:
+    """The key of a question: equal for questions of the same content words and numbers, in any order and case."""
+    known = " ".join(sorted({*content_words(question), *(f"#{number}" for number in numbers(question))}))
+    return hashlib.sha256(known.encode()).hexdigest()[:24]
+
+
+class Near:
+    """Clusters of near-duplicate questions; each is named by the fingerprint of its first member."""
+
+    def __init__(self) -> None:
+        self._index = MinHashLSH(threshold=CANDIDATES, num_perm=PERMUTATIONS)
+        self._known: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {}
+
+    def of(self, question: str) -> str:
+        """The cluster of a question; a new one where none is near."""
+        key = fingerprint(question)
+        if key in self._known:
+            return self._known[key][0]
+        words, said = frozenset(content_words(question)), frozenset(numbers(question))
+        hashed = MinHash(num_perm=PERMUTATIONS)
+        hashed.update_batch([word.encode() for word in sorted(words)])
+        near = [self._known[other] for other in sorted(self._index.query(hashed))]
+        found = next((name for name, other, figures in near if figures == said and _jaccard(words, other) >= NEAR), key)
+        self._known[key] = (found, words, said)
+        self._index.insert(key, hashed)
+        return found
+
+
+def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
+    return len(first & second) / max(1, len(first | second))
+
+
+class Votes:
+    """Who liked and disliked which answer to which question, and how people correct what they were shown."""
+
+    def __init__(self, reviewers: frozenset[str]) -> None:
+        self._reviewers = reviewers
+        self._ratings: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        self._written: dict[tuple[str, str], list[Example]] = defaultdict(list)
+        self._times: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        self._answers: dict[str, tuple[str, str]] = {}
+
+    def count(self, row: Logged, cluster: str) -> None:
+        """Enter what a person said of an exchange."""
+        feedback = row.feedback
+        if feedback is None:
+            return
+        self._times[feedback.person_id].append((feedback.updated_at, row.exchange.id))
+        if feedback.rating is not None:
+            key = self._answers[row.exchange.id] = (cluster, " ".join(row.exchange.answer.split()).lower())
+            self._ratings[key][feedback.person_id] = feedback.rating
+
+    def write(self, example: Example, row: Logged, cluster: str) -> None:
+        """Enter a target that a person wrote."""
+        if example.kind in (Kind.APPROVED, Kind.CORRECTION):
+            self._written[cluster, shown_digest(row)].append(example)
+
+    def disliked(self, example: Example) -> bool:
+        """Whether an upvoted answer has as many dislikes as likes, or a reviewer's dislike."""
+        if example.kind != Kind.UPVOTED:
+            return False
+        said = self._ratings[self._answers[example.id]]
+        down = {person for person, rating in said.items() if rating == "down"}
+        return bool(down & self._reviewers) or (bool(down) and 2 * len(down) >= len(said))
+
+    def quarrels(self) -> dict[str, str]:
+        """The corrections that say something else than others of the same question over the same passages, and why."""
+        found: dict[str, str] = {}
+        for group in self._written.values():
+            approved = [one for one in group if one.kind == Kind.APPROVED]
+            for one in group:
+                if one.kind == Kind.APPROVED:
+                    continue
+                if any(_differ(one, other) for other in approved):
+                    found[one.id] = OVERRULED
+                elif not approved and any(_differ(one, other) and one.rated_by != other.rated_by for other in group):
+                    found[one.id] = DISAGREE
+        return found
+
+    def bursts(self, most: int) -> frozenset[str]:
+        """The exchanges that somebody rated among more than `most` within an hour; 0 allows any number."""
+        found: set[str] = set()
+        for person, times in self._times.items():
+            if not most or person in self._reviewers:
+                continue
+            times.sort()
+            first = 0
+            for last, (at, _) in enumerate(times):
+                while at - times[first][0] >= BURST:
+                    first += 1
+                if last - first >= most:
+                    found.update(exchange for _, exchange in times[first : last + 1])
+        return frozenset(found)
+
+
+def _differ(first: Example, second: Example) -> bool:
+    """Whether two targets say different things: one declines, or they share few words either way."""
+    if first.answerable != second.answerable:
+        return True
+    return (
+        first.answerable
+        and max(overlap(first.target, second.target), overlap(second.target, first.target)) < OTHER_ANSWER
+    )
+
+
+def overlap(first: str, second: str) -> float:
+    """The share of the content words of the first text that the second has."""
+    return share_found(content_words(first), content_words(second))
+
+
+def same_answer(first: str, second: str) -> bool:
+    """Whether two targets say the same in nearly the same words."""
+    return min(overlap(first, second), overlap(second, first)) >= SAME_ANSWER and numbers(first) == numbers(second)
+
+
+def newcomers(joined: Mapping[str, datetime], *, now: datetime, days: float) -> frozenset[str]:
+    """People whose account is younger than `days`; nobody where that is 0."""
+    return frozenset(person for person, since in joined.items() if days > 0 and now - since < timedelta(days=days))
+
+
+def once_each(examples: Iterable[tuple[Example, str]]) -> tuple[list[tuple[Example, str]], list[str]]:
+    """Examples, each with its cluster, without those that were there before in nearly the same words; ids of these."""
+    seen: dict[str, list[str]] = defaultdict(list)
+    kept: list[tuple[Example, str]] = []
+    again: list[str] = []
+    for example, cluster in examples:
+        if any(same_answer(example.target, other) for other in seen[cluster]):
+            again.append(example.id)
+            continue
+        seen[cluster].append(example.target)
+        kept.append((example, cluster))
+    return kept, again
+
+
+def side_keys(example: Example, conversation: str, cluster: str) -> Sequence[str]:
+    """What decides the side of an example, the deciding key first."""
+    own = f"question:{fingerprint(example.question)}"
+    return list(dict.fromkeys([*example.documents, f"conversation:{conversation}", f"question:{cluster}", own]))

@@ -1,0 +1,37 @@
+"""The loss of an adapter on examples put aside from training: cheap, no answer is written.
+
+It loads the base model with the adapter folder and reads each example once; bf16, one example at a time.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+def losses(
+    rows: Sequence[Mapping[str, Any]], *, base_model: str, adapter: Path, max_tokens: int, threads: int
+) -> list[float | None]:
+    """The mean loss per answer token of each row with `messages` and `target`; None where it is over `max_tokens`."""
+    torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer = AutoTokenizer.from_pretrained(base_model)
+    base: Any = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.bfloat16)
+    model = PeftModel.from_pretrained(base.to(device), str(adapter)).eval()
+    with torch.inference_mode():
+        return [_loss(model, tokenizer, row, max_tokens) for row in rows]
+
+
+def _loss(model: PeftModel, tokenizer: Any, row: Mapping[str, Any], max_tokens: int) -> float | None:
+    prompt = tokenizer.apply_chat_template(
+        row["messages"], add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    answer = [*tokenizer(row["target"], add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    if len(prompt) + len(answer) > max_tokens:
+        return None
+    ids = torch.tensor([[*prompt, *answer]], device=model.device)
+    logits = model(input_ids=ids, logits_to_keep=len(answer) + 1, use_cache=False).logits[0, :-1].float()
+    return float(torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :]))

@@ -1,0 +1,107 @@
+"""Personal data in what people typed -> placeholders like <EMAIL> (pure).
+
+Own patterns, with checksums where the numbers have them, so that a version or an order number is left alone: e-mail
+addresses, telephone numbers, IBANs (ISO 13616, mod 97), payment cards (Luhn), Swiss and US social security numbers,
+secret keys. Names of people are not recognised; `presidio()` is a second opinion that knows some (extra `presidio`).
+"""
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+Redact = Callable[..., str]
+"""Takes a text and, as `public`, what was shown anyway; gives the text without personal data."""
+
+_EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
+_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|ghp|gho|glpat|xox[abp])[-_][A-Za-z0-9_-]{16,}\b|\bAKIA[0-9A-Z]{16}\b"
+    r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"
+)
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
+_CARD = re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
+_AHV = re.compile(r"\b756[. ]?\d{4}[. ]?\d{4}[. ]?\d{2}\b")
+_SSN = re.compile(r"\b(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}\b")
+_PHONE = re.compile(
+    r"(?<![\w.,/:-])(?:\+|00)\d{1,3}[ ./-]?(?:\(\d{1,4}\)[ ./-]?)?\d{1,4}(?:[ ./-]?\d{2,4}){2,4}(?![\w-])"
+)
+_LOCAL = re.compile(r"(?<![\w.,/:-])(?:\(0?\d{2,4}\)|0\d{1,3})[ /-]\d{3,4}(?:[ -]\d{2,4}){1,3}(?![\w-])")
+
+
+def _digits(text: str) -> str:
+    return "".join(letter for letter in text if letter.isdigit())
+
+
+def luhn(number: str) -> bool:
+    """Whether the digits of a number pass Luhn's check (ISO/IEC 7812-1)."""
+    digits = [int(digit) for digit in _digits(number)]
+    doubled = [digit if place % 2 == 0 else digit * 2 - 9 * (digit > 4) for place, digit in enumerate(reversed(digits))]
+    return len(digits) >= 13 and len(set(digits)) > 1 and sum(doubled) % 10 == 0
+
+
+def iban(text: str) -> bool:
+    """Whether a text is an IBAN by its checksum (ISO 13616: mod 97 is 1)."""
+    bare = text.replace(" ", "")
+    if not 15 <= len(bare) <= 34:
+        return False
+    return int("".join(str(int(letter, 36)) for letter in bare[4:] + bare[:4])) % 97 == 1
+
+
+def ean(number: str) -> bool:
+    """Whether 13 digits pass the check of EAN-13, which Swiss social security numbers use."""
+    digits = [int(digit) for digit in _digits(number)]
+    return len(digits) == 13 and sum(d * (3 if place % 2 else 1) for place, d in enumerate(digits)) % 10 == 0
+
+
+def _always(_: str) -> bool:
+    return True
+
+
+_PATTERNS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
+    ("SECRET", _SECRET, _always),
+    ("EMAIL", _EMAIL, _always),
+    ("IBAN", _IBAN, iban),
+    ("SOCIAL_SECURITY_NUMBER", _AHV, ean),
+    ("CARD", _CARD, luhn),
+    ("SOCIAL_SECURITY_NUMBER", _SSN, _always),
+    ("PHONE", _PHONE, _always),
+    ("PHONE", _LOCAL, _always),
+)
+
+
+def redact(text: str, *, public: str = "") -> str:
+    """`text` with personal data replaced; what also stands in `public` (the shown passages) is no secret and stays."""
+    for name, pattern, holds in _PATTERNS:
+        text = pattern.sub(
+            lambda match, name=name, holds=holds: (  # type: ignore[misc]
+                match.group() if match.group() in public or not holds(match.group()) else f"<{name}>"
+            ),
+            text,
+        )
+    return text
+
+
+def off() -> Redact:
+    """Nothing is replaced."""
+    return lambda text, *, public="": text
+
+
+def presidio(language: str = "en") -> Redact:
+    """Microsoft Presidio in the place of `redact`: more kinds, names of people among them; needs its language model."""
+    from presidio_analyzer import AnalyzerEngine  # noqa: PLC0415
+
+    analyzer: Any = AnalyzerEngine()
+
+    def replaced(text: str, *, public: str = "") -> str:
+        found = sorted(analyzer.analyze(text=text, language=language), key=lambda one: (one.start, -one.end))
+        kept = [one for one in found if text[one.start : one.end] not in public]
+        apart = kept[:1] + [second for first, second in pairwise(kept) if second.start >= first.end]
+        for one in reversed(apart):
+            text = f"{text[: one.start]}<{one.entity_type}>{text[one.end :]}"
+        return redact(text, public=public)
+
+    return replaced
+
+
+REDACTORS: dict[str, Callable[[], Redact]] = {"patterns": lambda: redact, "presidio": presidio, "off": off}
+"""What makes a redactor, by the name that the settings give it."""

@@ -1,0 +1,98 @@
+"""Did a share rise? Tests that may be looked at after every observation, as often as one likes (pure).
+
+Both are e-processes: products whose expectation is at most 1 as long as the share did not rise, so that the chance that
+one *ever* reaches 1 / alpha is at most alpha (Ville's inequality; Ramdas et al., "Game-theoretic statistics and safe
+anytime-valid inference", 2023). The alternative is a mixture over rises from LEAST_RISE to MOST_RISE.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+LEAST_RISE, MOST_RISE, STEPS = 0.03, 0.45, 29
+PRIOR_POWER = 0.7
+"""Small rises are likelier than large ones: the weight of a rise falls with this power of it."""
+SMALLEST = 0.01
+"""No share is taken to be nearer to 0 or 1 than this: one failure after none is no proof."""
+Floats = npt.NDArray[np.float64]
+
+
+def _rises(level: float) -> tuple[Floats, Floats]:
+    """The shares of the alternative and the logarithms of their weights."""
+    rises = np.linspace(LEAST_RISE, MOST_RISE, STEPS)
+    shares = level + rises
+    kept = shares < 1 - SMALLEST / 2
+    weights = rises[kept] ** -PRIOR_POWER
+    return shares[kept], np.log(weights / weights.sum())
+
+
+def _log_mean(logs: Floats, weights: Floats) -> Floats:
+    """The logarithm of the weighted mean over the last axis."""
+    top = logs.max(axis=-1, keepdims=True)
+    return np.asarray(top[..., 0] + np.log(np.exp(logs - top + weights).sum(axis=-1)))
+
+
+def upper_level(yes: int, of: int, *, confidence: float) -> float:
+    """How high a share may be that gave `yes` of `of`: the one-sided Clopper-Pearson bound, 1 without observations."""
+    if of == 0 or yes >= of:
+        return 1.0
+    return float(stats.beta.ppf(confidence, yes + 1, of - yes))
+
+
+def against_level(seen: Sequence[bool] | Floats, level: float) -> float:
+    """The largest log evidence, at any time, that a stream's share is above `level`; 0 when nothing speaks for it.
+
+    `seen` is in the order of time, shape (n,), or several streams at once, shape (streams, n); see `paths_of_level`.
+    """
+    return float(max(0.0, np.max(paths_of_level(np.asarray(seen, float), level), initial=0.0)))
+
+
+def paths_of_level(seen: Floats, level: float) -> Floats:
+    """The log evidence after each observation, the shape of `seen`; time is the last axis."""
+    level = min(max(level, SMALLEST), 1 - SMALLEST)
+    shares, weights = _rises(level)
+    if not len(shares):
+        return np.zeros_like(seen)
+    yes = np.cumsum(seen, axis=-1)[..., None]
+    no = np.arange(1, seen.shape[-1] + 1)[:, None] - yes
+    return _log_mean(yes * np.log(shares / level) + no * np.log((1 - shares) / (1 - level)), weights)
+
+
+def against_others(others: Sequence[bool] | Floats, seen: Sequence[bool] | Floats) -> float:
+    """The largest log evidence that `seen` has a larger share than what ran beside it, both in the order of time."""
+    return float(max(0.0, np.max(paths_of_others(np.asarray(others, float), np.asarray(seen, float)), initial=0.0)))
+
+
+def paths_of_others(others: Floats, seen: Floats) -> Floats:
+    """The log evidence after each block, one observation of `seen` and as many of the others as came beside it.
+
+    For each pair of shares the block's e-variable divides by their mean, weighted by the block's sizes (Turner, Ly,
+    Grünwald, "Generic E-variables for exact sequential k-sample tests that allow for optional stopping", 2024). The
+    others' share is taken from the blocks before, so that nothing of a block is used to bet on it.
+    """
+    blocks, size = seen.shape[-1], others.shape[-1] // max(1, seen.shape[-1])
+    if size < 1:
+        blocks, size = others.shape[-1], 1
+    if not blocks:
+        return np.zeros((*seen.shape[:-1], 0))
+    theirs = others[..., : blocks * size].reshape(*others.shape[:-1], blocks, size).sum(axis=-1)
+    mine = seen[..., :blocks]
+    before = np.cumsum(theirs + mine, axis=-1) - theirs - mine
+    known = np.arange(blocks) * (size + 1)
+    level = np.clip((before + 1) / (known + 4), SMALLEST, 1 - MOST_RISE - SMALLEST)[..., None]
+    rises = np.linspace(LEAST_RISE, MOST_RISE, STEPS)
+    low, high = np.clip(level - rises / (size + 1), SMALLEST, None), level + rises * size / (size + 1)
+    mean = (size * low + high) / (size + 1)
+    yes, one = theirs[..., None], mine[..., None]
+    logs = yes * np.log(low / mean) + (size - yes) * np.log((1 - low) / (1 - mean))
+    logs += one * np.log(high / mean) + (1 - one) * np.log((1 - high) / (1 - mean))
+    weights = rises**-PRIOR_POWER
+    return _log_mean(np.cumsum(logs, axis=-2), np.log(weights / weights.sum()))
+
+
+def enough(log_evidence: float, *, alpha: float) -> bool:
+    """Whether evidence is what happens by chance, ever, with probability alpha at most."""
+    return log_evidence >= math.log(1 / alpha)

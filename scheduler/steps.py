@@ -1,0 +1,46 @@
+"""What the steps of a cycle share: how the cycle goes on after one, where it keeps its files, its child processes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scheduler import launcher
+from scheduler.workbench import Workbench
+from store import cycles
+from store.models import Cycle, CycleState, Outcome
+
+
+@dataclass(frozen=True)
+class Next:
+    """How a cycle goes on after a step."""
+
+    result: dict[str, Any]
+    step: str | None = None
+    state: CycleState = CycleState.RUNNING
+    outcome: Outcome | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+Body = Callable[[Workbench, cycles.Claim, Cycle], Next | None]
+
+
+def folder(bench: Workbench, cycle_id: str) -> Path:
+    """Where a cycle keeps its data and logs."""
+    return bench.data / "cycles" / cycle_id
+
+
+def child(bench: Workbench, claim: cycles.Claim, command: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Run a command of `finetune` on a job file; its progress renews the lease."""
+    path = folder(bench, claim.cycle_id) / f"{command}-{claim.fence}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(job))
+    return launcher.run(
+        ["finetune", command, "--job", str(path)],
+        folder=bench.checkout,
+        threads=bench.threads,
+        environment=bench.environment,
+        renew=lambda progress: cycles.renew(bench.database, claim, progress=progress),
+        log=path.with_suffix(".log"),
+    )

@@ -1,0 +1,223 @@
+"""The heavy steps of a cycle: train, evaluate, gate. One adapter as a rule; in a tournament one for each variant.
+
+Every variant's adapter is published and entered into the registry. Those that left early are rejected at once, the
+finalists meet at the same gate, the best of them goes on and the others end as rejected, each with its reason.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import col, select
+
+from finetune import gate
+from finetune.comparison import LOSS, Delta, Rules, Verdict
+from finetune.evaluate import ALL, Report
+from finetune.examples import lineage_of
+from finetune.jobs import read_rows
+from scheduler import decisions
+from scheduler.dataset_files import PROBE, runs_of
+from scheduler.steps import Next, child, folder
+from scheduler.workbench import Workbench
+from store import adapters, cycles, deployments
+from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
+
+KEPT = ("steps", "tokens", "seconds", "tokens_per_second", "loss", "too_long")
+ORDER = ("promote", "not_enough_evidence", "reject")
+"""Verdicts, best first."""
+
+
+def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
+    """Train every variant and phase in a child process and publish the adapters."""
+    runs = runs_of(cycle.plan, bench.data / cycle.results["curate"]["data"])
+    rows = _adapters_of(bench, cycle, len(runs))
+    if all(row.state != AdapterState.TRAINING for row in rows):
+        first = next(row.id for row in rows if row.state == AdapterState.CANDIDATE)
+        return Next({"adapter": first}, "evaluate", values={"adapter_id": first})
+    outs = [bench.data / "adapters" / f"{row.id}-{claim.fence}" for row in rows]
+    probe = bench.data / cycle.results["curate"]["data"] / PROBE
+    job = {
+        "runs": [{**run, "out": str(out)} for run, out in zip(runs, outs, strict=True)],
+        "base_model": bench.base_model,
+        "base_folder": bench.base_folder(),
+        "dataset_digest": cycle.results["curate"]["digest"],
+        "max_tokens": bench.max_tokens,
+        "seed": bench.seed,
+        "threads": bench.threads,
+        "checkpoints": str(folder(bench, cycle.id) / "checkpoints"),
+        **bench.trainer,
+        "probe": str(probe) if probe.exists() else "",
+        "margin": bench.loss_margin,
+    }
+    done = child(bench, claim, "train", job)
+    cycles.renew(bench.database, claim)
+    for row, run, made in zip(rows, runs, done["runs"], strict=True):
+        published(bench, cycle, row.id, run, made)
+    first = next(row.id for row, made in zip(rows, done["runs"], strict=True) if "left" not in made)
+    result = {"adapter": first, **{key: done[key] for key in KEPT}, **_told(rows, done["runs"])}
+    return Next(result, "evaluate", values={"adapter_id": first})
+
+
+def _told(rows: list[Adapter], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a timeline shows of phases that forgot, and of a tournament's variants."""
+    found: dict[str, Any] = {}
+    if len(runs) > 1:
+        found["variants"] = [
+            {"name": made["name"], "adapter": row.id, "probe_loss": made["probe_loss"], "left": made.get("left", "")}
+            for row, made in zip(rows, runs, strict=True)
+        ]
+    elif len(runs[0]["phases"]) > 1:
+        found |= {"phases": runs[0]["phases"], "forgot": sorted(runs[0]["forgot"])}
+    return found
+
+
+def _adapters_of(bench: Workbench, cycle: Cycle, count: int) -> list[Adapter]:
+    """The adapters of this cycle, one for each run: new, in training, or published by an attempt that died after."""
+    with bench.database.read() as session:
+        query = select(Adapter).where(Adapter.cycle_id == cycle.id, Adapter.state != AdapterState.QUARANTINED)
+        found = sorted(session.exec(query), key=lambda row: int(row.id[1:]))
+    while len(found) < count:
+        found.append(
+            adapters.create(
+                bench.database, actor="scheduler", cycle_id=cycle.id, base_model=bench.base_model, parent_id=None
+            )
+        )
+    return found[:count]
+
+
+def published(bench: Workbench, cycle: Cycle, adapter_id: str, run: dict[str, Any], made: dict[str, Any]) -> None:
+    """Enter what was trained into the registry, with what it rests on; one that left a tournament is rejected."""
+    last = max(one["phase"] for one in made["phases"] if one["folder"] == Path(made["folder"]).name)
+    used = [row for phase in run["phases"][:last] for row in read_rows(Path(phase["file"]))]
+    phases = [{key: value for key, value in phase.items() if key != "file"} for phase in run["phases"][:last]]
+    named = {"variant": run["name"]} if run["name"] else {}
+    kept = {"phases": made["phases"]} if len(made["phases"]) > 1 else {}
+    with bench.database.write() as session:
+        row = adapters.get(session, adapter_id)
+        if row.state != AdapterState.TRAINING:
+            return
+        adapters.move(
+            session,
+            adapter_id,
+            AdapterState.CANDIDATE,
+            actor="scheduler",
+            folder=made["folder"],
+            digest=made["digest"],
+            dataset_digest=cycle.results["curate"]["digest"],
+            recipe={"phases": phases, **named},
+            lineage={**lineage_of(used), "cycle": cycle.id, **kept},
+        )
+        if left := made.get("left"):
+            verdict = {"verdict": "reject", "reasons": [left], "deltas": []}
+            adapters.move(session, adapter_id, AdapterState.REJECTED, actor="scheduler", comment=left, verdict=verdict)
+
+
+def _candidates(bench: Workbench, cycle: Cycle) -> list[Adapter]:
+    """The adapters of this cycle that stand at the gate, that of the cycle first."""
+    with bench.database.read() as session:
+        query = select(Adapter).where(Adapter.cycle_id == cycle.id, col(Adapter.state) == AdapterState.CANDIDATE)
+        rows = sorted(session.exec(query), key=lambda row: (row.id != cycle.adapter_id, int(row.id[1:])))
+        return rows or [adapters.get(session, cycle.adapter_id or "")]
+
+
+def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
+    """Let the candidates and the serving adapter answer the held-out cases in a child process."""
+    rows = _candidates(bench, cycle)
+    with bench.database.read() as session:
+        serving = deployments.deployment(session).adapter
+        against = session.get(Adapter, serving)
+    sides = [{"id": row.id, "folder": row.folder, "digest": row.digest} for row in rows]
+    job = {
+        "cases": str(bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"),
+        "base_folder": bench.base_folder(),
+        "candidate": sides[0],
+        "others": sides[1:],
+        "serving": {"id": serving, "folder": against.folder, "digest": against.digest} if against else {"id": BASE},
+        "max_tokens": bench.answer_tokens,
+        "context_tokens": bench.context_tokens,
+        "batch": bench.batch,
+        "threads": bench.threads,
+        "seed": bench.seed,
+        "out": str(folder(bench, cycle.id) / f"evaluation-{claim.fence}"),
+    }
+    done = child(bench, claim, "evaluate", job)
+    result = {"serving": serving, "cases": done.get("cases", 0), "out": job["out"]}
+    return Next({**result, "adapters": [row.id for row in rows]}, "gate")
+
+
+def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
+    """Compare each candidate with what serves; move the best and the cycle by its verdict, and reject the others."""
+    out = Path(cycle.results["evaluate"]["out"])
+    ids = cycle.results["evaluate"].get("adapters") or [cycle.adapter_id or ""]
+    names = ["candidate", *(f"candidate-{number}" for number in range(2, len(ids) + 1))]
+    reports = [Report.from_json((out / f"{name}.json").read_text()) for name in names]
+    serving = Report.from_json((out / "serving.json").read_text())
+    verdicts = [_verdict(bench, cycle, report, serving, len(ids)) for report in reports]
+    cycles.renew(bench.database, claim)
+    best = min(
+        range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -_lead(verdicts[place]), place)
+    )
+    for place, adapter_id in enumerate(ids):
+        report = {"candidate": json.loads(reports[place].to_json()), "serving": json.loads(serving.to_json())}
+        shown = json.loads(verdicts[place].to_json())
+        if place != best:
+            leads = f"{_lead(verdicts[best]):+.3f} against {_lead(verdicts[place]):+.3f}"
+            better = f"{ids[best]} did better at the same gate: {leads}."
+            shown = {**shown, "verdict": "reject", "reasons": [better, *shown["reasons"]]}
+        against = cycle.results["evaluate"]["serving"]
+        decisions.judged(bench.database, adapter_id, report, shown, serving=against)
+    return _after(bench, cycle, verdicts[best], ids[best], several=len(ids) > 1)
+
+
+def _after(bench: Workbench, cycle: Cycle, verdict: Verdict, adapter_id: str, *, several: bool) -> Next:
+    """How the cycle goes on with its best adapter."""
+    lost = sorted({d.task for d in verdict.deltas if d.role == "guardrail" and d.passed is False})
+    gained = {d.metric: [round(value, 4) for value in (d.difference, d.low, d.high)] for d in _over_planned(verdict)}
+    result: dict[str, Any] = {"verdict": verdict.verdict, "reasons": list(verdict.reasons), "lost": lost}
+    result["gained"] = gained
+    if several or cycle.plan.get("variants"):
+        with bench.database.read() as session:
+            result["winner"] = {"adapter": adapter_id, **_named(adapters.get(session, adapter_id))}
+    if verdict.verdict == "promote":
+        return Next(result, "watch", CycleState.AWAITING_APPROVAL, values={"adapter_id": adapter_id})
+    outcome = Outcome.REJECTED if verdict.verdict == "reject" else Outcome.NOT_ENOUGH_EVIDENCE
+    return Next(result, None, CycleState.DONE, outcome, {"adapter_id": adapter_id})
+
+
+def _named(row: Adapter) -> dict[str, str]:
+    return {"variant": row.recipe["variant"]} if "variant" in row.recipe else {}
+
+
+def _verdict(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, candidates: int) -> Verdict:
+    """One candidate's verdict; with several the error allowed is shared among them (Bonferroni)."""
+    return gate.decide(
+        candidate,
+        serving,
+        planned_tasks=_planned(bench, cycle, candidate),
+        primary=bench.primary,
+        margin=bench.margin,
+        loss_margin=bench.loss_margin,
+        min_cases=bench.min_cases,
+        confidence=1 - (1 - Rules.confidence) / candidates,
+        seed=bench.seed,
+    )
+
+
+def _lead(verdict: Verdict) -> float:
+    """The largest difference of a primary metric."""
+    return max((delta.difference for delta in verdict.deltas if delta.role == "primary"), default=0.0)
+
+
+def _over_planned(verdict: Verdict) -> list[Delta]:
+    """The differences over the planned tasks' cases, and over all cases where a metric has no such."""
+    over = {delta.metric: delta for delta in verdict.deltas if delta.task == ALL and delta.metric != LOSS}
+    over |= {delta.metric: delta for delta in verdict.deltas if delta.task == gate.PLANNED}
+    return list(over.values())
+
+
+def _planned(bench: Workbench, cycle: Cycle, report: Report) -> list[str]:
+    """The tasks that the plan's tasks cover: one that scores on every exchange with passages covers all."""
+    planned = list(cycle.plan["tasks"])
+    if set(planned) & set(bench.covering()):
+        planned += [case.task for case in report.cases]
+    return list(dict.fromkeys(planned))

@@ -1,0 +1,45 @@
+"""Claims about redaction: personal data goes, look-alikes and public data stay."""
+
+import pytest
+
+from finetune.redact import REDACTORS, redact
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("write to ann.b+x@mail.example.org now", "write to <EMAIL> now"),
+        ("call +41 44 668 18 00 or (044) 668 18 00", "call <PHONE> or <PHONE>"),
+        ("card 4111 1111 1111 1111", "card <CARD>"),
+        ("account GB82 WEST 1234 5698 7654 32", "account <IBAN>"),
+        ("AHV 756.9217.0769.85", "AHV <SOCIAL_SECURITY_NUMBER>"),
+        ("SSN 078-05-1120", "SSN <SOCIAL_SECURITY_NUMBER>"),
+        ("key sk-abcdEFGH1234567890abcd", "key <SECRET>"),
+    ],
+)
+def test_personal_data_becomes_a_placeholder(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version 1.2.3.4 listens on port 8000 since 2026-11-25 10:22",
+        "20,000 passages, learning rate 2e-4, 10-20-30",
+        "order 4111 1111 1111 1112 and IBAN-like GB82 WEST 1234 5698 7654 33",
+        "AHV-like 756.9217.0769.84",
+        "rows 12345678901234567",
+        "the decorator @cached and user@localhost",
+    ],
+)
+def test_numbers_without_a_valid_checksum_and_versions_stay(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_what_the_passages_say_anyway_is_no_secret() -> None:
+    text = "Ask desk@example.org or me@example.org."
+    assert redact(text, public="Contact: desk@example.org") == "Ask desk@example.org or <EMAIL>."
+
+
+def test_redaction_can_be_turned_off() -> None:
+    assert REDACTORS["off"]()("me@example.org", public="") == "me@example.org"

@@ -1,0 +1,150 @@
+"""Claims about a cycle's variants: each has files and an adapter, the best at the gate goes on, the others say why."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.dataset import Example
+from scheduler import jobs, trials
+from scheduler.dataset_files import PROBE, put_aside, runs_of, write_plan
+from scheduler.workbench import Workbench
+from store import adapters, cycles
+from store.database import Database
+from store.errors import Invalid
+from store.models import Adapter, AdapterState, AuditEntry, Cycle
+from tests.test_finetune_gate import COUNTS, noisy, report
+from tests.test_scheduler_workbench import bench
+
+PHASE = {"tasks": ["facts"], "examples": 9}
+VARIANTS = [
+    {"name": "single", "strategy": "single", "tasks": ["facts"], "phases": [PHASE]},
+    {"name": "progressive", "strategy": "progressive", "tasks": ["facts", "steps"], "phases": [PHASE, PHASE]},
+]
+
+
+@pytest.fixture
+def work(database: Database, tmp_path: Path) -> Workbench:
+    values = {"primary": ("source_attribution", "answer_accuracy"), "margin": 0.05, "loss_margin": 0.02}
+    return replace(bench(database, tmp_path), min_cases=24, seed=1, **values)
+
+
+def example(number: int, task: str, cluster: str) -> Example:
+    values: dict[str, Any] = {"messages": [], "passages": [], "target": "It is.", "kind": "approved", "reason": ""}
+    values |= {"answerable": True, "gold": None, "person": "p", "documents": [], "logged_answer": ""}
+    named = {"id": f"ex{number}", "task": task, "tasks": (task,), "question": "?", "cluster": cluster}
+    return Example(**named, **values, logged_adapter="base", created_at="2026-01-01")
+
+
+def finalists(work: Workbench, count: int) -> tuple[Cycle, cycles.Claim, list[Adapter]]:
+    """A cycle at its gate, with adapters that were trained and evaluated."""
+    row, _ = cycles.start(work.database, slot_key="s", first_step="gate", started_by="test")
+    claim = cycles.claim(work.database)
+    assert claim is not None
+    found = []
+    for number in range(count):
+        adapter = adapters.create(work.database, actor="test", cycle_id=row.id, recipe={"variant": f"way {number}"})
+        with work.database.write() as session:
+            found.append(adapters.move(session, adapter.id, AdapterState.CANDIDATE, actor="test"))
+    row.plan, row.adapter_id = {"tasks": ["facts"]}, found[0].id if found else None
+    evaluated = {"serving": "base", "out": str(work.data), "adapters": [one.id for one in found]}
+    row.results = {"evaluate": evaluated}
+    return row, claim, found
+
+
+def evaluated(work: Workbench, gains: Sequence[float]) -> None:
+    """Reports of what serves and of candidates that gained so much on the task."""
+    (work.data / "serving.json").write_text(report(noisy(1, COUNTS), "serving").to_json())
+    for number, gain in enumerate(gains, start=1):
+        name = "candidate" if number == 1 else f"candidate-{number}"
+        (work.data / f"{name}.json").write_text(report(noisy(1, COUNTS, gain=gain, on="facts")).to_json())
+
+
+def test_the_best_of_the_finalists_waits_for_approval_and_the_other_is_rejected_with_the_reason(
+    work: Workbench,
+) -> None:
+    row, claim, (first, second) = finalists(work, 2)
+    evaluated(work, [0.15, 0.25])
+    after = trials.decide(work, claim, row)
+    assert (after.result["verdict"], after.values) == ("promote", {"adapter_id": second.id})
+    assert after.result["winner"] == {"adapter": second.id, "variant": "way 1"}
+    with work.database.read() as session:
+        won, lost = adapters.get(session, second.id), adapters.get(session, first.id)
+        assert (won.state, lost.state) == ("awaiting_approval", "rejected")
+        assert lost.verdict["reasons"][0].startswith(f"{second.id} did better at the same gate: +0.2")
+
+
+def test_a_single_candidate_is_judged_as_ever(work: Workbench) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.0])
+    after = trials.decide(work, claim, row)
+    assert after.outcome == "rejected" and "winner" not in after.result
+    with work.database.read() as session:
+        assert adapters.get(session, only.id).state == "rejected"
+
+
+def test_a_variant_that_left_early_is_registered_and_rejected_with_its_reason(work: Workbench) -> None:
+    row = finalists(work, 0)[0]
+    row.results = {"curate": {"digest": "d"}}
+    run = {"name": "twice the rank", "phases": [{**PHASE, "file": str(work.data / "phase-0.jsonl")}]}
+    (work.data / "phase-0.jsonl").write_text(json.dumps({"id": "e", "person": "p", "documents": []}) + "\n")
+    adapter = adapters.create(work.database, actor="test")
+    left = "Left the tournament after 50% of its examples."
+    made = {"folder": "x/v1-1", "digest": "d", "phases": [{"phase": 1, "folder": "v1-1"}], "left": left}
+    trials.published(work, row, adapter.id, run, made)
+    with work.database.read() as session:
+        found = adapters.get(session, adapter.id)
+        assert (found.state, found.verdict["reasons"], found.recipe["variant"]) == ("rejected", [left], run["name"])
+        assert found.lineage["people"] == ["p"]
+
+
+def test_an_adapter_of_phases_names_each_in_its_lineage_and_rests_on_what_it_was_trained_on(work: Workbench) -> None:
+    row = finalists(work, 0)[0]
+    row.results = {"curate": {"digest": "d"}}
+    files = [work.data / f"phase-{number}.jsonl" for number in range(2)]
+    for number, file in enumerate(files):
+        file.write_text(json.dumps({"id": f"e{number}", "person": f"p{number}", "documents": []}) + "\n")
+    run = {"name": "", "phases": [{**PHASE, "file": str(file)} for file in files]}
+    phases = [
+        {"phase": 1, "folder": "v1-1", "forgot": {}},
+        {"phase": 2, "folder": "v1-1-phase-2", "forgot": {"facts": 0.1}},
+    ]
+    adapter = adapters.create(work.database, actor="test")
+    trials.published(work, row, adapter.id, run, {"folder": "x/v1-1", "digest": "d", "phases": phases})
+    with work.database.read() as session:
+        found = adapters.get(session, adapter.id)
+    assert found.lineage["phases"] == phases and found.lineage["people"] == ["p0"]
+    assert len(found.recipe["phases"]) == 1
+
+
+def test_every_variant_has_its_files_and_what_is_put_aside_is_in_none(work: Workbench, tmp_path: Path) -> None:
+    train = [example(n, "facts" if n < 40 else "steps", f"doc-{n // 2}") for n in range(60)]
+    counts = write_plan(work, train, {"variants": VARIANTS}, tmp_path / "data")
+    files = [phase["file"] for run in runs_of({"variants": VARIANTS}, tmp_path / "data") for phase in run["phases"]]
+    assert [Path(file).parent.name for file in files] == ["variant-0", "variant-1", "variant-1"]
+    aside = {json.loads(line)["cluster"] for line in (tmp_path / "data" / PROBE).read_text().splitlines()}
+    trained = {json.loads(line)["cluster"] for file in files for line in Path(file).read_text().splitlines()}
+    assert counts["put_aside"] == 2 * len(aside) and not aside & trained
+
+
+def test_what_is_put_aside_is_an_eighth_of_each_task_in_whole_documents() -> None:
+    train = [example(n, "facts" if n < 60 else "steps", f"doc-{n // 3}") for n in range(90)]
+    kept, aside = put_aside(train, seed=1)
+    assert [sum(one.task == task for one in aside) for task in ("facts", "steps")] == [9, 6]
+    assert not {one.cluster for one in kept} & {one.cluster for one in aside}
+    assert put_aside([example(n, "facts", "one") for n in range(9)], seed=1)[1] == []
+
+
+def test_choosing_a_strategy_needs_a_known_one_and_a_comment_that_is_kept(work: Workbench) -> None:
+    with pytest.raises(Invalid, match='the strategy is "both", expected auto, single, multi, progressive, tournament'):
+        jobs.start_now(work, "ann", strategy="both", comment="why not")
+    with pytest.raises(Invalid, match="needs a comment that says why"):
+        jobs.start_now(work, "ann", strategy="multi", comment=" ")
+    row = jobs.start_now(work, "ann", strategy="multi", comment="both matter")
+    assert row.plan == {"asked": {"strategy": "multi", "comment": "both matter"}}
+    with work.database.read() as session:
+        entry = session.get_one(AuditEntry, 1)
+        assert (entry.action, entry.comment, entry.details["strategy"]) == ("cycle.started", "both matter", "multi")
