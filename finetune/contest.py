@@ -47,6 +47,8 @@ def _run(job: Mapping[str, Any], run: Mapping[str, Any], share: float, base_dige
     shutil.rmtree(out, ignore_errors=True)
     phases = [{**phase, "share": share} for phase in run["phases"]]
     shared = {key: value for key, value in job.items() if key != "runs"}
+    if shared.get("checkpoints"):
+        shared["checkpoints"] = str(Path(shared["checkpoints"]) / f"{run['name'] or 'alone'}-{share:g}")
 
     def named(progress: dict[str, Any]) -> None:
         show({"variant": run["name"], "share": share, **progress})

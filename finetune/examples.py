@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 
 WEIGHTS = {Kind.APPROVED: 1.0, Kind.CORRECTION: 1.0, Kind.UPVOTED: 0.7, Kind.REPAIRED: 0.5, Kind.REPLAY: 0.5}
-"""How much an example's loss counts, by how far a person stands behind its target."""
+"""In what share of the passes an example is seen, by how far a person stands behind its target."""
 MACHINE = (Kind.UPVOTED, Kind.REPAIRED, Kind.REPLAY)
 """Targets that the bot wrote; the data rules of a task are for these."""
 LEAST_SUPPORT = {"low": 0.4, "medium": 0.5, "high": 0.65}

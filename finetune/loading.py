@@ -18,10 +18,14 @@ from finetune.errors import TrainingError
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of prompt and answer; `answer` is the index of the first answer token."""
+    """Token ids of prompt and answer; `answer` is the index of the first answer token.
+
+    `weight` is the share of the passes in which the example is seen.
+    """
 
     ids: list[int]
     answer: int
+    weight: float = 1.0
 
 
 def tokenised(examples: Sequence[Mapping[str, Any]], base_model: str) -> list[Tokens]:
@@ -43,7 +47,7 @@ def _tokens(example: Mapping[str, Any], tokenizer: Any) -> Tokens:
         example["messages"], add_generation_prompt=True, tokenize=True, return_dict=False
     )
     answer = tokenizer(example["target"], add_special_tokens=False).input_ids
-    return Tokens([*prompt, *answer, tokenizer.eos_token_id], len(prompt))
+    return Tokens([*prompt, *answer, tokenizer.eos_token_id], len(prompt), float(example.get("weight", 1.0)))
 
 
 def load(

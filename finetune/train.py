@@ -102,7 +102,7 @@ def train(
     model = load(base_model, **lora, start_from=start_from, qlora=qlora)
     longest = max(len(one.ids) for one in [*sequences, *watched])
     step, tokens = choose(model, longest=longest, seed=seed, memory_mb=memory_mb)
-    order = _batches(len(sequences), epochs, batch_size, seed)
+    order = _batches([one.weight for one in sequences], epochs, batch_size, seed)
     loop = Loop(
         step,
         [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -126,13 +126,16 @@ def _short(examples: Sequence[Mapping[str, Any]], base_model: str, max_tokens: i
     return [one for one in tokenised(examples, base_model) if len(one.ids) <= max_tokens]
 
 
-def _batches(count: int, epochs: int, batch_size: int, seed: int) -> list[list[int]]:
+def _batches(weights: Sequence[float], epochs: int, batch_size: int, seed: int) -> list[list[int]]:
+    """Examples by place, shuffled anew in each pass; one of weight 0.7 is seen in about 70 % of the passes."""
     generator = random.Random(seed)
     batches: list[list[int]] = []
-    for _ in range(epochs):
-        order = list(range(count))
+    for number in range(epochs):
+        order = [place for place, weight in enumerate(weights) if weight >= 1 or generator.random() < weight]
+        if not order and number == 0:
+            order = list(range(len(weights)))
         generator.shuffle(order)
-        batches += [order[i : i + batch_size] for i in range(0, count, batch_size)]
+        batches += [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     return batches
 
 
