@@ -1,4 +1,4 @@
-"""Each step of a cycle by hand: prepare, train, evaluate, judge.
+"""Each step of a cycle by hand: prepare, train, search, evaluate, judge.
 
 python -m finetune prepare --out var/data
 python -m finetune train --data var/data --out var/mine --task rag_enhanced
@@ -9,6 +9,7 @@ python -m finetune judge claims.jsonl --metric support --json
 import argparse
 import json
 import os
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from finetune.contest import contest
 from finetune.evaluate import EvaluationError
 from finetune.gate import GateInputError
 from finetune.judge import METRICS, JudgeInputError, WordJudge, judge_rows
+from finetune.phase import search_job
 from finetune.train import TrainingError
 from store.errors import Invalid, NotFound, RatchetError
 
@@ -52,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--task", help="train on this task with its recipe (a single-task run)")
     train.add_argument("--strategy", choices=["auto", "single", "multi", "progressive"], default="auto")
     train.add_argument("--job", type=Path, help=argparse.SUPPRESS)
+    search = _command(commands, "search", "python -m finetune search --data var/data --minutes 30", _search)
+    search.add_argument("--data", required=True, type=Path, help="a folder that prepare made")
+    search.add_argument("--task", help="start from this task's recipe")
+    search.add_argument("--minutes", type=float, default=30.0, help="no trial begins later")
+    search.set_defaults(strategy="single", out=Path("unused"))
     evaluate = _command(
         commands, "evaluate", "python -m finetune evaluate --data var/data --adapter var/mine", _evaluate
     )
@@ -108,8 +115,21 @@ def _train(options: argparse.Namespace) -> None:
         job = json.loads(options.job.read_text())
     else:
         job = _job(options, settings, folder)
+        if options.out.exists():
+            raise Invalid(f"{options.out} exists already: adapters are never overwritten.", "Name another folder.")
     run = contest if "runs" in job else jobs.train_job
     _show(run(job, base_digest=base_digest(folder), show=_show))
+    if job.get("checkpoints"):
+        shutil.rmtree(job["checkpoints"], ignore_errors=True)
+
+
+def _search(options: argparse.Namespace) -> None:
+    from bot.models import chat_model
+
+    settings = load_settings()
+    job = _job(options, settings, chat_model(settings.models.chat, models=settings.models.folder))
+    found = search_job(job, minutes=options.minutes, show=_show)
+    _show({"recipe": found.recipe, "rounds": len(found.rounds), "ended": found.ended})
 
 
 def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[str, Any]:
@@ -117,8 +137,6 @@ def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[s
 
     if options.data is None or options.out is None:
         raise Invalid("train needs --data and --out.", "See python -m finetune train --help.")
-    if options.out.exists():
-        raise Invalid(f"{options.out} exists already: adapters are never overwritten.", "Name another folder.")
     data = _data(options.data, "train.jsonl")
     phases = phases_by_hand(_bench(settings), data, task=options.task, strategy=options.strategy)
     return {
@@ -130,10 +148,10 @@ def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[s
         "max_tokens": settings.training.max_tokens,
         "seed": settings.training.seed,
         "threads": settings.training.threads,
-        "probe": str(data / PROBE) if len(phases) > 1 and (data / PROBE).exists() else "",
-        "margin": settings.gate.loss_margin,
         "checkpoints": str(options.out.with_name(f"{options.out.name}.checkpoints")),
         **settings.training.trainer(),
+        "probe": str(data / PROBE) if len(phases) > 1 and (data / PROBE).exists() else "",
+        "margin": settings.gate.loss_margin,
     }
 
 

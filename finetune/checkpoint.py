@@ -6,6 +6,7 @@ It imports torch, safetensors and the standard library only.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, An
             os.fsync(file.fileno())
         part.rename(path)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise TrainingError(
             f"the checkpoint {path.name} could not be written: {error}. Free some space in {path.parent} and start "
             "again: the training goes on from the last checkpoint."

@@ -1,8 +1,5 @@
 """What the trainer's and the evaluator's child processes do: a job file in, an adapter folder or two reports out."""
 
-import hashlib
-import json
-import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,16 +10,13 @@ from finetune import card
 from finetune.evaluate import Case, Report, evaluate
 from finetune.forgetting import by_task, forgotten
 from finetune.judge import WordJudge
+from finetune.phase import read_rows as read_rows
+from finetune.phase import train_phase
 from finetune.probe import losses
-from finetune.train import Trained, train
 
-CURVES = ("steps", "tokens", "losses", "held_out_losses", "best_steps")
 Show = Callable[[dict[str, Any]], None]
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON lines file."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+FACTS = ("steps", "tokens", "losses", "held_out_losses", "best_steps")
+"""What of a run the manifest and the card keep."""
 
 
 def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str, Any]:
@@ -43,13 +37,14 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
     for number in range(len(job["phases"])):
         part = work / f"phase-{number}"
         part.mkdir(parents=True)
-        trained = _phase(job, number, part, parts[-1] if parts else None, _shown(show, number, len(job["phases"])))
+        before = parts[-1] if parts else None
+        trained = train_phase(job, number, part, before, _shown(show, number, len(job["phases"])))
         for name in ("steps", "tokens", "seconds", "too_long"):
             totals[name] += getattr(trained, name)
-        before = len(totals["losses"])
+        done = len(totals["losses"])
+        totals["held_out_losses"] += [[done + step, round(loss, 4)] for step, loss in trained.held_out]
+        totals["best_steps"].append(done + trained.best_step)
         totals["losses"] += [round(loss, 4) for loss in trained.losses]
-        totals["held_out_losses"] += [[before + step, round(loss, 4)] for step, loss in trained.held_out]
-        totals["best_steps"].append(before + trained.best_step)
         parts.append(part)
         if probe:
             limits = {"max_tokens": job["max_tokens"], "threads": job["threads"]}
@@ -59,15 +54,13 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
                 break
     phases = _published(job, parts, probe, history, forgot, totals, base_digest)
     shutil.rmtree(work, ignore_errors=True)
-    if job.get("checkpoints"):
-        shutil.rmtree(job["checkpoints"], ignore_errors=True)
     rate = totals["tokens"] / max(totals["seconds"], 1e-9)
     tail = totals["losses"][-10:]
-    done = {key: totals[key] for key in ("steps", "tokens", "too_long")}
+    figures = {key: totals[key] for key in ("steps", "tokens", "too_long")}
     last = history[len(parts) - 1 - bool(forgot)] if probe else []
     known = [loss for loss in last if loss is not None]
     return {
-        **done,
+        **figures,
         "digest": next(phase["digest"] for phase in phases if phase["folder"] == out.name),
         "folder": str(out),
         "seconds": round(totals["seconds"], 1),
@@ -102,7 +95,7 @@ def _published(
             "losses": by_task(probe, history[number]) if probe else {},
             "forgot": forgot if number > final else {},
         }
-        facts = {"phases": phases, "seed": job["seed"], **{key: totals[key] for key in CURVES}}
+        facts = {"phases": phases, "seed": job["seed"], **{key: totals[key] for key in FACTS}}
         if len(parts) > 1:
             facts["kept_phases"] = [*kept, said]
         digest = card.publish(
@@ -115,51 +108,6 @@ def _published(
         )
         kept.append({**said, "digest": digest})
     return sorted(kept, key=lambda one: int(one["phase"]))
-
-
-LEAST_WATCHED = 16
-"""Fewer examples say too little about when to stop."""
-
-
-def set_aside(rows: list[dict[str, Any]], share: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Examples to train on, and those that only say when to stop: whole clusters by hash, none where they are few."""
-    watched = [row for row in rows if _hashed(str(row.get("cluster") or row.get("id", ""))) < share]
-    if len(watched) < LEAST_WATCHED or len(watched) > len(rows) // 2:
-        return rows, []
-    names = {id(row) for row in watched}
-    return [row for row in rows if id(row) not in names], watched
-
-
-def _hashed(key: str) -> float:
-    return int.from_bytes(hashlib.sha256(f"stop {key}".encode()).digest()[:8], "big") / 2**64
-
-
-def _phase(job: dict[str, Any], number: int, part: Path, start_from: Path | None, show: Show) -> Trained:
-    phase = job["phases"][number]
-    recipe, every = phase["recipe"], read_rows(Path(phase["file"]))
-    rows, watched = set_aside(every[: math.ceil(len(every) * phase.get("share", 1.0))], job.get("stop_share", 0.0))
-    return train(
-        rows,
-        base_model=job["base_folder"],
-        out=part,
-        rank=recipe["rank"],
-        alpha=recipe["alpha"],
-        dropout=recipe["dropout"],
-        target_modules=recipe["target_modules"],
-        learning_rate=recipe["learning_rate_used"],
-        epochs=recipe["epochs"],
-        warmup_steps=recipe["warmup_steps"],
-        batch_size=recipe["batch_size"],
-        max_tokens=job["max_tokens"],
-        seed=job["seed"],
-        threads=job["threads"],
-        held_out=watched,
-        start_from=start_from,
-        checkpoints=Path(job["checkpoints"]) / f"phase-{number}.safetensors" if job.get("checkpoints") else None,
-        memory_mb=job.get("memory_mb", 0),
-        qlora=job.get("qlora", False),
-        progress=show,
-    )
 
 
 def _shown(show: Show, number: int, phases: int) -> Show:

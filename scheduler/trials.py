@@ -44,10 +44,10 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "max_tokens": bench.max_tokens,
         "seed": bench.seed,
         "threads": bench.threads,
-        "probe": str(probe) if probe.exists() else "",
-        "margin": bench.loss_margin,
         "checkpoints": str(folder(bench, cycle.id) / "checkpoints"),
         **bench.trainer,
+        "probe": str(probe) if probe.exists() else "",
+        "margin": bench.loss_margin,
     }
     done = child(bench, claim, "train", job)
     cycles.renew(bench.database, claim)

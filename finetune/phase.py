@@ -1,0 +1,106 @@
+"""One phase of a training job: its examples, those that say when to stop, its checkpoint; and a search by hand."""
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune.errors import TrainingError
+from finetune.search import Found, grid, search
+from finetune.train import Trained, train
+
+SEARCH_SHARE, SEARCH_STEPS = 0.15, 20
+LEAST_WATCHED = 16
+"""Fewer examples say too little about when to stop."""
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON lines file."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def set_aside(rows: list[dict[str, Any]], share: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Examples to train on, and those that only say when to stop: whole clusters by hash, none where they are few."""
+    watched = [row for row in rows if _hashed(str(row.get("cluster") or row.get("id", ""))) < share]
+    if len(watched) < LEAST_WATCHED or len(watched) > len(rows) // 2:
+        return rows, []
+    names = {id(row) for row in watched}
+    return [row for row in rows if id(row) not in names], watched
+
+
+def _hashed(key: str) -> float:
+    return int.from_bytes(hashlib.sha256(f"stop {key}".encode()).digest()[:8], "big") / 2**64
+
+
+def train_phase(
+    job: Mapping[str, Any],
+    number: int,
+    part: Path,
+    start_from: Path | None,
+    show: Callable[[dict[str, Any]], None],
+) -> Trained:
+    """Train a job's phase into the folder `part`; with `checkpoints` in the job it goes on where a killed one was."""
+    phase = job["phases"][number]
+    rows, watched = set_aside(read_rows(Path(phase["file"])), job.get("stop_share", 0.0))
+    rows = rows[: math.ceil(len(rows) * phase.get("share", 1.0))]
+    more: dict[str, Any] = {"start_from": start_from, "progress": show}
+    if job.get("checkpoints"):
+        name = hashlib.sha256(json.dumps([number, phase], sort_keys=True).encode()).hexdigest()[:16]
+        more["checkpoints"] = Path(job["checkpoints"]) / f"{name}.safetensors"
+    return _train(job, phase["recipe"], rows, watched, part, **more)
+
+
+def search_job(job: Mapping[str, Any], *, minutes: float, show: Callable[[dict[str, Any]], None]) -> Found:
+    """Search the recipe of a job's first phase; a trial's loss is that of examples set aside, never the gate's cases.
+
+    A trial of so many steps trains on as many batches of examples, each seen as often as its recipe says. Raises
+    TrainingError where too few examples can be set aside.
+    """
+    rows, watched = set_aside(read_rows(Path(job["phases"][0]["file"])), SEARCH_SHARE)
+    if not watched:
+        raise TrainingError(
+            f"{len(rows)} examples are too few to search: {LEAST_WATCHED} must be set aside, {SEARCH_SHARE:.0%} of all."
+        )
+
+    def attempt(recipe: dict[str, Any], steps: int) -> float:
+        with tempfile.TemporaryDirectory() as part:
+            trained = _train(job, recipe, rows[: steps * recipe["batch_size"]], watched, Path(part))
+        loss = min(loss for _, loss in trained.held_out)
+        tried = {name: recipe[name] for name in ("rank", "learning_rate_used", "epochs", "target_modules")}
+        show({"tried": tried, "steps": trained.steps, "held_out_loss": round(loss, 4)})
+        return loss
+
+    return search(grid(job["phases"][0]["recipe"]), attempt=attempt, steps=SEARCH_STEPS, minutes=minutes)
+
+
+def _train(
+    job: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    watched: list[dict[str, Any]],
+    out: Path,
+    **more: Any,
+) -> Trained:
+    return train(
+        rows,
+        base_model=job["base_folder"],
+        out=out,
+        rank=recipe["rank"],
+        alpha=recipe["alpha"],
+        dropout=recipe["dropout"],
+        target_modules=recipe["target_modules"],
+        learning_rate=recipe["learning_rate_used"],
+        epochs=recipe["epochs"],
+        warmup_steps=recipe["warmup_steps"],
+        batch_size=recipe["batch_size"],
+        max_tokens=job["max_tokens"],
+        seed=job["seed"],
+        threads=job["threads"],
+        held_out=watched,
+        memory_mb=job.get("memory_mb", 0),
+        qlora=job.get("qlora", False),
+        **more,
+    )
