@@ -12,6 +12,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 MANIFEST, PLOT = "manifest.json", "loss.png"
+ABOUT = (
+    "A LoRA adapter fine-tuned on curated exchanges of one installation. It was evaluated against the adapter\n"
+    "that served at the time; see the registry for the report and the decision."
+)
 _LIBRARIES = ("torch", "transformers", "peft", "safetensors")
 
 
@@ -81,13 +85,12 @@ def _neutral_config(path: Path, base_model: str) -> None:
 
 
 def _card(base_model: str, dataset_digest: str, facts: dict[str, Any], plotted: bool) -> str:
-    kept = {name: value for name, value in facts.items() if name not in ("losses", "held_out_losses")}
+    kept = {name: value for name, value in facts.items() if name not in ("losses", "held_out_losses", "about")}
     rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in kept.items())
     picture = f"\n![Loss by step]({PLOT})\n" if plotted else ""
     return (
         f"---\nbase_model: {base_model}\nlibrary_name: peft\n---\n\n# A Ratchet adapter\n\n"
-        "A LoRA adapter fine-tuned on curated exchanges of one installation. It was evaluated against the adapter\n"
-        "that served at the time; see the registry for the report and the decision.\n\n"
+        f"{facts.get('about', ABOUT)}\n\n"
         f"| what | value |\n|---|---|\n| dataset | {dataset_digest[:16]} |\n{rows}\n{picture}"
     )
 
