@@ -37,4 +37,4 @@ demo: install
 	@$(PY) examples/demo.py
 
 bench: install
-	@for name in exchange training serve swap beside retrieval ingest; do echo "== bench/$$name.py"; $(PY) -m bench.$$name || exit 1; done
+	@for name in exchange training serve swap beside retrieval ingest tasks reclassify; do echo "== bench/$$name.py"; $(PY) -m bench.$$name || exit 1; done
