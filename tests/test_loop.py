@@ -148,7 +148,7 @@ def story(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def play(processes: Processes, seen: dict[str, Any]) -> None:
     http = processes.http
-    early = http.post("/v1/admin/cycles").json()["cycle_id"]
+    early = processes.until(lambda: http.post("/v1/admin/cycles").json().get("cycle_id"), 120)
     seen["early"] = processes.until(lambda: processes.ended(early), 60)
     seen["asked"] = [processes.ask(topic) for topic in TOPICS]
     for reply in seen["asked"]:

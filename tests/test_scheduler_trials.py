@@ -16,7 +16,7 @@ from scheduler.workbench import Workbench
 from store import adapters, cycles
 from store.database import Database
 from store.errors import Invalid
-from store.models import Adapter, AdapterState, AuditEntry, Cycle
+from store.models import Adapter, AdapterState, Ask, AuditEntry, Cycle
 from tests.test_finetune_gate import COUNTS, noisy, report
 from tests.test_scheduler_workbench import bench
 
@@ -149,3 +149,11 @@ def test_choosing_a_strategy_needs_a_known_one_and_a_comment_that_is_kept(work: 
     with work.database.read() as session:
         entry = session.get_one(AuditEntry, 1)
         assert (entry.action, entry.comment, entry.details["strategy"]) == ("cycle.started", "both matter", "multi")
+
+
+def test_the_pages_start_a_cycle_with_and_without_a_strategy_of_their_own(work: Workbench) -> None:
+    plain = {"actor": "ann", "strategy": None, "comment": ""}
+    started = jobs.answer(work, Ask(kind="run_cycle", payload=plain))["cycle_id"]
+    assert jobs.answer(work, Ask(kind="run_cycle", payload={"actor": "ann"})) == {"cycle_id": started}
+    wrong = jobs.answer(work, Ask(kind="run_cycle", payload={**plain, "strategy": "both"}))
+    assert 'the strategy is "both"' in wrong["error"]
