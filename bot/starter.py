@@ -6,6 +6,7 @@ rollback like any other. A store that has served anything is left alone.
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -28,9 +29,19 @@ def install(database: Database, folder: Path, *, data: Path, base_model: str, ba
             return False
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
     target = data.resolve() / "adapters" / f"starter-{digest[:12]}"
-    if not target.exists():
-        part = target.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(folder, part)
-        part.rename(target)
+    _copy(folder, target)
     return deployments.begin_with(database, folder=str(target), digest=digest, base_model=base_model)
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy a folder so that whoever finds `target` finds it whole, also when another process does the same."""
+    if target.exists():
+        return
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    shutil.copytree(folder, part)
+    try:
+        part.rename(target)
+    except OSError:
+        shutil.rmtree(part)
+        if not target.exists():
+            raise
