@@ -41,6 +41,7 @@ class Near:
     """Clusters of near-duplicate questions; each is named by the fingerprint of its first member."""
 
     def __init__(self) -> None:
+        self._empty = MinHash(num_perm=PERMUTATIONS)
         self._index = MinHashLSH(threshold=CANDIDATES, num_perm=PERMUTATIONS)
         self._known: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {}
 
@@ -49,8 +50,8 @@ class Near:
         key = fingerprint(question)
         if key in self._known:
             return self._known[key][0]
-        words, said = frozenset(content_words(question)), frozenset(numbers(question))
-        hashed = MinHash(num_perm=PERMUTATIONS)
+        words, said = frozenset(content_words(question)), numbers(question)
+        hashed = self._empty.copy()
         hashed.update_batch([word.encode() for word in sorted(words)])
         near = [self._known[other] for other in sorted(self._index.query(hashed))]
         found = next((name for name, other, figures in near if figures == said and _jaccard(words, other) >= NEAR), key)

@@ -51,10 +51,11 @@ def content_words(text: str) -> tuple[str, ...]:
     return tuple(_STEMMER.stemWords([w for w in bare if w not in STOP_WORDS] or bare))
 
 
-def numbers(text: str) -> set[str]:
+@lru_cache(maxsize=65_536)
+def numbers(text: str) -> frozenset[str]:
     """The numbers in `text`, without list numbering and citation markers; `1,000` is `1000`, `two` is `2`."""
     bare = words(_ITEM.sub(r"\g<text>", without_citations(text)))
-    return {re.sub(r"\.0+$", "", word) for word in bare if word[0].isdigit()}
+    return frozenset(re.sub(r"\.0+$", "", word) for word in bare if word[0].isdigit())
 
 
 def share_found(wanted: Iterable[str], text: Iterable[str]) -> float:
