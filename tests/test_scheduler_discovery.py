@@ -76,7 +76,12 @@ def row(question: str, conversation: str) -> Logged:
 def work(database: Database, tmp_path: Path, embedder: Embedder) -> Workbench:
     """A workbench with the shipped taxonomy and the real embedder."""
     made = bench(database, tmp_path)
-    values = {**made.__dict__, "encode": embedder.encode, **_taught(load_tasks(ROOT / "configs" / "tasks.yaml"))}
+    values = {
+        **made.__dict__,
+        "encode": embedder.encode,
+        "embedding_model": "m",
+        **_taught(load_tasks(ROOT / "configs" / "tasks.yaml")),
+    }
     return Workbench(**values)
 
 
