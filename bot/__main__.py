@@ -78,13 +78,12 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
 
 def _start_with(settings: Settings, database: Database) -> None:
     """Let a fresh store begin with the starter adapter, where it fits the base model."""
-    digest = base_digest(chat_model(settings.models.chat, models=settings.models.folder))
     starter.install(
         database,
         ROOT / "examples" / "starter",
         data=settings.server.data,
         base_model=settings.models.chat,
-        base_digest=digest,
+        base_digest=lambda: base_digest(chat_model(settings.models.chat, models=settings.models.folder)),
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from store import deployments
@@ -16,17 +17,18 @@ from store.database import Database
 MANIFEST = "manifest.json"
 
 
-def install(database: Database, folder: Path, *, data: Path, base_model: str, base_digest: str) -> bool:
+def install(database: Database, folder: Path, *, data: Path, base_model: str, base_digest: Callable[[], str]) -> bool:
     """Copy the starter into the data folder and deploy it in a fresh store; whether that was done.
 
-    Nothing is done where there is no starter, or where it belongs to another base model.
+    Nothing is done where there is no starter, or where it belongs to another base model; `base_digest` reads the whole
+    model, so it is asked for only in a fresh store.
     """
     manifest = folder / MANIFEST
-    if not manifest.is_file() or json.loads(manifest.read_text())["base_digest"] != base_digest:
-        return False
     with database.read() as session:
-        if not deployments.untouched(session):
+        if not manifest.is_file() or not deployments.untouched(session):
             return False
+    if json.loads(manifest.read_text())["base_digest"] != base_digest():
+        return False
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
     target = data.resolve() / "adapters" / f"starter-{digest[:12]}"
     _copy(folder, target)

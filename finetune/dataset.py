@@ -107,7 +107,7 @@ def curate(
             continue
         votes.write(found, row, cluster)
         conversations[found.id] = row.exchange.conversation_id
-        if redacted(row.exchange.question) != row.exchange.question:
+        if found.question != row.exchange.question:
             curated.count(found.id, "changed: personal data redacted")
         made.append((found, cluster))
     trusted = _trusted(curated, made, votes, newcomers, most_per_hour)

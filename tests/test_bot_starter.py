@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def installed(database: Database, folder: Path, tmp_path: Path, *, base_digest: str = "abc") -> bool:
-    return starter.install(database, folder, data=tmp_path / "var", base_model="tiny", base_digest=base_digest)
+    return starter.install(database, folder, data=tmp_path / "var", base_model="tiny", base_digest=lambda: base_digest)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_starter_for_another_base_model_is_not_used(
     database: Database, folder: Path, tmp_path: Path, base_digest: str
 ) -> None:
     assert not installed(database, folder, tmp_path, base_digest=base_digest)
-    assert not starter.install(database, tmp_path / "none", data=tmp_path, base_model="tiny", base_digest="abc")
+    assert not starter.install(database, tmp_path / "none", data=tmp_path, base_model="tiny", base_digest=lambda: "abc")
     with database.read() as session:
         assert adapters.page(session) == []
 
