@@ -161,6 +161,8 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         requests_per_person=settings.server.requests_per_person,
         default_cron=settings.scheduler.cron,
         tasks=lambda: _tasks(settings),
+        data=settings.server.data,
+        approvers=settings.gate.approvers,
     )
     _greet(database, host, port)
     try:

@@ -138,6 +138,7 @@ class Gate(_Section):
     margin: float = Field(ge=0, le=1)
     loss_margin: float = Field(ge=0, le=1)
     min_cases: int = Field(ge=2)
+    approvers: int = Field(ge=1, le=10)
 
 
 class Scheduler(_Section):

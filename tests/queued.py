@@ -194,7 +194,12 @@ EVERYBODY = {"chat": Role.CHAT, "other": Role.CHAT, "reviewer": Role.REVIEWER, "
 
 @contextmanager
 def queued_bot(
-    folder: Path, *, open_chat: bool = False, requests_per_key: int = 8, requests_per_person: int = 8
+    folder: Path,
+    *,
+    open_chat: bool = False,
+    requests_per_key: int = 8,
+    requests_per_person: int = 8,
+    approvers: int = 1,
 ) -> Iterator[QueuedBot]:
     """A bot in `folder` that knows two documents."""
     database = open_database(f"sqlite:///{folder}/ratchet.db")
@@ -217,6 +222,8 @@ def queued_bot(
         requests_per_person=requests_per_person,
         default_cron="0 2 * * *",
         tasks=lambda: ("legal", "travel"),
+        data=folder,
+        approvers=approvers,
     )
     somebody, keys = {}, {}
     for name, role in EVERYBODY.items():
