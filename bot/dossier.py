@@ -101,12 +101,13 @@ def steps_of(funnel: Mapping[str, int]) -> list[dict[str, Any]]:
 
 def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
     """One rule of the gate with its difference, interval and sentence."""
-    role = "information" if delta["role"] == "shown" else delta["role"]
+    role = delta.get("role", "shown")
+    role = "information" if role == "shown" else role
     return {"against": "serving", **delta, "role": role}
 
 
 def _primaries(verdict: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(d["metric"] for d in verdict.get("deltas", []) if d["role"] == "primary"))
+    return list(dict.fromkeys(d["metric"] for d in verdict.get("deltas", []) if d.get("role") == "primary"))
 
 
 def wins_and_losses(
@@ -178,7 +179,7 @@ def cost(cycle: Cycle | None, steps: Sequence[CycleStep]) -> dict[str, Any]:
 def expectation(cycle: Cycle | None, verdict: Mapping[str, Any]) -> dict[str, str | None]:
     """What the plan expected to gain, and what was found, each as a sentence."""
     expected: Mapping[str, float] = (cycle.plan if cycle else {}).get("expected", {})
-    over = {d["metric"]: d for d in verdict.get("deltas", []) if d["role"] == "primary"}
+    over = {d["metric"]: d for d in verdict.get("deltas", []) if d.get("role") == "primary"}
     wanted = [f"{_plain(metric)} {gain:+.2f}" for metric, gain in expected.items()]
     measured = [
         f"{_plain(metric)} {found['difference']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
