@@ -19,6 +19,7 @@ from bot.chat import Chat, Ended, Question, Token
 from bot.engine import Engine, TransformersEngine
 from bot.live import Live
 from bot.models import base_digest, chat_model
+from bot.verified import Verified
 from bot.vllm import VllmEngine
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from retrieval.__main__ import ingest, library_of
@@ -72,6 +73,7 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
         passages=settings.retrieval.passages,
         max_tokens=settings.generation.max_tokens,
         temperature=settings.generation.temperature,
+        verified=Verified(database, library.encode) if settings.retrieval.verified_answers else None,
     )
     return chat, library, index, engine, live
 

@@ -68,6 +68,7 @@ class Retrieval(_Section):
     reranker: str
     chroma_url: str = Field(pattern="^(https?://.+)?$")
     learn: bool
+    verified_answers: bool
     chunk_characters: int = Field(ge=200)
     documents: list[str]
     max_file_mb: int = Field(ge=1)

@@ -23,6 +23,7 @@ from starlette.testclient import TestClient
 from bot.api import create_app
 from bot.chat import Chat
 from bot.live import Live
+from bot.verified import Verified
 from retrieval.embedding import Embedder, Vectors
 from retrieval.index import Index
 from retrieval.library import Library
@@ -210,9 +211,10 @@ def queued_bot(
     library.add_text(source="bread.md", title="Bread", text=BREAD)
     engine = QueuedEngine()
     live = Live(database, engine)
+    verified = Verified(database, library.encode)
     app = create_app(
         database=database,
-        chat=Chat(database, library, engine, live, passages=3, max_tokens=200, temperature=0.0),
+        chat=Chat(database, library, engine, live, passages=3, max_tokens=200, temperature=0.0, verified=verified),
         library=library,
         engine=engine,
         live=live,
