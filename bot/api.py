@@ -11,7 +11,17 @@ from fastapi import Depends, FastAPI
 from fastapi.templating import Jinja2Templates
 from starlette.staticfiles import StaticFiles
 
-from bot import api_adapters, api_admin, api_chat, api_documents, api_edge, api_log, api_pages, api_people
+from bot import (
+    api_adapters,
+    api_admin,
+    api_chat,
+    api_conversations,
+    api_documents,
+    api_edge,
+    api_log,
+    api_pages,
+    api_people,
+)
 from bot.api_parts import Parts, signed_in
 from bot.auth import Access
 from bot.chat import Chat
@@ -59,7 +69,8 @@ def create_app(
         database, chat, library, live, access, Previewer(database, chat, engine, live), default_cron, tasks
     )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
-    for part in (api_chat, api_log, api_documents, api_admin, api_adapters, api_people, api_pages):
+    parts = (api_chat, api_log, api_conversations, api_documents, api_admin, api_adapters, api_people, api_pages)
+    for part in parts:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=api_pages.WEB / "static"), name="static")
     app.add_middleware(api_edge.Edge, max_bytes=max_upload_mb * 1_000_000 + 100_000)

@@ -1,5 +1,6 @@
 // A blind preview: one question, two answers, a choice, and only then which was whose.
-import { attempt, call, h } from "./dom.js";
+import { call, h } from "./dom.js";
+import { attempt } from "./notices.js";
 
 const NAMES = { candidate: "this adapter", serving: "what serves", tie: "neither" };
 
