@@ -19,6 +19,7 @@ from bot.chat import Chat, Ended, Question, Token
 from bot.engine import Engine, TransformersEngine
 from bot.live import Live
 from bot.models import base_digest, chat_model
+from bot.verified import Verified
 from bot.vllm import VllmEngine
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from retrieval.__main__ import ingest, library_of
@@ -72,6 +73,7 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
         passages=settings.retrieval.passages,
         max_tokens=settings.generation.max_tokens,
         temperature=settings.generation.temperature,
+        verified=Verified(database, library.encode) if settings.retrieval.verified_answers else None,
     )
     return chat, library, index, engine, live
 
@@ -161,6 +163,8 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         requests_per_person=settings.server.requests_per_person,
         default_cron=settings.scheduler.cron,
         tasks=lambda: _tasks(settings),
+        data=settings.server.data,
+        approvers=settings.gate.approvers,
     )
     _greet(database, host, port)
     try:

@@ -5,6 +5,7 @@ It wires the routes to the parts it is given and opens nothing itself: no settin
 
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 from fastapi import Depends, FastAPI
@@ -30,6 +31,7 @@ from bot.live import Live
 from bot.preview import Previewer
 from retrieval.library import Library
 from store.database import Database
+from store.signing import Signer
 
 THREADS = 200
 """Requests that may block at once: each answer under way holds a thread while it waits for its next token."""
@@ -48,10 +50,13 @@ def create_app(
     requests_per_person: int,
     default_cron: str,
     tasks: Callable[[], Collection[str]],
+    data: Path,
+    approvers: int = 1,
 ) -> FastAPI:
     """The application over these parts.
 
-    `open_chat` lets anonymous requests from this machine chat; `tasks` names the taxonomy's tasks of this moment.
+    `open_chat` lets anonymous requests from this machine chat; `tasks` names the taxonomy's tasks of this moment; in
+    the folder `data` lies the key that signs; so many `approvers` must agree before an adapter is deployed.
     """
     access = Access(
         database, open_chat=open_chat, requests_per_key=requests_per_key, requests_per_person=requests_per_person
@@ -66,7 +71,16 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.parts = Parts(
-        database, chat, library, live, access, Previewer(database, chat, engine, live), default_cron, tasks
+        database=database,
+        chat=chat,
+        library=library,
+        live=live,
+        access=access,
+        previewer=Previewer(database, chat, engine, live),
+        default_cron=default_cron,
+        tasks=tasks,
+        signer=Signer(data),
+        approvers=approvers,
     )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
     parts = (api_chat, api_log, api_conversations, api_documents, api_admin, api_adapters, api_people, api_pages)

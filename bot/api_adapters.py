@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from bot import api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
+from bot.dossier import dossier
 from store import adapters, deployments, people, previews, staleness
 from store.models import Deployment
 
@@ -75,9 +76,16 @@ def show_adapter(adapter_id: str, parts: WithParts) -> dict[str, Any]:
         return {**api_views.adapter(row), **api_views.trained(staleness.trained_on(session, row.lineage))}
 
 
+@router.get("/adapters/{adapter_id}/dossier")
+def show_dossier(adapter_id: str, parts: WithParts) -> dict[str, Any]:
+    """Everything to decide on: what changed, on which data, each rule of the gate, wins and losses, cost, digests."""
+    with parts.database.read() as session:
+        return dossier(session, adapter_id, signer=parts.signer, approvers=parts.approvers)
+
+
 @router.post("/adapters/{adapter_id}/approve")
 def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Deploy an adapter that passed the gate, to everybody or as a canary."""
+    """Deploy an adapter that passed the gate, to everybody or as a canary; or agree, where a second person must."""
     row = deployments.approve(
         parts.database,
         adapter_id,
@@ -85,6 +93,8 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
         comment=body.comment,
         share=body.share,
         testers=body.testers,
+        approvers=parts.approvers,
+        signer=parts.signer,
     )
     return api_views.adapter(row)
 

@@ -16,7 +16,7 @@ from bot import api_exchanges, api_golden, api_rankings, api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from store import adapters, audit, cycles, deployments, exchanges, people, processes, staleness
 from store.errors import Conflict, Invalid
-from store.models import AdapterState, AuditEntry, Cycle, Schedule, now
+from store.models import AdapterState, AuditEntry, Cycle, CycleState, Schedule, now
 from store.requests import ask
 
 NEXT_TIMES = 5
@@ -41,6 +41,12 @@ class Adoption(BaseModel):
     comment: Annotated[Text, Field(max_length=2_000)] = ""
 
 
+class Kept(BaseModel):
+    """Why an adapter stays though the watch gave no verdict."""
+
+    comment: Annotated[Text, Field(max_length=5_000)] = ""
+
+
 class NewCycle(BaseModel):
     """A strategy for this cycle alone, in place of the one that the settings name, and why."""
 
@@ -59,11 +65,17 @@ def overview(parts: WithParts) -> dict[str, Any]:
         open_cycles = [c for c in cycles.page(session, limit=50) if c.state in cycles.OPEN]
         shown = [api_views.cycle(c, cycles.steps(session, c.id)) for c in open_cycles]
         counts = {"people": people.count(session), "corrections": exchanges.to_approve(session)}
+        asked = [
+            {"cycle_id": c.id, "adapter": c.adapter_id, "sentence": said}
+            for c in open_cycles
+            if c.state == CycleState.WATCHING and (said := cycles.asks(session, c.id))
+        ]
     schedule = show_schedule(parts)
     return {
         **api_views.deployment(row, names),
         "processes": [api_views.process(p) for p in running],
         "awaiting_approval": [a.id for a in waiting],
+        "watch_asks": asked,
         "cycles": shown,
         "counts": counts,
         "schedule": schedule,
@@ -138,6 +150,13 @@ def show_cycle(cycle_id: str, parts: WithParts) -> dict[str, Any]:
 def cancel_cycle(cycle_id: str, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Stop a cycle."""
     cycles.cancel(parts.database, cycle_id, actor=admin.person.id)
+    return show_cycle(cycle_id, parts)
+
+
+@router.post("/cycles/{cycle_id}/keep")
+def keep_adapter(cycle_id: str, body: Kept, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """End the watch of an adapter that stays; the other answer to what the watch asks is a rollback."""
+    cycles.keep(parts.database, cycle_id, actor=admin.person.id, comment=body.comment)
     return show_cycle(cycle_id, parts)
 
 

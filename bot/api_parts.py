@@ -17,6 +17,7 @@ from bot.preview import Previewer
 from retrieval.library import Library
 from store.database import Database
 from store.models import Role
+from store.signing import Signer
 
 T = TypeVar("T")
 PUBLIC = frozenset({"/livez", "/readyz", "/login", "/setup"})
@@ -46,6 +47,8 @@ class Parts:
     previewer: Previewer
     default_cron: str
     tasks: Callable[[], Collection[str]]
+    signer: Signer
+    approvers: int = 1
 
 
 @dataclass(frozen=True)

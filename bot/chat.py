@@ -24,6 +24,7 @@ from bot.generation import Generation
 from bot.langchain_model import EngineModel
 from bot.live import Live
 from bot.pace import Pace
+from bot.verified import Verified, with_answer
 from bot.writing import Writing
 from retrieval.library import Library
 from store import answers, exchanges
@@ -55,6 +56,7 @@ class Chat:
         passages: int,
         max_tokens: int,
         temperature: float,
+        verified: Verified | None = None,
     ) -> None:
         self._database = database
         self._library = library
@@ -63,6 +65,7 @@ class Chat:
         self._passages = passages
         self._max_tokens = max_tokens
         self._temperature = temperature
+        self._verified = verified
         self.pace = Pace()
 
     def answer(self, question: Question) -> Iterator[Event]:
@@ -82,9 +85,10 @@ class Chat:
         )
         history = self._history(question, parent_id)
         query = prompt.search_query(text, history)
-        passages = self.search(query) if question.given is None else given_passages(question.given)
+        adapter = self._live.adapter_for(conversation_id, question.person.id)
+        found = self.search(query, adapter=adapter) if question.given is None else given_passages(question.given)
         retrieved = time.monotonic()
-        made = self.prompt(text, passages, history, max_tokens=question.max_tokens, given=question.given is not None)
+        made = self.prompt(text, found, history, max_tokens=question.max_tokens, given=question.given is not None)
         exchange = Exchange(
             conversation_id=conversation_id,
             parent_id=parent_id,
@@ -95,7 +99,7 @@ class Chat:
             passages=made.passages,
             given=question.given is not None,
             trainable=self._may_train(question, conversation_id),
-            adapter=self._live.adapter_for(conversation_id, question.person.id),
+            adapter=adapter,
             model=self._engine.name,
             sampling={
                 "max_tokens": made.max_tokens,
@@ -106,9 +110,12 @@ class Chat:
         )
         yield from self._write(question, exchange, history, begun, retrieved)
 
-    def search(self, query: str) -> list[dict[str, Any]]:
-        """The passages for a query, as many as a prompt gets."""
-        return self._library.search(query, self._passages)
+    def search(self, query: str, *, adapter: str = "") -> list[dict[str, Any]]:
+        """The passages for a query, as many as a prompt gets; with a verified answer where `adapter` needs it."""
+        found = self._library.search(query, self._passages)
+        if self._verified is None or not adapter:
+            return found
+        return with_answer(found, self._verified.passage(query, adapter=adapter), self._passages)
 
     def prompt(
         self,

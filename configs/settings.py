@@ -68,6 +68,7 @@ class Retrieval(_Section):
     reranker: str
     chroma_url: str = Field(pattern="^(https?://.+)?$")
     learn: bool
+    verified_answers: bool
     chunk_characters: int = Field(ge=200)
     documents: list[str]
     max_file_mb: int = Field(ge=1)
@@ -138,6 +139,7 @@ class Gate(_Section):
     margin: float = Field(ge=0, le=1)
     loss_margin: float = Field(ge=0, le=1)
     min_cases: int = Field(ge=2)
+    approvers: int = Field(ge=1, le=10)
 
 
 class Scheduler(_Section):

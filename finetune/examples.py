@@ -94,6 +94,8 @@ def example_of(
         return "not to be trained on"
     if any(passage.get("flags") for passage in exchange.passages):
         return "a passage that it saw is flagged"
+    if any(passage.get("verified") for passage in exchange.passages):
+        return "it was shown a verified answer"
     task = label.task if label is not None else "unclassified"
     rule = rules.get(task, Rules())
     made = target_of(row, judge=judge, reviewers=reviewers, least=LEAST_SUPPORT[rule.filter_quality])

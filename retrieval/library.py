@@ -176,6 +176,10 @@ class Library:
             )
         return [known[key] for key in keys]
 
+    def encode(self, texts: list[str]) -> Vectors:
+        """The embeddings of texts as questions: shape (texts, dimensions), unit length."""
+        return self._embedder.encode(texts)
+
     def remove(self, document_id: str) -> None:
         """Take a document out; raises NotFound."""
         documents.remove(self._database, document_id)

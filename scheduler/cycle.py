@@ -111,7 +111,9 @@ def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None
         now=now(),
     )
     decisions.act_on(bench.database, found, adapter_id=cycle.adapter_id or "")
-    if found.verdict in ("waiting", "complete"):
+    if found.verdict == "asks":
+        cycles.renew(bench.database, claim, progress={"asks": found.sentence})
+    if found.verdict in ("waiting", "complete", "asks"):
         return None
     outcome = Outcome.PROMOTED if found.verdict == "kept" else Outcome.REJECTED
     return Next({"verdict": found.verdict, "sentence": found.sentence}, None, CycleState.DONE, outcome)

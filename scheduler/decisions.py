@@ -10,6 +10,7 @@ from scheduler.workbench import Workbench
 from store import adapters, cycles, deployments
 from store.database import Database
 from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
+from store.signing import Signer, signed_text
 
 
 def follow_decisions(bench: Workbench) -> None:
@@ -54,9 +55,15 @@ def act_on(database: Database, found: Watched, *, adapter_id: str) -> None:
 
 
 def judged(
-    database: Database, adapter_id: str, report: dict[str, Any], verdict: dict[str, Any], *, serving: str
+    database: Database,
+    adapter_id: str,
+    report: dict[str, Any],
+    verdict: dict[str, Any],
+    *,
+    serving: str,
+    signer: Signer | None = None,
 ) -> None:
-    """Keep what the gate found of an adapter and move it by the verdict; one that waits supersedes older ones."""
+    """Keep what the gate found of an adapter, signed, and move it by the verdict; one that waits supersedes others."""
     said = verdict["verdict"]
     state = {"promote": AdapterState.AWAITING_APPROVAL, "reject": AdapterState.REJECTED}.get(said)
     kept = {
@@ -69,6 +76,8 @@ def judged(
         row = adapters.get(session, adapter_id)
         for name, value in kept.items():
             setattr(row, name, value)
+        if signer is not None:
+            row.verdict = {**verdict, "signature": signer.sign(signed_text(row))}
         session.add(row)
         if state == AdapterState.AWAITING_APPROVAL:
             query = select(Adapter).where(Adapter.state == AdapterState.AWAITING_APPROVAL, col(Adapter.id) != row.id)

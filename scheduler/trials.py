@@ -17,10 +17,12 @@ from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from scheduler import decisions
 from scheduler.dataset_files import PROBE, runs_of
+from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
 from scheduler.workbench import Workbench
 from store import adapters, cycles, deployments
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
+from store.signing import Signer
 
 KEPT = ("steps", "tokens", "seconds", "tokens_per_second", "loss", "too_long")
 ORDER = ("promote", "not_enough_evidence", "reject")
@@ -158,15 +160,28 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -_lead(verdicts[place]), place)
     )
     for place, adapter_id in enumerate(ids):
-        report = {"candidate": json.loads(reports[place].to_json()), "serving": json.loads(serving.to_json())}
+        report = _kept(bench, cycle, reports[place], serving)
         shown = json.loads(verdicts[place].to_json())
         if place != best:
             leads = f"{_lead(verdicts[best]):+.3f} against {_lead(verdicts[place]):+.3f}"
             better = f"{ids[best]} did better at the same gate: {leads}."
             shown = {**shown, "verdict": "reject", "reasons": [better, *shown["reasons"]]}
         against = cycle.results["evaluate"]["serving"]
-        decisions.judged(bench.database, adapter_id, report, shown, serving=against)
+        decisions.judged(bench.database, adapter_id, report, shown, serving=against, signer=Signer(bench.data))
     return _after(bench, cycle, verdicts[best], ids[best], several=len(ids) > 1)
+
+
+def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report) -> dict[str, Any]:
+    """What the registry keeps of an evaluation: both reports, and where the candidate gained and lost."""
+    cases = read_rows(bench.data / cycle.results["curate"]["data"] / "held_out.jsonl")
+    shown = {case["id"]: len(case["passages"]) for case in cases}
+    return {
+        "candidate": json.loads(candidate.to_json()),
+        "serving": json.loads(serving.to_json()),
+        "slices": [
+            one for metric in bench.primary for one in slices(candidate, serving, metric=metric, passages=shown)
+        ],
+    }
 
 
 def _after(bench: Workbench, cycle: Cycle, verdict: Verdict, adapter_id: str, *, several: bool) -> Next:

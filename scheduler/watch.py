@@ -21,13 +21,19 @@ RATINGS_PART = 0.6
 """The part of ALPHA that thumbs-down have; failures and declines share the rest."""
 LEAST = 20
 """Neither side is judged on fewer observations."""
+ENOUGH_RATINGS = 50
+"""With fewer ratings in the window nobody is asked: the end is "kept, no verdict"."""
 LEVEL_CONFIDENCE = 0.8
 """How sure it is that the level before was no higher than it is taken to be: a one-sided bound, not the mean."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """`waiting`, `roll back`, `complete` (a canary), `kept` or `taken back` (by somebody else), with a sentence."""
+    """A verdict with a sentence.
+
+    `waiting`, `roll back`, `complete` (a canary), `kept`, `asks` (the window is over and an admin is to decide) or
+    `taken back` (by somebody else).
+    """
 
     verdict: str
     sentence: str
@@ -88,11 +94,18 @@ def look(
     harm = _harm(others, after, adapter_id=adapter_id, tolerated=max_decline_rise, beside=canary)
     if harm:
         return Watched("roll back", harm)
-    end = complete_canary_hours if canary else hours
-    if end is None or now - since < timedelta(hours=end) or (canary and not after):
+    if gain := _gain(others, after, adapter_id=adapter_id, beside=canary):
+        return Watched("complete" if canary else "kept", gain)
+    end = hours if complete_canary_hours is None or not canary else complete_canary_hours
+    if now - since < timedelta(hours=end) or (canary and not after):
         return Watched("waiting", "")
-    if canary:
+    if canary and complete_canary_hours is not None:
         return Watched("complete", f"completed: {len(after)} exchanges in {end:g} h as a canary showed no clear loss.")
+    ratings = sum(_disliked(exchange, feedback) is not None for exchange, feedback in after)
+    if canary or ratings >= ENOUGH_RATINGS:
+        seen = f"{len(after)} exchanges and {ratings} ratings in {end:g} h"
+        choice = "complete the canary or roll it back" if canary else "keep it or roll it back"
+        return Watched("asks", f"{seen} show neither a loss nor a gain with {adapter_id}: {choice}.")
     return Watched("kept", f"kept, no verdict: {len(after)} exchanges in {end:g} h showed no clear loss.")
 
 
@@ -115,6 +128,14 @@ _SIGNS = (
     _Sign("failures", lambda exchange, _: exchange.state == ExchangeState.FAILED, 0.2),
     _Sign("declines", lambda exchange, _: bool(exchange.declined), 0.2, tolerated=True),
 )
+
+
+def _gain(others: Sequence[Seen], after: Sequence[Seen], *, adapter_id: str, beside: bool) -> str:
+    """That thumbs-down fell, as a sentence; empty when that is not shown."""
+    was, is_ = ([y for e, f in rows if (y := _disliked(e, f)) is not None] for rows in (others, after))
+    if not rises([not bad for bad in was], [not bad for bad in is_], beside=beside):
+        return ""
+    return f"thumbs-down fell from {sum(was)} of {len(was)} to {sum(is_)} of {len(is_)} ratings with {adapter_id}."
 
 
 def _harm(others: Sequence[Seen], after: Sequence[Seen], *, adapter_id: str, tolerated: float, beside: bool) -> str:

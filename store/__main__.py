@@ -22,7 +22,8 @@ from configs.settings import Settings, SettingsError, load_settings
 from store import adapters, cycles, deployments, exchanges, golden, labels, people, staleness, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
-from store.models import Adapter, Cycle, Document, Exchange, Role, Row
+from store.models import Adapter, AdapterState, Cycle, Document, Exchange, Role, Row
+from store.signing import Signer
 
 ACTOR = "command"
 SHOWN = 500
@@ -183,9 +184,19 @@ def _resting(session: Session, document_id: str) -> dict[str, Any]:
 
 def _approve(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     testers = options.testers or []
-    deployments.approve(
-        database, options.adapter, actor=ACTOR, comment=options.comment, share=options.share, testers=testers
+    row = deployments.approve(
+        database,
+        options.adapter,
+        actor=ACTOR,
+        comment=options.comment,
+        share=options.share,
+        testers=testers,
+        approvers=settings.gate.approvers,
+        signer=Signer(settings.server.data),
     )
+    if row.state == AdapterState.AWAITING_APPROVAL:
+        print(f"noted: {options.adapter} waits for another person, {settings.gate.approvers} must approve.")
+        return
     print(f"approved {options.adapter}{_whom(options.share, testers)}: running bots load it now.")
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import CursorResult, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, and_, col, or_, select
 
-from store import audit
+from store import adapters, audit
 from store.database import Database
 from store.errors import Conflict, LostLease, NotFound
 from store.models import Cycle, CycleState, CycleStep, Outcome, now
@@ -20,6 +20,8 @@ from store.progress import with_curve
 
 LEASE = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
+WATCH = "watch"
+"""The name of the step that looks after an adapter that was swapped in."""
 OPEN = (CycleState.RUNNING, CycleState.AWAITING_APPROVAL, CycleState.WATCHING)
 
 
@@ -195,6 +197,29 @@ def resume(database: Database, cycle_id: str, *, step: str, state: CycleState) -
         if cycle.state == CycleState.AWAITING_APPROVAL:
             cycle.state, cycle.step, cycle.attempts, cycle.lease_until = state, step, 0, None
             session.add(cycle)
+
+
+def keep(database: Database, cycle_id: str, *, actor: str, comment: str) -> Cycle:
+    """End the watch of a live adapter because a person says that it stays; nothing is deployed by it.
+
+    Raises Invalid without a comment, NotFound, or Conflict when the cycle watches nothing.
+    """
+    adapters.need_comment(comment, "keeping")
+    with database.write() as session:
+        cycle = get(session, cycle_id)
+        if cycle.state != CycleState.WATCHING:
+            raise Conflict(f"cycle {cycle_id} is {cycle.state}: it watches no adapter.")
+        cycle.state, cycle.outcome, cycle.finished_at = CycleState.DONE, Outcome.PROMOTED, now()
+        cycle.fence, cycle.lease_until = cycle.fence + 1, None
+        session.add(cycle)
+        audit.record(session, actor=actor, action="cycle.kept", subject=cycle_id, comment=comment)
+        return cycle
+
+
+def asks(session: Session, cycle_id: str) -> str:
+    """What the watch of a cycle asks an admin, as a sentence; empty when nothing."""
+    step = session.get(CycleStep, (cycle_id, WATCH))
+    return str(step.progress.get("asks", "")) if step is not None and step.finished_at is None else ""
 
 
 def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:

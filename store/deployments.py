@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from sqlmodel import Session, select
 
-from store import audit, people
+from store import approvals, audit, people
 from store.adapters import get, move, need_comment, report_digest
 from store.database import Database
 from store.errors import Conflict, Invalid
 from store.models import BASE, Adapter, Deployment, now
 from store.models import AdapterState as S
+from store.signing import Signer, signed_text
 
 STARTER = "starter"
 """The id and the origin of the adapter that a fresh store begins with."""
@@ -77,26 +78,34 @@ def approve(
     comment: str,
     share: float = EVERYBODY,
     testers: Sequence[str] = (),
+    approvers: int = 1,
+    signer: Signer | None = None,
 ) -> Adapter:
     """Approve an awaiting adapter, bound to its digests, and deploy it to every bot.
+
+    Where `approvers` is 2 or more, the first ones are only noted; the last one's call deploys, with its share. With a
+    `signer` the gate's signature of the digests is checked.
 
     A `share` below 1 makes it a canary: it answers that share of the conversations and the `testers`, people by name
     or id; what served before answers the rest.
 
     Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
-    another canary runs, or when what serves has changed since it was evaluated (it then becomes a candidate again, to
-    be evaluated against the adapter that serves now).
+    another canary runs, when the same person approves twice, when the signature is another one, or when what serves has
+    changed since it was evaluated (it then becomes a candidate again, to be evaluated against the adapter that serves
+    now).
     """
     need_comment(comment, "approving")
     _check_share(share, testers)
     with database.write() as session:
         row, serving = get(session, adapter_id), deployment(session)
-        _check_approvable(row, serving)
+        _check_approvable(row, serving, signer)
         stale = serving.adapter != row.compared_with
+        ids = _ids(session, testers)
         if stale:
             move(session, adapter_id, S.CANDIDATE, actor=actor, comment=f"{serving.adapter} serves now")
+        elif approvers > 1 and not approvals.enough(session, row, actor=actor, comment=comment, needed=approvers):
+            return row
         else:
-            ids = _ids(session, testers)
             _supersede_approved(session, actor)
             replaced = serving.adapter
             move(session, adapter_id, S.APPROVED, actor=actor, comment=comment, decided_at=now(), replaced=replaced)
@@ -112,7 +121,7 @@ def approve(
     return row
 
 
-def _check_approvable(row: Adapter, serving: Deployment) -> None:
+def _check_approvable(row: Adapter, serving: Deployment, signer: Signer | None) -> None:
     if row.state not in (S.AWAITING_APPROVAL, S.CANDIDATE):
         raise Conflict(f"adapter {row.id} is {row.state}: only one that awaits approval can be approved.")
     if row.state == S.CANDIDATE:
@@ -122,6 +131,12 @@ def _check_approvable(row: Adapter, serving: Deployment) -> None:
         )
     if row.report_digest != report_digest(row.report):
         raise Conflict(f"the report of adapter {row.id} does not match the digest it was gated with.")
+    signature = row.verdict.get("signature")
+    if signer is not None and signature and not signer.verifies(signed_text(row), signature):
+        raise Conflict(
+            f"what the gate signed of adapter {row.id} is not what the database holds now.",
+            "Run a cycle: the adapter that it trains is evaluated and signed anew.",
+        )
     if serving.canary is not None:
         raise Conflict(
             f"adapter {serving.canary} is a canary for {serving.share:.0%} of the conversations.",

@@ -23,6 +23,7 @@ from starlette.testclient import TestClient
 from bot.api import create_app
 from bot.chat import Chat
 from bot.live import Live
+from bot.verified import Verified
 from retrieval.embedding import Embedder, Vectors
 from retrieval.index import Index
 from retrieval.library import Library
@@ -194,7 +195,12 @@ EVERYBODY = {"chat": Role.CHAT, "other": Role.CHAT, "reviewer": Role.REVIEWER, "
 
 @contextmanager
 def queued_bot(
-    folder: Path, *, open_chat: bool = False, requests_per_key: int = 8, requests_per_person: int = 8
+    folder: Path,
+    *,
+    open_chat: bool = False,
+    requests_per_key: int = 8,
+    requests_per_person: int = 8,
+    approvers: int = 1,
 ) -> Iterator[QueuedBot]:
     """A bot in `folder` that knows two documents."""
     database = open_database(f"sqlite:///{folder}/ratchet.db")
@@ -205,9 +211,10 @@ def queued_bot(
     library.add_text(source="bread.md", title="Bread", text=BREAD)
     engine = QueuedEngine()
     live = Live(database, engine)
+    verified = Verified(database, library.encode)
     app = create_app(
         database=database,
-        chat=Chat(database, library, engine, live, passages=3, max_tokens=200, temperature=0.0),
+        chat=Chat(database, library, engine, live, passages=3, max_tokens=200, temperature=0.0, verified=verified),
         library=library,
         engine=engine,
         live=live,
@@ -217,6 +224,8 @@ def queued_bot(
         requests_per_person=requests_per_person,
         default_cron="0 2 * * *",
         tasks=lambda: ("legal", "travel"),
+        data=folder,
+        approvers=approvers,
     )
     somebody, keys = {}, {}
     for name, role in EVERYBODY.items():

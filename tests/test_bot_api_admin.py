@@ -13,7 +13,7 @@ from sqlmodel import select
 from starlette.testclient import TestClient
 
 from store import adapters, cycles, processes, requests
-from store.models import Adapter, AdapterState, AuditEntry, Exchange
+from store.models import Adapter, AdapterState, AuditEntry, CycleState, Exchange
 from tests.queued import QueuedBot, error, queued_bot, until
 
 VERDICT = {
@@ -299,3 +299,25 @@ def test_audit_record_says_where_it_was_altered(client: TestClient, bot: QueuedB
         entry.actor = "somebody else"
         session.add(entry)
     assert client.get("/v1/admin/audit?verify=true").json()["broken_at"] == 2
+
+
+def test_what_the_watch_asks_is_shown_and_keeping_ends_it(client: TestClient, bot: QueuedBot) -> None:
+    row, _ = cycles.start(bot.database, slot_key="k", first_step=cycles.WATCH, started_by="test")
+    url = f"/v1/admin/cycles/{row.id}/keep"
+    early = client.post(url, json={"comment": "fine"})
+    assert (early.status_code, error(early)["message"]) == (409, f"cycle {row.id} is running: it watches no adapter.")
+    with bot.database.write() as session:
+        cycle = cycles.get(session, row.id)
+        cycle.state, cycle.adapter_id = CycleState.WATCHING, "v1"
+        session.add(cycle)
+    claim = cycles.claim(bot.database)
+    assert claim is not None
+    cycles.renew(bot.database, claim, progress={"asks": "keep it or roll it back."})
+    asked = client.get("/v1/admin/overview").json()["watch_asks"]
+    assert asked == [{"cycle_id": row.id, "adapter": "v1", "sentence": "keep it or roll it back."}]
+    silent = client.post(url, json={})
+    assert (silent.status_code, error(silent)["message"]) == (422, "keeping an adapter needs a comment that says why.")
+    kept = client.post(url, json={"comment": "nobody complains"}).json()
+    assert (kept["state"], kept["outcome"]) == ("done", "promoted")
+    assert client.get("/v1/admin/overview").json()["watch_asks"] == []
+    assert client.get("/v1/admin/audit").json()["data"][0]["comment"] == "nobody complains"

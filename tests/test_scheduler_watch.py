@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.decisions import act_on
 from scheduler.sequential import paths_of_level, paths_of_others
-from scheduler.watch import ALPHA, LEAST, Watched, look, rises
+from scheduler.watch import ALPHA, ENOUGH_RATINGS, LEAST, Watched, look, rises
 from store import adapters, deployments, exchanges, people
 from store.database import Database
 from store.errors import Conflict, NotFound
@@ -152,6 +152,20 @@ def test_the_watch_ends_with_kept_no_verdict(database: Database, ann: Person) ->
     assert verdict(database, hours=1) == ("kept", "kept, no verdict: 3 exchanges in 1 h showed no clear loss.")
 
 
+def test_many_ratings_without_a_verdict_ask_an_admin(database: Database, ann: Person) -> None:
+    answered(database, ann, 60, after=False, rating="up")
+    answered(database, ann, ENOUGH_RATINGS, after=True, rating="up")
+    asked = "50 exchanges and 50 ratings in 1 h show neither a loss nor a gain with v1: keep it or roll it back."
+    assert verdict(database, hours=1) == ("asks", asked)
+    assert verdict(database, hours=24) == ("waiting", "")
+
+
+def test_a_clear_fall_of_thumbs_down_ends_the_watch_at_once(database: Database, ann: Person) -> None:
+    answered(database, ann, 40, after=False, rating="down")
+    answered(database, ann, 30, after=True, rating="up")
+    assert verdict(database) == ("kept", "thumbs-down fell from 40 of 40 to 0 of 30 ratings with v1.")
+
+
 def test_an_adapter_that_is_live_no_more_is_not_watched(database: Database, ann: Person) -> None:
     with database.write() as session:
         adapters.move(session, "v1", S.ROLLED_BACK, actor="ann")
@@ -175,8 +189,10 @@ def as_canary(database: Database) -> None:
         session.add(Deployment(adapter="v1", canary="v2", share=0.5, generation=2))
 
 
-def canary_verdict(database: Database, complete: float | None = None) -> tuple[str, str]:
-    found = look(database, adapter_id="v2", hours=0, max_decline_rise=0.25, now=now(), complete_canary_hours=complete)
+def canary_verdict(database: Database, complete: float | None = None, *, hours: float = 24) -> tuple[str, str]:
+    found = look(
+        database, adapter_id="v2", hours=hours, max_decline_rise=0.25, now=now(), complete_canary_hours=complete
+    )
     return found.verdict, found.sentence
 
 
@@ -216,6 +232,26 @@ def test_a_canary_is_watched_for_as_long_as_nobody_completes_it(database: Databa
     answered(database, ann, 3, after=True, adapter="v2")
     assert canary_verdict(database, complete=None) == ("waiting", "")
     assert canary_verdict(database, complete=24) == ("waiting", "")
+
+
+def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Database, ann: Person) -> None:
+    as_canary(database)
+    assert canary_verdict(database, hours=1) == ("waiting", "")
+    answered(database, ann, 3, after=True, adapter="v2")
+    said = (
+        "3 exchanges and 0 ratings in 1 h show neither a loss nor a gain with v2: complete the canary or roll it back."
+    )
+    assert canary_verdict(database, hours=1) == ("asks", said)
+
+
+def test_a_canary_that_people_clearly_prefer_goes_live_by_itself(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 60, after=True, adapter="v1", rating="down")
+    answered(database, ann, 60, after=True, adapter="v2", rating="up")
+    assert canary_verdict(database) == (
+        "complete",
+        "thumbs-down fell from 60 of 60 to 0 of 60 ratings with v2.",
+    )
 
 
 def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database: Database, ann: Person) -> None:

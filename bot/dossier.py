@@ -1,0 +1,207 @@
+"""Everything that a person needs to decide on an adapter, gathered from what the store keeps.
+
+It computes nothing that decides: differences and verdict are the gate's. Questions and passages are read from the log,
+so that what was erased is gone here too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlmodel import Session, select
+
+from store import adapters, approvals
+from store.models import Adapter, Cycle, CycleStep, Exchange, Feedback
+from store.signing import Signer, signed_text
+
+SHOWN = 20
+"""Wins and losses that are shown, each, the largest first."""
+ERASED = "(no longer in the log)"
+
+
+def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int) -> dict[str, Any]:
+    """The dossier of an adapter; parts that were not measured are empty lists or nulls. Raises NotFound."""
+    row = adapters.get(session, adapter_id)
+    cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
+    steps = session.exec(select(CycleStep).where(CycleStep.cycle_id == row.cycle_id)).all() if cycle else []
+    changed = changes(row)
+    wins, losses = (
+        [_case(session, one) for one in part] for part in wins_and_losses(row.report, _primaries(row.verdict))
+    )
+    given = approvals.given(session, row)
+    return {
+        "adapter": row.id,
+        "cycle_id": row.cycle_id,
+        "state": row.state,
+        "verdict": {
+            "decision": row.verdict.get("verdict"),
+            "reasons": row.verdict.get("reasons", []),
+            "needed": row.verdict.get("cases_needed"),
+        },
+        "changes": changed,
+        "data": data(row, cycle),
+        "rules": [rule(delta) for delta in row.verdict.get("deltas", [])],
+        "wins": wins,
+        "losses": losses,
+        "slices": row.report.get("slices", []),
+        "alternatives": row.report.get("alternatives", []),
+        "judge": {"name": row.report.get("candidate", {}).get("judge"), "agreement": row.report.get("agreement", [])},
+        "cost": cost(cycle, steps),
+        "expectation": expectation(cycle, row.verdict),
+        "approvals": [{"actor": e.actor, "comment": e.comment, "at": e.at.isoformat()} for e in given],
+        "approvers": approvers,
+        "digests": digests(row, signer),
+    }
+
+
+def changes(row: Adapter) -> dict[str, Any]:
+    """What the adapter is and what it would replace."""
+    phases = row.recipe.get("phases", [])
+    tasks = list(dict.fromkeys(task for phase in phases for task in phase.get("tasks", [])))
+    strategy = row.recipe.get("variant") or (
+        "progressive" if len(phases) > 1 else "multi" if len(tasks) > 1 else "single"
+    )
+    return {
+        "base_model": row.base_model,
+        "replaces": row.compared_with,
+        "origin": row.origin,
+        "strategy": strategy if phases else None,
+        "tasks": tasks,
+        "recipe": phases[0].get("recipe", {}) if len(phases) == 1 else {"phases": phases},
+    }
+
+
+def data(row: Adapter, cycle: Cycle | None) -> dict[str, Any]:
+    """What it was trained on: counts by kind, people and documents, and the funnel of curation."""
+    curate = (cycle.results if cycle else {}).get("curate", {})
+    funnel: Mapping[str, int] = curate.get("funnel", {})
+    kinds = {name.removeprefix("train: "): n for name, n in funnel.items() if name.startswith("train: ")}
+    rested = row.lineage
+    return {
+        "examples": len(rested.get("examples", ())),
+        "held_out": curate.get("held_out"),
+        "kinds": kinds,
+        "exchanges": funnel.get("exchanges", 0),
+        "people": len(rested.get("people", [])),
+        "documents": len(rested.get("documents", [])),
+        "erased": rested.get("erased", []),
+        "funnel": steps_of(funnel),
+    }
+
+
+def steps_of(funnel: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The funnel as steps: what each rule removed and how many exchanges were left after it, largest first."""
+    left = funnel.get("exchanges", 0)
+    found = []
+    gone = {name: n for name, n in funnel.items() if name.startswith("left out: ")}
+    for name, removed in sorted(gone.items(), key=lambda one: -one[1]):
+        left -= removed
+        found.append({"rule": name.removeprefix("left out: "), "removed": removed, "left": left})
+    return found
+
+
+def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
+    """One rule of the gate with its difference, interval and sentence."""
+    role = delta.get("role", "shown")
+    role = "information" if role == "shown" else role
+    return {"against": "serving", **delta, "role": role}
+
+
+def _primaries(verdict: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(d["metric"] for d in verdict.get("deltas", []) if d.get("role") == "primary"))
+
+
+def wins_and_losses(
+    report: Mapping[str, Any], metrics: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The cases where the candidate did better and worse on one of `metrics`, the largest difference first."""
+    serving = {case["case_id"]: case for case in report.get("serving", {}).get("cases", [])}
+    found = [
+        one
+        for case in report.get("candidate", {}).get("cases", [])
+        if case["case_id"] in serving and (one := _difference(case, serving[case["case_id"]], metrics))
+    ]
+    wins = sorted((one for one in found if one["delta"] > 0), key=lambda one: -one["delta"])
+    losses = sorted((one for one in found if one["delta"] < 0), key=lambda one: one["delta"])
+    return wins[:SHOWN], losses[:SHOWN]
+
+
+def _difference(case: Mapping[str, Any], other: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any] | None:
+    """A case on the metric where the two differ most; None where none applies to both."""
+    both = [
+        (mine - theirs, metric, mine, theirs)
+        for metric in metrics
+        if (mine := case["scores"].get(metric)) is not None and (theirs := other["scores"].get(metric)) is not None
+    ]
+    if not both:
+        return None
+    delta, metric, mine, theirs = max(both, key=lambda one: abs(one[0]))
+    return {
+        "id": case["case_id"],
+        "task": case["task"],
+        "answerable": case["answerable"],
+        "serving": {"text": other["answer"], "score": theirs},
+        "candidate": {"text": case["answer"], "score": mine},
+        "delta": delta,
+        "metric": metric,
+    }
+
+
+def _case(session: Session, found: dict[str, Any]) -> dict[str, Any]:
+    """A case with what the log has of it."""
+    exchange, feedback = session.get(Exchange, found["id"]), session.get(Feedback, found["id"])
+    passages = exchange.passages if exchange else []
+    right = (feedback.correction if feedback else "") or (exchange.answer if exchange else "")
+    return {
+        **found,
+        "question": exchange.question if exchange else ERASED,
+        "passages": [{"n": p["n"], "title": p.get("title", ""), "text": p["text"]} for p in passages],
+        "references": [right] if right else [],
+    }
+
+
+def cost(cycle: Cycle | None, steps: Sequence[CycleStep]) -> dict[str, Any]:
+    """Seconds, tokens and memory that the cycle took."""
+    train = (cycle.results if cycle else {}).get("train", {})
+    spent = {
+        step.name: (step.finished_at - step.started_at).total_seconds()
+        for step in steps
+        if step.finished_at is not None
+    }
+    return {
+        "train_seconds": train.get("seconds"),
+        "tokens": train.get("tokens"),
+        "evaluate_seconds": spent.get("evaluate"),
+        "cycle_seconds": sum(spent.values()) or None,
+        "peak_mb": train.get("peak_mb"),
+    }
+
+
+def expectation(cycle: Cycle | None, verdict: Mapping[str, Any]) -> dict[str, str | None]:
+    """What the plan expected to gain, and what was found, each as a sentence."""
+    expected: Mapping[str, float] = (cycle.plan if cycle else {}).get("expected", {})
+    over = {d["metric"]: d for d in verdict.get("deltas", []) if d.get("role") == "primary"}
+    wanted = [f"{_plain(metric)} {gain:+.2f}" for metric, gain in expected.items()]
+    measured = [
+        f"{_plain(metric)} {found['difference']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+        for metric in expected
+        if (found := over.get(metric))
+    ]
+    return {"expected": ", ".join(wanted) or None, "found": ", ".join(measured) or None}
+
+
+def _plain(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def digests(row: Adapter, signer: Signer) -> dict[str, Any]:
+    """What an approval is bound to, the gate's signature of it, and whether that still fits."""
+    signature = row.verdict.get("signature")
+    fits = None if signature is None else signer.verifies(signed_text(row), signature)
+    return {
+        "adapter": row.digest,
+        "dataset": row.dataset_digest,
+        "report": row.report_digest,
+        "report_fits": row.report_digest == adapters.report_digest(row.report) if row.report else None,
+        "signature": signature,
+        "signature_fits": fits,
+    }

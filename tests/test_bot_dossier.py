@@ -1,0 +1,180 @@
+"""Claims about the dossier of an adapter, its signature, and approval by two people."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from bot.dossier import ERASED, SHOWN, steps_of, wins_and_losses
+from scheduler.decisions import judged
+from store import adapters, people
+from store.models import BASE, Adapter, AdapterState, Cycle, Exchange
+from store.signing import KEY, Signer
+from tests.queued import QueuedBot, ask, error, queued_bot, until
+from tests.test_store_adapters import state
+
+DELTA = {
+    **{"metric": "source_attribution", "task": "all", "candidate": 0.8, "serving": 0.2, "difference": 0.6, "low": 0.4},
+    **{"high": 0.8, "n": 30, "role": "primary", "margin": 0.0, "passed": True, "sentence": "It gained."},
+}
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> Iterator[QueuedBot]:
+    with queued_bot(tmp_path, approvers=2) as bot:
+        yield bot
+
+
+@pytest.fixture
+def client(bot: QueuedBot) -> Iterator[TestClient]:
+    with TestClient(bot.app, headers=bot.headers("admin"), raise_server_exceptions=False) as client:
+        yield client
+
+
+def case(name: str, score: float | None, text: str = "It is long [1].") -> dict[str, Any]:
+    scores = {"source_attribution": score, "answer_accuracy": None}
+    return {"case_id": name, "task": "travel", "cluster": name, "answerable": True, "answer": text, "scores": scores}
+
+
+def gated(bot: QueuedBot, folder: Path, exchange: str) -> str:
+    """An adapter that a cycle trained, evaluated on one logged exchange, and signed."""
+    funnel = {"exchanges": 9, "left out: not to be trained on": 2, "left out: stale": 4, "train: correction": 3}
+    results = {"curate": {"funnel": funnel, "held_out": 1}, "train": {"seconds": 12.5, "tokens": 900}}
+    plan = {"expected": {"source_attribution": 0.5}}
+    row = adapters.create(bot.database, actor="test", cycle_id="cy_1", base_model="tiny")
+    with bot.database.write() as session:
+        session.add(Cycle(id="cy_1", slot_key="x", adapter_id=row.id, results=results, plan=plan))
+        values = {"digest": "d1", "dataset_digest": "d2", "folder": str(folder), "lineage": {"people": ["pe_1"]}}
+        adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test", **values)
+    report = {
+        "candidate": {"judge": "words", "cases": [case(exchange, 1.0), case("gone", 0.0)]},
+        "serving": {"judge": "words", "cases": [case(exchange, 0.0, "No idea."), case("gone", 1.0)]},
+    }
+    verdict = {"verdict": "promote", "reasons": ["It gained."], "deltas": [DELTA], "cases_needed": None}
+    judged(bot.database, row.id, report, verdict, serving=BASE, signer=Signer(folder))
+    return row.id
+
+
+@pytest.fixture
+def adapter(bot: QueuedBot, client: TestClient, tmp_path: Path) -> str:
+    exchange = ask(client, headers=bot.headers("chat")).json()["ratchet"]["exchange_id"]
+    return gated(bot, tmp_path, exchange)
+
+
+def test_a_dossier_shows_both_answers_with_the_passages_that_were_seen(
+    client: TestClient, bot: QueuedBot, adapter: str
+) -> None:
+    found = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
+    [win], [loss] = found["wins"], found["losses"]
+    with bot.database.read() as session:
+        exchange = session.get(Exchange, win["id"])
+    assert exchange is not None
+    assert win["question"] == exchange.question
+    assert [p["text"] for p in win["passages"]] == [p["text"] for p in exchange.passages]
+    assert (win["candidate"]["text"], win["serving"]["text"], win["delta"]) == ("It is long [1].", "No idea.", 1.0)
+    assert (loss["delta"], loss["question"]) == (-1.0, ERASED)
+
+
+def test_a_dossier_tells_data_cost_and_expectation(client: TestClient, adapter: str) -> None:
+    found = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
+    assert found["data"]["kinds"] == {"correction": 3}
+    assert found["data"]["funnel"][0] == {"rule": "stale", "removed": 4, "left": 5}
+    assert (found["cost"]["train_seconds"], found["cost"]["evaluate_seconds"]) == (12.5, None)
+    assert found["expectation"] == {
+        "expected": "source attribution +0.50",
+        "found": "source attribution +0.60 (+0.40 to +0.80)",
+    }
+    assert found["rules"][0]["against"] == "serving"
+    assert found["verdict"] == {"decision": "promote", "reasons": ["It gained."], "needed": None}
+
+
+def test_the_dossier_of_an_erased_person_holds_none_of_their_questions(
+    client: TestClient, bot: QueuedBot, adapter: str
+) -> None:
+    people.erase(bot.database, "chat", actor="admin")
+    found = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
+    assert {one["question"] for one in found["wins"] + found["losses"]} == {ERASED}
+
+
+def test_an_unknown_adapter_has_no_dossier(client: TestClient) -> None:
+    response = client.get("/v1/admin/adapters/v9/dossier")
+    assert response.status_code == 404
+    assert error(response)["message"] == "no adapter v9."
+
+
+def test_the_gate_signs_and_a_changed_verdict_cannot_be_approved(
+    client: TestClient, bot: QueuedBot, adapter: str
+) -> None:
+    found = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["digests"]
+    assert found["signature_fits"] is True
+    assert found["report_fits"] is True
+    with bot.database.write() as session:
+        row = adapters.get(session, adapter)
+        row.digest = "another folder"
+        session.add(row)
+    assert client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["digests"]["signature_fits"] is False
+    response = client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"})
+    assert response.status_code == 409
+    assert error(response)["message"].startswith(f"what the gate signed of adapter {adapter} is not what the database")
+
+
+def test_the_key_is_readable_by_its_owner_alone_and_stays_the_same(tmp_path: Path) -> None:
+    signature = Signer(tmp_path).sign("a")
+    assert (tmp_path / KEY).stat().st_mode & 0o777 == 0o600
+    assert Signer(tmp_path).verifies("a", signature)
+    assert not Signer(tmp_path).verifies("b", signature)
+    assert not Signer(tmp_path / "other").verifies("a", signature)
+    assert not Signer(tmp_path).verifies("a", "no hex")
+
+
+def test_a_second_person_must_agree_before_anything_is_deployed(
+    client: TestClient, bot: QueuedBot, adapter: str
+) -> None:
+    second = people.add(bot.database, "second", role="admin", actor="test")
+    key = people.add_key(bot.database, second, actor="test")
+    url = f"/v1/admin/adapters/{adapter}/approve"
+    first = client.post(url, json={"comment": "cites better"})
+    assert (first.status_code, first.json()["state"]) == (200, "awaiting_approval")
+    again = client.post(url, json={"comment": "really"})
+    assert again.status_code == 409
+    assert error(again)["message"] == f"you have approved adapter {adapter} already; 1 more must."
+    shown = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
+    assert [(one["comment"], shown["approvers"]) for one in shown["approvals"]] == [("cites better", 2)]
+    done = client.post(url, json={"comment": "I agree"}, headers={"Authorization": f"Bearer {key}"})
+    assert done.json()["state"] == "approved"
+    until(lambda: state(bot.database, adapter) == "live")
+
+
+def test_agreement_with_another_report_does_not_count(client: TestClient, bot: QueuedBot, adapter: str) -> None:
+    client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"})
+    with bot.database.write() as session:
+        row: Adapter = adapters.get(session, adapter)
+        row.verdict = {**row.verdict, "signature": None}
+        row.report = {**row.report, "more": 1}
+        row.report_digest = adapters.report_digest(row.report)
+        session.add(row)
+    assert client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["approvals"] == []
+
+
+def test_losses_come_worst_first_and_at_most_twenty() -> None:
+    names = [f"c{n}" for n in range(30)]
+    report = {
+        "candidate": {"cases": [case(name, 0.0) for name in names]},
+        "serving": {"cases": [case(name, n / 30) for n, name in enumerate(names)]},
+    }
+    wins, losses = wins_and_losses(report, ["source_attribution", "answer_accuracy"])
+    assert wins == []
+    assert [one["id"] for one in losses] == names[: -SHOWN - 1 : -1]
+
+
+def test_a_case_to_which_no_metric_applies_is_neither_won_nor_lost() -> None:
+    report = {"candidate": {"cases": [case("a", None)]}, "serving": {"cases": [case("a", 1.0)]}}
+    assert wins_and_losses(report, ["source_attribution"]) == ([], [])
+
+
+def test_the_funnel_goes_down_to_what_is_left() -> None:
+    steps = steps_of({"exchanges": 10, "left out: a": 1, "left out: b": 6, "train: correction": 3})
+    assert [(step["rule"], step["left"]) for step in steps] == [("b", 4), ("a", 3)]
+    assert steps_of({}) == []

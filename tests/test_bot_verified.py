@@ -1,0 +1,139 @@
+"""Claims about verified answers: an approved answer helps at once, and only as long as it should."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from bot.verified import TITLE, common, with_answer, words
+from finetune.examples import example_of
+from finetune.judge import WordJudge
+from store import adapters, exchanges, people
+from store.models import Adapter
+from tests.queued import QUESTION, QueuedBot, ask, queued_bot
+
+RIGHT = "The Aare is 288 kilometres long and joins the Rhine [1]."
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> Iterator[QueuedBot]:
+    with queued_bot(tmp_path) as bot:
+        yield bot
+
+
+@pytest.fixture
+def client(bot: QueuedBot) -> Iterator[TestClient]:
+    with TestClient(bot.app, headers=bot.headers("chat"), raise_server_exceptions=False) as client:
+        yield client
+
+
+def corrected(client: TestClient, bot: QueuedBot, *, by: str = "reviewer", correction: str = RIGHT) -> str:
+    exchange: str = ask(client).json()["ratchet"]["exchange_id"]
+    body = {"exchange_id": exchange, "rating": "down", "correction": correction}
+    assert client.post("/v1/feedback", json=body, headers=bot.headers(by)).status_code == 200
+    return exchange
+
+
+def shown(client: TestClient, bot: QueuedBot, question: str = QUESTION) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ask(client, question, headers=bot.headers("other")).json()["ratchet"]["passages"]
+    return found
+
+
+def test_an_approved_answer_is_the_first_passage_for_who_asks_the_same(client: TestClient, bot: QueuedBot) -> None:
+    before = shown(client, bot)
+    exchange = corrected(client, bot)
+    first, *others = shown(client, bot)
+    assert (first["title"], first["verified"], first["n"]) == (TITLE, exchange, 1)
+    assert first["text"] == "The Aare is 288 kilometres long and joins the Rhine."
+    assert [(p["n"], p["chunk_id"]) for p in others] == [(n, p["chunk_id"]) for n, p in enumerate(before[:2], start=2)]
+
+
+def test_what_nobody_reviewed_is_shown_to_nobody(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot, by="chat")
+    assert all(passage["title"] != TITLE for passage in shown(client, bot))
+
+
+def test_another_question_does_not_get_it(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot)
+    assert all(passage["title"] != TITLE for passage in shown(client, bot, "Where does the Aare end?"))
+
+
+def test_it_goes_when_the_correction_is_withdrawn(client: TestClient, bot: QueuedBot) -> None:
+    exchange = corrected(client, bot)
+    assert shown(client, bot)[0]["title"] == TITLE
+    client.post("/v1/feedback", json={"exchange_id": exchange, "rating": None}, headers=bot.headers("reviewer"))
+    assert shown(client, bot)[0]["title"] != TITLE
+
+
+def test_it_goes_with_the_person_who_asked(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot)
+    people.erase(bot.database, "chat", actor="admin")
+    assert shown(client, bot)[0]["title"] != TITLE
+
+
+def test_it_goes_with_the_document_that_it_rests_on(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot)
+    document = next(p["document"] for p in shown(client, bot) if p["document"])
+    bot.library.remove(document)
+    assert all(passage["title"] != TITLE for passage in shown(client, bot))
+
+
+def test_an_approved_decline_is_no_passage(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot, correction="I could not find this in the documents.")
+    assert shown(client, bot)[0]["title"] != TITLE
+
+
+def test_an_adapter_that_passes_the_question_by_itself_needs_none(client: TestClient, bot: QueuedBot) -> None:
+    exchange = corrected(client, bot)
+    with bot.database.write() as session:
+        session.add(Adapter(id="base", report={"verified": {exchange: True}}))
+    assert shown(client, bot)[0]["title"] != TITLE
+    with bot.database.write() as session:
+        session.add(_with(adapters.get(session, "base"), {"verified": {exchange: False}}))
+    assert shown(client, bot)[0]["title"] == TITLE
+
+
+def _with(row: Adapter, report: dict[str, Any]) -> Adapter:
+    row.report = report
+    return row
+
+
+def test_an_exchange_that_was_shown_one_is_never_an_example(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot)
+    again = ask(client, headers=bot.headers("other")).json()["ratchet"]["exchange_id"]
+    exchanges.rate(bot.database, again, person=bot.people["other"], rating="up")
+    with bot.database.read() as session:
+        row = exchanges.get(session, again)
+    made = example_of(
+        row,
+        judge=WordJudge(),
+        rules={},
+        covering={},
+        reviewers=frozenset(),
+        sources={},
+        redact=lambda text, public="": text,
+    )
+    assert made == "it was shown a verified answer"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ("How long is the Aare?", "how long is the Aare", True),
+        ("How long is the river Aare?", "How long is the Aare?", True),
+        ("How do I enable backups?", "How do I disable backups?", False),
+        ("What changed in version 2?", "What changed in version 3?", False),
+        ("Can I delete a key?", "Can I not delete a key?", False),
+        ("", "", False),
+    ],
+)
+def test_near_identical_is_most_words_and_all_numbers_and_negations(one: str, other: str, near: bool) -> None:
+    assert (common(words(one), words(other)) >= 0.6) == near
+
+
+def test_passages_keep_their_number_beside_a_verified_answer() -> None:
+    found = [{"n": n, "text": str(n)} for n in (1, 2, 3)]
+    assert [(p["n"], p["text"]) for p in with_answer(found, {"n": 1, "text": "a"}, 3)] == [(1, "a"), (2, "1"), (3, "2")]
+    assert with_answer(found, None, 3) == found
