@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 
 from bench.table import show
 from store.models import Exchange, Feedback, Label
-from tests.browsing import ARGUMENTS, CHROMIUM, answered, ask, settled, sign_in
+from tests.browsing import ARGUMENTS, CHROMIUM, answered, ask, enter, settled
 from tests.deciding import many
 from tests.queued import QueuedBot, queued_bot, serve
 
@@ -102,16 +102,18 @@ def painted(browser: Browser, bot: QueuedBot, address: str) -> list[dict[str, An
     ]
     for section in ("overview", "exchanges", "approval"):
         found.append(
-            line(f"admin, {section}: until all is shown", "ms", [shown(browser, address, section) for _ in range(3)])
+            line(
+                f"admin, {section}: until all is shown", "ms", [shown(browser, bot, address, section) for _ in range(3)]
+            )
         )
     return found
 
 
-def shown(browser: Browser, address: str, section: str) -> float:
+def shown(browser: Browser, bot: QueuedBot, address: str, section: str) -> float:
     """Milliseconds from opening an admin page until it has what it shows."""
     context = browser.new_context()
     page = context.new_page()
-    sign_in(page, address, path="/admin/schedule")
+    enter(page, bot, address, path="/admin/schedule")
     begun = time.perf_counter()
     page.goto(f"{address}/admin" if section == "overview" else f"{address}/admin/{section}")
     settled(page)

@@ -80,6 +80,7 @@ def create_app(
         default_cron=default_cron,
         tasks=tasks,
         signer=Signer(data),
+        data=data,
         approvers=approvers,
     )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")

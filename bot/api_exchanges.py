@@ -3,6 +3,7 @@
 The routes stand under those of `bot/api_admin.py`, which need an admin.
 """
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 
 from bot import api_views
 from bot.api_parts import Admin, Name, Text, WithPage, WithParts, listing
-from store import exchanges, labels, people, trends
+from store import adapters, cycles, exchanges, labels, people, trends
 from store.errors import Conflict
 from store.models import now
 from store.requests import ask
@@ -38,13 +39,16 @@ def list_exchanges(
     adapter: Short = None,
     q: Annotated[Text, Query(max_length=200)] = "",
     ids: Annotated[list[str] | None, Query(max_length=MAX_IDS)] = None,
+    trained: Short = None,
 ) -> dict[str, Any]:
     """Everybody's exchanges, newest first, that fit everything given; `rating` is up, down, rated, unrated, corrected.
 
-    `q` is looked for in question and answer, `ids` names exchanges.
+    `q` is looked for in question and answer, `ids` names exchanges, `trained` an adapter that learned from them.
     """
-    wanted = {"task": task, "rating": rating, "adapter": adapter, "text": q, "ids": ids}
     with parts.database.read() as session:
+        if trained is not None:
+            ids = list(adapters.get(session, trained).lineage.get("examples") or {})
+        wanted = {"task": task, "rating": rating, "adapter": adapter, "text": q, "ids": ids}
         rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, **wanted)
         names = people.names(session, list({row.exchange.person_id for row in rows}))
     return listing(rows, page, lambda row: {**api_views.exchange(row), "person": names.get(row.exchange.person_id)})
@@ -76,6 +80,22 @@ def _asked(parts: WithParts, kind: str, payload: dict[str, Any]) -> dict[str, An
     if "error" in answer:
         raise Conflict(f"the scheduler could not do this: {answer['error']}", "See the cycles page.")
     return answer
+
+
+@router.get("/cycles/{cycle_id}/funnel")
+def show_funnel(cycle_id: Name, parts: WithParts) -> dict[str, Any]:
+    """Each line of a cycle's funnel with its count and the first exchanges behind it; empty where no file was kept."""
+    with parts.database.read() as session:
+        kept = cycles.get(session, cycle_id).results.get("curate", {}).get("data")
+    path = (parts.data / str(kept) / "funnel.json").resolve()
+    if not kept or not path.is_relative_to(parts.data.resolve()) or not path.is_file():
+        return {"data": [], "next": None}
+    found = json.loads(path.read_text())
+    rows: dict[str, list[str]] = found["rows"]
+    data = [
+        {"line": line, "count": count, "ids": rows.get(line, [])[:MAX_IDS]} for line, count in found["counts"].items()
+    ]
+    return {"data": data, "next": None}
 
 
 @router.get("/tasks")

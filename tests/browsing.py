@@ -12,11 +12,34 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 from sqlalchemy import update
-from sqlmodel import delete
+from sqlmodel import col, delete, select
 
-from store.models import Conversation, Exchange, ExchangePassage, Feedback, Label, Person
-from tests.queued import PASSWORD, QUESTION, QueuedBot, queued_bot
+from bot.auth import COOKIE
+from store import people
+from store.models import (
+    BASE,
+    Adapter,
+    Ask,
+    AuditEntry,
+    Conversation,
+    Cycle,
+    CycleStep,
+    Deployment,
+    Document,
+    Exchange,
+    ExchangePassage,
+    Feedback,
+    Key,
+    Label,
+    Login,
+    Person,
+    Preview,
+    Schedule,
+)
+from tests.queued import EVERYBODY, PASSWORD, QUESTION, QueuedBot, queued_bot, until
 
+LOGGED = (Label, Feedback, ExchangePassage, Exchange, Conversation, Preview, CycleStep, Cycle, Adapter, Deployment)
+LOGGED += (Schedule, AuditEntry, Ask)
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 ARGUMENTS += [
@@ -37,17 +60,25 @@ def fresh_bot(folder: Path, migrated: Path) -> Iterator[QueuedBot]:
 
 
 def begin_anew(bot: QueuedBot) -> None:
-    """Forget what was said and how the engine was set, so that tests of the chat can share a bot."""
+    """Forget what was said and decided and how the engine was set, so that the tests of a file can share a bot."""
+    names = [*EVERYBODY, "local"]
     with bot.database.write() as session:
-        for table in (Label, Feedback, ExchangePassage, Exchange, Conversation):
+        for table in LOGGED:
             session.exec(delete(table))
+        session.exec(delete(Key).where(~col(Key.person_id).in_([person.id for person in bot.people.values()])))
+        session.exec(
+            delete(Login).where(~col(Login.person_id).in_(select(Person.id).where(col(Person.name).in_(names))))
+        )
+        session.exec(delete(Person).where(~col(Person.name).in_(names)))
         session.execute(update(Person).values(consent=True))
+        extra = list(session.exec(select(Document.id).where(~col(Document.source).in_(["river.md", "bread.md"]))))
+    for document in extra:
+        bot.library.remove(document)
     engine = bot.engine
-    engine.answers.clear()
-    engine.prompts.clear()
-    engine.writing.clear()
-    engine.waiting.clear()
+    for kept in (engine.answers, engine.prompts, engine.writing, engine.waiting, engine.by_adapter):
+        kept.clear()
     engine.default, engine.pace, engine.slots, engine.problem = "The Aare is 288 kilometres long [1].", 0.0, 1000, ""
+    until(lambda: (bot.live.serving.adapter, bot.live.serving.canary) == (BASE, None))
 
 
 @contextmanager
@@ -93,6 +124,13 @@ def sign_in(page: Page, address: str, who: str = "admin", path: str = "/admin") 
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"**{path}")
+
+
+def enter(page: Page, bot: QueuedBot, address: str, who: str = "admin", path: str = "/admin") -> None:
+    """Open a page as somebody who has signed in."""
+    secret = people.open_session(bot.database, bot.people[who])
+    page.context.add_cookies([{"name": COOKIE, "value": secret, "url": address}])
+    page.goto(address + path)
 
 
 def settled(page: Page) -> None:

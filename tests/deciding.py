@@ -30,7 +30,7 @@ GUARD: dict[str, Any] = {
 
 def awaiting(database: Database, **values: Any) -> Adapter:
     """An adapter that passed the gate and waits for a decision."""
-    verdict = {"decision": "promote", "sentence": "It gains.", "reasons": ["It gains."], "deltas": [PRIMARY, GUARD]}
+    verdict = {"verdict": "promote", "sentence": "It gains.", "reasons": ["It gains."], "deltas": [PRIMARY, GUARD]}
     row = adapters.create(
         database, actor="test", verdict=verdict, report_digest=adapters.report_digest({}), digest="d" * 64, **values
     )

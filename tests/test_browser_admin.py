@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from store import adapters, audit, cycles, people
 from store.models import BASE, Adapter, AuditEntry, Feedback, Label, Person, Role
-from tests.browsing import answered, ask, fresh_bot, needs_chromium, settled, sign_in, watched
+from tests.browsing import answered, ask, begin_anew, enter, fresh_bot, needs_chromium, settled, sign_in, watched
 from tests.deciding import awaiting, one_exchange, running_cycle, train
 from tests.queued import QUESTION, QueuedBot, serve, until
 from tests.test_bot_api_admin import scheduler
@@ -17,25 +17,41 @@ pytestmark = needs_chromium
 PAGES = ("overview", "approval", "adapters", "cycles", "exchanges", "documents", "people", "schedule", "audit")
 
 
-@pytest.fixture
-def bot(tmp_path: Path, migrated: Path) -> Iterator[QueuedBot]:
-    with fresh_bot(tmp_path, migrated) as bot:
-        yield bot
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[tuple[QueuedBot, str]]:
+    with fresh_bot(tmp_path_factory.mktemp("bot"), migrated) as bot, serve(bot.app) as address:
+        yield bot, address
 
 
 @pytest.fixture
-def address(bot: QueuedBot) -> Iterator[str]:
-    with serve(bot.app) as address:
-        yield address
+def bot(served: tuple[QueuedBot, str]) -> QueuedBot:
+    begin_anew(served[0])
+    return served[0]
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
+def address(served: tuple[QueuedBot, str]) -> str:
+    return served[1]
+
+
+@pytest.fixture
+def page(browser: Browser, bot: QueuedBot, address: str) -> Iterator[Page]:
     """An admin's page, signed in."""
     with watched(browser, width=1440, height=900) as page:
-        sign_in(page, address)
+        enter(page, bot, address)
         settled(page)
         yield page
+
+
+def test_signing_in_leads_to_where_one_wanted_to_go(browser: Browser, bot: QueuedBot, address: str) -> None:
+    with watched(browser) as page:
+        page.goto(f"{address}/admin/people")
+        page.get_by_label("Name").fill("admin")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text("wrong name or password.")
+        sign_in(page, address, path="/admin/people")
+        expect(page.get_by_role("heading", name="People")).to_be_visible()
 
 
 def open_section(page: Page, name: str) -> None:
@@ -48,7 +64,7 @@ def test_pages_fit_their_width(browser: Browser, bot: QueuedBot, address: str, w
     awaiting(bot.database)
     one_exchange(bot)
     with watched(browser, width=width) as page:
-        sign_in(page, address)
+        enter(page, bot, address)
         for path in ("/", *(f"/admin/{name}" for name in PAGES[1:]), "/admin/dossier/v1"):
             page.goto(address + path)
             page.wait_for_load_state("networkidle")

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from store import people
 from store.models import Adapter, AuditEntry, Chunk, Cycle, CycleStep, Document, Person, now
-from tests.browsing import answered, ask, findings, fresh_bot, needs_chromium, settled, sign_in, watched
+from tests.browsing import answered, ask, enter, findings, fresh_bot, needs_chromium, settled, watched
 from tests.deciding import awaiting, many, one_exchange, running_cycle, train
 from tests.queued import QueuedBot, serve
 
@@ -49,7 +49,15 @@ def rows(bot: QueuedBot, count: int) -> None:
         fill(session, Person, [Person(name=f"person {n}") for n in range(count)])
         documents = [Document(source=f"d{n}", title=f"Doc {n}", digest=f"{n}", text="x") for n in range(count)]
         fill(session, Document, documents)
-        chunk = {"ordinal": 0, "title": "t", "text": "x", "digest": "x", "start": 0, "end": 1, "embedding": b""}
+        chunk = {
+            "ordinal": 0,
+            "title": "t",
+            "text": "x",
+            "digest": "x",
+            "start": 0,
+            "end": 1,
+            "embedding": bytes(1_024),
+        }
         fill(session, Chunk, [Chunk(document_id=one.id, embedding_model="words", **chunk) for one in documents])
         cycles = [Cycle(slot_key=f"s{n}", state="done", outcome="rejected", finished_at=at) for n in range(count)]
         fill(session, Cycle, cycles)
@@ -66,7 +74,7 @@ def fill(session: Session, table: type, values: list) -> None:
 
 def test_every_admin_page_without_rows_says_what_to_do_next(browser: Browser, bot: QueuedBot, address: str) -> None:
     with watched(browser) as page:
-        sign_in(page, address)
+        enter(page, bot, address)
         for path in PATHS:
             visit(page, address, path)
             if path in ("/admin/approval", "/admin/adapters", "/admin/cycles", "/admin/exchanges"):
@@ -76,7 +84,7 @@ def test_every_admin_page_without_rows_says_what_to_do_next(browser: Browser, bo
 def test_every_admin_page_with_one_row(browser: Browser, bot: QueuedBot, address: str) -> None:
     rows(bot, 1)
     with watched(browser) as page:
-        sign_in(page, address)
+        enter(page, bot, address)
         for path in PATHS:
             visit(page, address, path)
         for section, told in (("adapters", "v1"), ("cycles", "rejected"), ("exchanges", "river number 0")):
@@ -90,7 +98,7 @@ def test_every_admin_page_with_10000_rows_comes_in_seconds_and_pages(
 ) -> None:
     rows(bot, 10_000)
     with watched(browser) as page:
-        sign_in(page, address)
+        enter(page, bot, address)
         for path in PATHS:
             begun = time.monotonic()
             visit(page, address, path)
@@ -116,7 +124,7 @@ def test_axe_finds_nothing_grave_on_any_page(browser: Browser, bot: QueuedBot, a
     with watched(browser, dark=dark, width=1440, height=900) as page:
         page.goto(f"{address}/login")
         assert findings(page) == []
-        sign_in(page, address)
+        enter(page, bot, address)
         for path in (*PATHS, "/admin/dossier/v4"):
             visit(page, address, path)
             for opened in page.locator("#content details:not([open]) > summary").all()[:6]:
@@ -143,8 +151,8 @@ def test_at_least_a_hundred_payloads_fire_nowhere(browser: Browser, bot: QueuedB
         one_exchange(bot, question=text, answer=f"{text} [1]")
     everywhere(bot)
     with watched(browser) as page:
-        sign_in(page, address)
-        for path in (*PATHS, "/admin/dossier/v1", "/admin/dossier/%3Cscript%3Ewindow.fired=1%3C%2Fscript%3E"):
+        enter(page, bot, address)
+        for path in (*PATHS, "/admin/dossier/v1", "/admin/dossier/%3Cimg src=x onerror=window.fired=1%3E"):
             page.goto(address + path)
             settled(page)
             for more in page.locator("#content .more:visible").all():

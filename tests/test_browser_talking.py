@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from store import exchanges
 from store.models import Conversation, Exchange, Person
-from tests.browsing import answered, ask, begin_anew, fresh_bot, needs_chromium, sign_in, watched
+from tests.browsing import answered, ask, begin_anew, enter, fresh_bot, needs_chromium, watched
 from tests.queued import QUESTION, QueuedBot, serve, until
 
 pytestmark = needs_chromium
@@ -259,7 +259,7 @@ def test_comment_and_reasons_are_kept_and_undone(page: Page, bot: QueuedBot) -> 
 def test_only_admins_are_offered_to_add_documents(browser: Browser, page: Page, bot: QueuedBot, address: str) -> None:
     assert page.get_by_role("button", name="Add documents").count() == 0
     with watched(browser) as admin:
-        sign_in(admin, address, path="/")
+        enter(admin, bot, address, path="/")
         file = {"name": "cheese.md", "mimeType": "text/markdown", "buffer": b"# Cheese\n\nTurn the cheese every day."}
         admin.get_by_label("Documents", exact=True).set_input_files(file)
         expect(admin.locator("#toast")).to_contain_text("it can be asked about now", timeout=15_000)

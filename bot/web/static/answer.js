@@ -17,8 +17,14 @@ export class Answer {
     this.badge = h("p", { class: "badge", hidden: true });
     this.body = h("div", { class: "text" });
     this.foot = h("footer", {});
-    this.element = h("article", { class: "answer", "aria-label": `Answer to: ${question.slice(0, 80)}`, "aria-busy": "true" },
-      this.badge, this.status, this.body, this.foot);
+    this.element = h(
+      "article",
+      { class: "answer", "aria-label": `Answer to: ${question.slice(0, 80)}`, "aria-busy": "true" },
+      this.badge,
+      this.status,
+      this.body,
+      this.foot,
+    );
   }
 
   /** The exchange is logged: what was found is known. */
@@ -31,7 +37,9 @@ export class Answer {
   /** Position 1 is next, 0 has begun. */
   queue(position) {
     clearTimeout(this.timer);
-    this.say(position === 0 ? "Thinking…" : position === 1 ? "Queued, next in line…" : `Queued, ${position - 1} ahead…`);
+    this.say(
+      position === 0 ? "Thinking…" : position === 1 ? "Queued, next in line…" : `Queued, ${position - 1} ahead…`,
+    );
   }
 
   say(text) {
@@ -56,7 +64,11 @@ export class Answer {
   cite(n) {
     const passage = this.passages.find((p) => p.n === n);
     if (!passage) return null;
-    const button = h("button", { class: "cite", title: passage.title, "aria-label": `Passage ${n}: ${passage.title}` }, `${n}`);
+    const button = h(
+      "button",
+      { class: "cite", title: passage.title, "aria-label": `Passage ${n}: ${passage.title}` },
+      `${n}`,
+    );
     button.addEventListener("click", () => attempt(() => openPassage(passage, button)));
     return button;
   }
@@ -74,26 +86,45 @@ export class Answer {
     this.element.classList.toggle("failed", Boolean(error));
     this.badge.hidden = !sourceless;
     this.badge.textContent = this.passages.length ? "Not in the documents" : "No source found";
-    this.say(error || (state === "stopped" ? "Stopped." : finish === "length" ? "Cut at the longest answer allowed." : ""));
+    this.say(
+      error || (state === "stopped" ? "Stopped." : finish === "length" ? "Cut at the longest answer allowed." : ""),
+    );
     this.foot.replaceChildren(...this.footer(state, feedback));
-    return error || [sourceless ? `${this.badge.textContent}.` : "Answer:", this.body.textContent, state === "stopped" ? "Stopped." : ""].join(" ").trim();
+    return (
+      error ||
+      [
+        sourceless ? `${this.badge.textContent}.` : "Answer:",
+        this.body.textContent,
+        state === "stopped" ? "Stopped." : "",
+      ]
+        .join(" ")
+        .trim()
+    );
   }
 
   footer(state, feedback) {
     const written = this.text.trim();
     const left = cutSentence(this.cut);
-    const doing = h("span", { class: "row doing" },
+    const doing = h(
+      "span",
+      { class: "row doing" },
       written ? this.tool("copy", "Copy the answer", () => copyText(written)) : null,
-      this.again ? this.tool("again", "Answer again", () => this.again(this)) : null);
+      this.again ? this.tool("again", "Answer again", () => this.again(this)) : null,
+    );
     if (!this.id) return [h("div", { class: "row" }, doing)];
     return [
-      this.sources(), left ? h("p", { class: "muted cut" }, left) : "",
+      this.sources(),
+      left ? h("p", { class: "muted cut" }, left) : "",
       written ? feedbackRow(this.id, written, feedback, doing) : h("div", { class: "row" }, doing),
     ];
   }
 
   tool(sign, words, run) {
-    return h("button", { class: `icon ${sign}`, "aria-label": words, title: words, onclick: () => attempt(run) }, icon(sign));
+    return h(
+      "button",
+      { class: `icon ${sign}`, "aria-label": words, title: words, onclick: () => attempt(run) },
+      icon(sign),
+    );
   }
 
   sources() {
@@ -102,8 +133,15 @@ export class Answer {
       button.addEventListener("click", () => attempt(() => openPassage(p, button)));
       return button;
     });
-    return h("div", { class: "row sources" }, ...shown,
-      h("span", { class: "muted adapter", title: "The version that wrote this answer" },
-        this.adapter === "base" ? "base model" : `adapter ${this.adapter}`));
+    return h(
+      "div",
+      { class: "row sources" },
+      ...shown,
+      h(
+        "span",
+        { class: "muted adapter", title: "The version that wrote this answer" },
+        this.adapter === "base" ? "base model" : `adapter ${this.adapter}`,
+      ),
+    );
   }
 }

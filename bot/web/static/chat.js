@@ -35,8 +35,17 @@ function follow() {
 function show(question) {
   welcome.remove();
   const answer = new Answer(question, { again, follow });
-  const edit = h("button", { class: "icon edit", "aria-label": "Edit this question", title: "Edit", onclick: editLast }, icon("edit"));
-  const asked = h("div", { class: "turn" }, h("div", { class: "asking" }, edit, h("article", { class: "asked", "aria-label": "You asked" }, question)), answer.element);
+  const edit = h(
+    "button",
+    { class: "icon edit", "aria-label": "Edit this question", title: "Edit", onclick: editLast },
+    icon("edit"),
+  );
+  const asked = h(
+    "div",
+    { class: "turn" },
+    h("div", { class: "asking" }, edit, h("article", { class: "asked", "aria-label": "You asked" }, question)),
+    answer.element,
+  );
   log.append(asked);
   log.scrollTop = log.scrollHeight;
   const turn = { question, answer, element: asked };
@@ -44,8 +53,15 @@ function show(question) {
   return turn;
 }
 
-const messagesOf = (before) => before.flatMap(({ question, answer }) =>
-  (answer.text.trim() ? [{ role: "user", content: question }, { role: "assistant", content: answer.text.trim() }] : []));
+const messagesOf = (before) =>
+  before.flatMap(({ question, answer }) =>
+    answer.text.trim()
+      ? [
+          { role: "user", content: question },
+          { role: "assistant", content: answer.text.trim() },
+        ]
+      : [],
+  );
 
 async function send(question, replaced = null) {
   if (!question || running) return;
@@ -64,10 +80,18 @@ async function send(question, replaced = null) {
 }
 
 async function write(answer, before, replaces, mine) {
-  const metadata = { ...(conversation && { conversation_id: conversation }), ...(replaces && { replaces }), train: learn.checked };
+  const metadata = {
+    ...(conversation && { conversation_id: conversation }),
+    ...(replaces && { replaces }),
+    train: learn.checked,
+  };
   let spoken = "";
   try {
-    for await (const event of ask([...messagesOf(before), { role: "user", content: answer.question }], metadata, running.signal)) {
+    for await (const event of ask(
+      [...messagesOf(before), { role: "user", content: answer.question }],
+      metadata,
+      running.signal,
+    )) {
       if (event.start) started(answer, event.start, mine);
       else if (event.queue !== undefined) answer.queue(event.queue);
       else if (event.text) answer.add(event.text);
@@ -86,7 +110,8 @@ function started(answer, begun, mine) {
   if (mine !== turns) return;
   const isNew = conversation === null;
   conversation = begun.conversation_id;
-  if (isNew && !learn.checked && consent) attempt(() => call("PATCH", `/v1/conversations/${conversation}`, { train: false }));
+  if (isNew && !learn.checked && consent)
+    attempt(() => call("PATCH", `/v1/conversations/${conversation}`, { train: false }));
 }
 
 function drop(turn) {
@@ -216,10 +241,12 @@ $("cancel-edit").addEventListener("click", () => {
   endEditing();
   fill("");
 });
-learn.addEventListener("change", () => attempt(async () => {
-  if (conversation) await call("PATCH", `/v1/conversations/${conversation}`, { train: learn.checked });
-  toast(learn.checked ? "From here on, this chat may be learned from." : "This chat will not be learned from.");
-}));
+learn.addEventListener("change", () =>
+  attempt(async () => {
+    if (conversation) await call("PATCH", `/v1/conversations/${conversation}`, { train: learn.checked });
+    toast(learn.checked ? "From here on, this chat may be learned from." : "This chat will not be learned from.");
+  }),
+);
 input.addEventListener("input", () => {
   keepDraft(conversation, input.value);
   grow();

@@ -50,7 +50,9 @@ export function asError(status, content) {
 
 /** A path with a query; what is empty is left out. */
 export function query(path, values) {
-  const found = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined));
+  const found = new URLSearchParams(
+    Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined),
+  );
   return found.size ? `${path}?${found}` : path;
 }
 

@@ -11,19 +11,54 @@ export function feedbackRow(exchangeId, answer, given, more = null) {
   let said = { ...NOTHING, ...pick(given) };
   const up = thumb("Good answer", "up");
   const down = thumb("Bad answer", "down");
-  const suggest = h("button", { class: "quiet small", "aria-expanded": "false", onclick: () => toggle(box.hidden) }, "Suggest the right answer");
-  const chips = REASONS.map((reason) => h("button", { type: "button", class: "chip", "aria-pressed": "false", "data-reason": reason,
-    onclick: () => {
-      said.reasons = said.reasons.includes(reason) ? said.reasons.filter((r) => r !== reason) : [...said.reasons, reason];
-      show();
-    } }, reason));
-  const comment = h("input", { maxlength: "5000", value: said.comment, placeholder: "Anything else? (may stay empty)", "aria-label": "Comment" });
-  const text = h("textarea", { rows: "4", maxlength: "20000", "aria-label": "The right answer" }, said.correction || answer);
-  const box = h("form", { class: "correction", hidden: true, onsubmit: sent },
-    h("p", { class: "muted" }, "What was wrong, and what would be right?"), h("div", { class: "row chips" }, ...chips), comment,
+  const suggest = h(
+    "button",
+    { class: "quiet small", "aria-expanded": "false", onclick: () => toggle(box.hidden) },
+    "Suggest the right answer",
+  );
+  const chips = REASONS.map((reason) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: "chip",
+        "aria-pressed": "false",
+        "data-reason": reason,
+        onclick: () => {
+          said.reasons = said.reasons.includes(reason)
+            ? said.reasons.filter((r) => r !== reason)
+            : [...said.reasons, reason];
+          show();
+        },
+      },
+      reason,
+    ),
+  );
+  const comment = h("input", {
+    maxlength: "5000",
+    value: said.comment,
+    placeholder: "Anything else? (may stay empty)",
+    "aria-label": "Comment",
+  });
+  const text = h(
+    "textarea",
+    { rows: "4", maxlength: "20000", "aria-label": "The right answer" },
+    said.correction || answer,
+  );
+  const box = h(
+    "form",
+    { class: "correction", hidden: true, onsubmit: sent },
+    h("p", { class: "muted" }, "What was wrong, and what would be right?"),
+    h("div", { class: "row chips" }, ...chips),
+    comment,
     h("label", {}, h("span", { class: "muted" }, "The right answer – change what is wrong"), text),
-    h("div", { class: "row" }, h("button", { class: "primary small" }, "Send"),
-      h("button", { type: "button", class: "quiet small", onclick: () => toggle(false) }, "Close")));
+    h(
+      "div",
+      { class: "row" },
+      h("button", { class: "primary small" }, "Send"),
+      h("button", { type: "button", class: "quiet small", onclick: () => toggle(false) }, "Close"),
+    ),
+  );
   const note = h("span", { class: "muted note" });
   show();
   return h("div", { class: "feedback" }, h("div", { class: "row" }, up, down, suggest, note, more), box);
@@ -34,8 +69,10 @@ export function feedbackRow(exchangeId, answer, given, more = null) {
 
   async function rate(rating) {
     const back = said.rating === rating;
-    await save({ ...said, rating: back ? null : rating, reasons: back || rating === "up" ? [] : said.reasons },
-      back ? "Taken back." : "Thank you.");
+    await save(
+      { ...said, rating: back ? null : rating, reasons: back || rating === "up" ? [] : said.reasons },
+      back ? "Taken back." : "Thank you.",
+    );
     if (said.rating === "down") toggle(true);
   }
 
@@ -43,7 +80,13 @@ export function feedbackRow(exchangeId, answer, given, more = null) {
     event.preventDefault();
     const written = text.value.trim();
     const correction = written === answer.trim() ? "" : written;
-    if (await save({ ...said, comment: comment.value.trim(), correction }, correction ? "Thank you: your answer is kept." : "Thank you.")) toggle(false);
+    if (
+      await save(
+        { ...said, comment: comment.value.trim(), correction },
+        correction ? "Thank you: your answer is kept." : "Thank you.",
+      )
+    )
+      toggle(false);
   }
 
   async function save(wanted, thanks) {

@@ -25,7 +25,9 @@ export class History {
     const found = await this.page(null);
     if (mine !== turn) return;
     const empty = search.value.trim() ? "No conversation says that." : "Your conversations will be kept here.";
-    list.replaceChildren(...(found.data.length ? found.data.map((row) => this.item(row)) : [h("li", { class: "muted empty" }, empty)]));
+    list.replaceChildren(
+      ...(found.data.length ? found.data.map((row) => this.item(row)) : [h("li", { class: "muted empty" }, empty)]),
+    );
     this.more(found.next);
   }
 
@@ -35,38 +37,75 @@ export class History {
 
   more(next) {
     if (!next) return;
-    const button = h("button", { class: "quiet small", onclick: () => attempt(async () => {
-      const found = await this.page(next);
-      button.parentElement.remove();
-      list.append(...found.data.map((row) => this.item(row)));
-      this.more(found.next);
-    }) }, "Show older ones");
+    const button = h(
+      "button",
+      {
+        class: "quiet small",
+        onclick: () =>
+          attempt(async () => {
+            const found = await this.page(next);
+            button.parentElement.remove();
+            list.append(...found.data.map((row) => this.item(row)));
+            this.more(found.next);
+          }),
+      },
+      "Show older ones",
+    );
     list.append(h("li", {}, button));
   }
 
   item(row) {
     const title = row.title || "Untitled";
-    const open = h("button", { class: "conversation", title, "aria-current": row.id === this.current() ? "true" : null,
-      onclick: () => attempt(() => this.open(row.id)) }, title);
-    const item = h("li", { class: "entry" }, open,
-      h("button", { class: "icon tool", "aria-label": `Rename ${title}`, title: "Rename", onclick: () => this.rename(row, item) }, icon("edit")),
-      h("button", { class: "icon tool", "aria-label": `Delete ${title}`, title: "Delete", onclick: () => this.remove(row) }, icon("trash")));
+    const open = h(
+      "button",
+      {
+        class: "conversation",
+        title,
+        "aria-current": row.id === this.current() ? "true" : null,
+        onclick: () => attempt(() => this.open(row.id)),
+      },
+      title,
+    );
+    const item = h(
+      "li",
+      { class: "entry" },
+      open,
+      h(
+        "button",
+        { class: "icon tool", "aria-label": `Rename ${title}`, title: "Rename", onclick: () => this.rename(row, item) },
+        icon("edit"),
+      ),
+      h(
+        "button",
+        { class: "icon tool", "aria-label": `Delete ${title}`, title: "Delete", onclick: () => this.remove(row) },
+        icon("trash"),
+      ),
+    );
     return item;
   }
 
   rename(row, item) {
     const field = h("input", { value: row.title, maxlength: "200", required: "", "aria-label": "New title" });
-    const form = h("form", { class: "entry", onsubmit: (event) => {
-      event.preventDefault();
-      attempt(async () => {
-        await call("PATCH", `/v1/conversations/${row.id}`, { title: field.value });
-        await this.refresh();
-      });
-    }, onkeydown: (event) => {
-      if (event.key !== "Escape") return;
-      event.stopPropagation();
-      attempt(() => this.refresh());
-    } }, field, h("button", { class: "primary small" }, "Save"));
+    const form = h(
+      "form",
+      {
+        class: "entry",
+        onsubmit: (event) => {
+          event.preventDefault();
+          attempt(async () => {
+            await call("PATCH", `/v1/conversations/${row.id}`, { title: field.value });
+            await this.refresh();
+          });
+        },
+        onkeydown: (event) => {
+          if (event.key !== "Escape") return;
+          event.stopPropagation();
+          attempt(() => this.refresh());
+        },
+      },
+      field,
+      h("button", { class: "primary small" }, "Save"),
+    );
     item.replaceChildren(form);
     field.focus();
     field.select();

@@ -20,8 +20,20 @@ const SHAPES = {
 };
 
 /** A sign by name; it is decoration, its button has the words. */
-export const icon = (name) => s("svg", { viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": "2",
-  "stroke-linejoin": "round", "stroke-linecap": "round", "aria-hidden": "true" }, s("path", { d: SHAPES[name] }));
+export const icon = (name) =>
+  s(
+    "svg",
+    {
+      viewBox: "0 0 24 24",
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": "2",
+      "stroke-linejoin": "round",
+      "stroke-linecap": "round",
+      "aria-hidden": "true",
+    },
+    s("path", { d: SHAPES[name] }),
+  );
 
 /** Fill in the places of a page. */
 export function fillIcons() {

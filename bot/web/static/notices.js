@@ -5,10 +5,20 @@ let timer;
 /** Show a short message; `doing` is a button in it: {label, run}. */
 export function toast(text, kind = "info", doing = null) {
   const box = document.getElementById("toast");
-  const button = doing && h("button", { type: "button", class: "small", onclick: () => {
-    box.hidden = true;
-    doing.run();
-  } }, doing.label);
+  const button =
+    doing &&
+    h(
+      "button",
+      {
+        type: "button",
+        class: "small",
+        onclick: () => {
+          box.hidden = true;
+          doing.run();
+        },
+      },
+      doing.label,
+    );
   box.replaceChildren(h("span", {}, text), button ?? "");
   box.dataset.kind = kind;
   box.hidden = false;
@@ -34,11 +44,18 @@ export function confirmed(title, text, { yes = "Yes", kind = "danger" } = {}) {
       box.remove();
       resolve(value);
     };
-    const box = h("dialog", { class: "dialog", "aria-labelledby": "confirm-title", oncancel: () => answer(false) },
-      h("h2", { id: "confirm-title" }, title), h("p", {}, text),
-      h("div", { class: "row end" },
+    const box = h(
+      "dialog",
+      { class: "dialog", "aria-labelledby": "confirm-title", oncancel: () => answer(false) },
+      h("h2", { id: "confirm-title" }, title),
+      h("p", {}, text),
+      h(
+        "div",
+        { class: "row end" },
         h("button", { type: "button", onclick: () => answer(false) }, "Cancel"),
-        h("button", { type: "button", class: kind, onclick: () => answer(true) }, yes)));
+        h("button", { type: "button", class: kind, onclick: () => answer(true) }, yes),
+      ),
+    );
     document.body.append(box);
     box.showModal();
   });

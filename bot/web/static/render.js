@@ -6,8 +6,32 @@ import { h } from "./dom.js";
 import { copyText } from "./notices.js";
 
 const purify = globalThis.DOMPurify;
-const TAGS = ["p", "br", "hr", "strong", "em", "del", "code", "pre", "blockquote", "ul", "ol", "li", "a", "span",
-  "table", "thead", "tbody", "tr", "th", "td", "h3", "h4", "h5", "h6"];
+const TAGS = [
+  "p",
+  "br",
+  "hr",
+  "strong",
+  "em",
+  "del",
+  "code",
+  "pre",
+  "blockquote",
+  "ul",
+  "ol",
+  "li",
+  "a",
+  "span",
+  "table",
+  "thead",
+  "tbody",
+  "tr",
+  "th",
+  "td",
+  "h3",
+  "h4",
+  "h5",
+  "h6",
+];
 const ATTRIBUTES = ["href", "start", "align", "data-cite", "data-language"];
 const LINK = /^(https?:\/\/|mailto:)/i;
 const escaped = (text) => text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
@@ -23,31 +47,40 @@ const citation = {
   renderer: (token) => `<span data-cite="${token.numbers.replace(/[;\s]+/g, ",")}">${token.raw}</span>`,
 };
 
-const marked = new Marked({ gfm: true, breaks: true }, {
-  extensions: [citation],
-  tokenizer: { def: () => undefined, reflink: () => undefined },
-  renderer: {
-    html: ({ text }) => escaped(text),
-    image: ({ raw }) => escaped(raw),
-    heading({ tokens, depth }) {
-      const level = Math.min(6, depth + 2);
-      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
+const marked = new Marked(
+  { gfm: true, breaks: true },
+  {
+    extensions: [citation],
+    tokenizer: { def: () => undefined, reflink: () => undefined },
+    renderer: {
+      html: ({ text }) => escaped(text),
+      image: ({ raw }) => escaped(raw),
+      heading({ tokens, depth }) {
+        const level = Math.min(6, depth + 2);
+        return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
+      },
+      link({ href, raw, tokens }) {
+        return LINK.test(href) ? `<a href="${escaped(href)}">${this.parser.parseInline(tokens)}</a>` : escaped(raw);
+      },
+      checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
+      code: ({ text, lang }) =>
+        `<pre><code data-language="${escaped((lang ?? "").split(/\s/)[0].slice(0, 20))}">${escaped(text)}</code></pre>\n`,
     },
-    link({ href, raw, tokens }) {
-      return LINK.test(href) ? `<a href="${escaped(href)}">${this.parser.parseInline(tokens)}</a>` : escaped(raw);
-    },
-    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
-    code: ({ text, lang }) => `<pre><code data-language="${escaped((lang ?? "").split(/\s/)[0].slice(0, 20))}">${escaped(text)}</code></pre>\n`,
   },
-});
+);
 
 /** The answer as a fragment; `cite(n)` gives a button for passage n, or null when there is no such passage. */
 export function render(text, cite) {
   const clean = purify.sanitize(marked.parse(text), {
-    ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ATTRIBUTES, ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
+    ALLOWED_TAGS: TAGS,
+    ALLOWED_ATTR: ATTRIBUTES,
+    ALLOW_DATA_ATTR: false,
+    ALLOW_ARIA_ATTR: false,
+    RETURN_DOM_FRAGMENT: true,
   });
   for (const mark of clean.querySelectorAll("[data-cite]")) mark.replaceWith(...cited(mark, cite));
-  for (const link of clean.querySelectorAll("a")) Object.assign(link, { target: "_blank", rel: "noopener noreferrer nofollow" });
+  for (const link of clean.querySelectorAll("a"))
+    Object.assign(link, { target: "_blank", rel: "noopener noreferrer nofollow" });
   for (const table of clean.querySelectorAll("table")) framed(table);
   for (const code of clean.querySelectorAll("pre > code")) block(code);
   return clean;
@@ -65,7 +98,16 @@ function framed(table) {
 }
 
 function block(code) {
-  const copy = h("button", { type: "button", class: "quiet small copy", "aria-label": "Copy this code", onclick: () => copyText(code.textContent) }, "Copy");
+  const copy = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet small copy",
+      "aria-label": "Copy this code",
+      onclick: () => copyText(code.textContent),
+    },
+    "Copy",
+  );
   const frame = h("div", { class: "code" }, h("span", { class: "language" }, code.dataset.language || "text"), copy);
   code.parentElement.tabIndex = 0;
   code.parentElement.replaceWith(frame);
@@ -82,6 +124,8 @@ export async function highlight(element) {
     const language = hljs.getLanguage(code.dataset.language) ? code.dataset.language : null;
     if (!language) continue;
     const html = hljs.highlight(code.textContent, { language, ignoreIllegals: true }).value;
-    code.replaceChildren(purify.sanitize(html, { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true }));
+    code.replaceChildren(
+      purify.sanitize(html, { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true }),
+    );
   }
 }

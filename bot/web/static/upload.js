@@ -11,7 +11,10 @@ export function sendFile(file, progress) {
     form.append("file", file);
     request.open("POST", "/v1/documents");
     request.responseType = "json";
-    request.upload.addEventListener("progress", (event) => event.lengthComputable && progress(event.loaded / event.total));
+    request.upload.addEventListener(
+      "progress",
+      (event) => event.lengthComputable && progress(event.loaded / event.total),
+    );
     request.addEventListener("load", () => {
       if (request.status < 300) resolve(request.response);
       else reject(asError(request.status, request.response ?? {}));
@@ -48,4 +51,5 @@ export async function sendFiles(files, box) {
   return counts;
 }
 
-const flagged = (text, flags = []) => (flags.length ? `${text}; ${counted(flags.length, "warning")}: ${flags.join(", ").replaceAll("_", " ")}` : text);
+const flagged = (text, flags = []) =>
+  flags.length ? `${text}; ${counted(flags.length, "warning")}: ${flags.join(", ").replaceAll("_", " ")}` : text;
