@@ -12,7 +12,18 @@ from fastapi import Depends, FastAPI
 from fastapi.templating import Jinja2Templates
 from starlette.staticfiles import StaticFiles
 
-from bot import api_adapters, api_admin, api_chat, api_documents, api_edge, api_log, api_oidc, api_pages, api_people
+from bot import (
+    api_adapters,
+    api_admin,
+    api_chat,
+    api_conversations,
+    api_documents,
+    api_edge,
+    api_log,
+    api_oidc,
+    api_pages,
+    api_people,
+)
 from bot.api_parts import Parts, signed_in
 from bot.auth import Access
 from bot.chat import Chat
@@ -80,11 +91,13 @@ def create_app(
         default_cron=default_cron,
         tasks=tasks,
         signer=Signer(data),
+        data=data,
         approvers=approvers,
         provider=provider,
     )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
-    for part in (api_chat, api_log, api_documents, api_admin, api_adapters, api_people, api_oidc, api_pages):
+    chats = (api_chat, api_log, api_conversations, api_documents)
+    for part in (*chats, api_admin, api_adapters, api_people, api_oidc, api_pages):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=api_pages.WEB / "static"), name="static")
     app.add_middleware(api_edge.Edge, max_bytes=max_upload_mb * 1_000_000 + 100_000)

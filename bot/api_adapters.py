@@ -59,10 +59,12 @@ class Choice(Decision):
 
 
 @router.get("/adapters")
-def list_adapters(parts: WithParts, page: WithPage) -> dict[str, Any]:
-    """Adapters, newest first."""
+def list_adapters(
+    parts: WithParts, page: WithPage, state: Annotated[str | None, Query(max_length=30)] = None
+) -> dict[str, Any]:
+    """Adapters, newest first, of one state or all."""
     with parts.database.read() as session:
-        rows = adapters.page(session, limit=page.limit + 1, before=page.cursor)
+        rows = adapters.page(session, limit=page.limit + 1, before=page.cursor, state=state)
     return listing(rows, page, api_views.adapter)
 
 

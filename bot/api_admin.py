@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from croniter import CroniterBadDateError, croniter
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
-from bot import api_golden, api_rankings, api_views
+from bot import api_exchanges, api_golden, api_rankings, api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
-from store import adapters, audit, cycles, deployments, exchanges, labels, people, processes, staleness
+from store import adapters, audit, cycles, deployments, exchanges, people, processes, staleness
 from store.errors import Conflict, Invalid
 from store.models import AdapterState, AuditEntry, Cycle, CycleState, Schedule, now
 from store.requests import ask
@@ -23,6 +23,7 @@ NEXT_TIMES = 5
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
 router.include_router(api_rankings.router)
 router.include_router(api_golden.router)
+router.include_router(api_exchanges.router)
 
 
 class NewSchedule(BaseModel):
@@ -38,12 +39,6 @@ class Adoption(BaseModel):
     name: Name = ""
     description: Annotated[Text, Field(max_length=500)] = ""
     comment: Annotated[Text, Field(max_length=2_000)] = ""
-
-
-class NewLabel(BaseModel):
-    """The task of an exchange, or "unclassified"."""
-
-    task: Name
 
 
 class Kept(BaseModel):
@@ -66,15 +61,16 @@ def overview(parts: WithParts) -> dict[str, Any]:
         row = deployments.deployment(session)
         names = people.names(session, row.testers)
         running = processes.alive(session, "bot") + processes.alive(session, "scheduler")
-        waiting = [a for a in adapters.page(session) if a.state == AdapterState.AWAITING_APPROVAL]
+        waiting = adapters.page(session, limit=20, state=AdapterState.AWAITING_APPROVAL)
         open_cycles = [c for c in cycles.page(session, limit=50) if c.state in cycles.OPEN]
         shown = [api_views.cycle(c, cycles.steps(session, c.id)) for c in open_cycles]
-        counts = {"people": people.count(session)}
+        counts = {"people": people.count(session), "corrections": exchanges.to_approve(session)}
         asked = [
             {"cycle_id": c.id, "adapter": c.adapter_id, "sentence": said}
             for c in open_cycles
             if c.state == CycleState.WATCHING and (said := cycles.asks(session, c.id))
         ]
+    schedule = show_schedule(parts)
     return {
         **api_views.deployment(row, names),
         "processes": [api_views.process(p) for p in running],
@@ -82,6 +78,7 @@ def overview(parts: WithParts) -> dict[str, Any]:
         "watch_asks": asked,
         "cycles": shown,
         "counts": counts,
+        "schedule": schedule,
     }
 
 
@@ -167,6 +164,13 @@ def _cycle_view(session: Session, row: Cycle) -> dict[str, Any]:
     return api_views.cycle(row, cycles.steps(session, row.id))
 
 
+@router.post("/cycles/{cycle_id}/retry")
+def retry_cycle(cycle_id: str, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Let a failed cycle try its step again."""
+    cycles.retry(parts.database, cycle_id, actor=admin.person.id)
+    return show_cycle(cycle_id, parts)
+
+
 @router.get("/schedule")
 def show_schedule(parts: WithParts) -> dict[str, Any]:
     """When cycles are due, and the next times, UTC."""
@@ -201,21 +205,6 @@ def change_schedule(body: NewSchedule, parts: WithParts, admin: Admin) -> dict[s
     return show_schedule(parts)
 
 
-@router.get("/exchanges")
-def list_exchanges(parts: WithParts, page: WithPage, task: str | None = None) -> dict[str, Any]:
-    """Everybody's exchanges, newest first."""
-    with parts.database.read() as session:
-        rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, task=task)
-    return listing(rows, page, api_views.exchange)
-
-
-@router.put("/exchanges/{exchange_id}/label")
-def correct_label(exchange_id: Name, body: NewLabel, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Say which task an exchange is; that wins over the classifier, which learns from it at the next cycle."""
-    row = labels.correct(parts.database, exchange_id, body.task, known=parts.tasks(), actor=admin.person.id)
-    return {"exchange_id": row.exchange_id, "task": row.task, "labelled_by": row.labelled_by}
-
-
 @router.get("/documents/stale")
 def list_stale_documents(parts: WithParts, page: WithPage) -> dict[str, Any]:
     """The documents that changed or went after exchanges were shown them, with how many of those are stale now."""
@@ -224,11 +213,18 @@ def list_stale_documents(parts: WithParts, page: WithPage) -> dict[str, Any]:
 
 
 @router.get("/audit")
-def list_audit(parts: WithParts, page: WithPage, verify: bool = False) -> dict[str, Any]:
-    """Who did what and why, newest first; `verify=true` also says whether the chain is whole."""
+def list_audit(
+    parts: WithParts, page: WithPage, verify: bool = False, q: Annotated[Text, Query(max_length=200)] = ""
+) -> dict[str, Any]:
+    """Who did what and why, newest first, or where it says `q`; `verify=true` also says if the chain is whole."""
     query = select(AuditEntry).order_by(col(AuditEntry.id).desc()).limit(page.limit + 1)
+    if q.strip():
+        parts_of_entry = (AuditEntry.action, AuditEntry.subject, AuditEntry.comment, AuditEntry.actor)
+        query = query.where(or_(*(col(part).icontains(q.strip(), autoescape=True) for part in parts_of_entry)))
     if page.cursor is not None and page.cursor.isdigit():
         query = query.where(col(AuditEntry.id) < int(page.cursor))
     with parts.database.read() as session:
-        shown = listing(session.exec(query).all(), page, api_views.audit)
+        rows = session.exec(query).all()
+        names = people.names(session, list({key for row in rows for key in (row.actor, row.subject)}))
+        shown = listing(rows, page, lambda row: api_views.audit(row, names))
         return {**shown, "broken_at": audit.broken_at(session)} if verify else shown

@@ -41,9 +41,13 @@ class Message(BaseModel):
 
 
 class Metadata(BaseModel):
-    """What Ratchet reads of OpenAI's metadata; its values may be strings."""
+    """What Ratchet reads of OpenAI's metadata; its values may be strings.
+
+    `replaces` is the id of the exchange that is asked again or edited: the new one becomes its sibling.
+    """
 
     conversation_id: Name | None = None
+    replaces: Name | None = None
     train: bool | None = None
 
 
@@ -138,6 +142,7 @@ def _question(body: ChatRequest, caller: Caller, person: Person) -> Question:
         person=person,
         messages=messages,
         conversation_id=metadata.conversation_id,
+        replaces=metadata.replaces,
         given=None if given is None else [{"title": passage.title, "text": passage.text} for passage in given],
         trainable=metadata.train is not False and (given is None or "given_passages" in caller.scopes),
         max_tokens=body.max_completion_tokens or body.max_tokens,

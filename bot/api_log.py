@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
-from sqlmodel import col, select
 
 from bot import api_views
 from bot.api_parts import AnyCaller, Name, Text, WithPage, WithParts, listing
@@ -15,7 +14,7 @@ from bot.auth import Caller
 from store import exchanges
 from store.database import Database
 from store.errors import NotAllowed, NotFound
-from store.models import Conversation, Person, Role
+from store.models import Person, Role
 
 router = APIRouter(prefix="/v1")
 
@@ -89,25 +88,3 @@ def show_exchange(
     if not caller.has(Role.REVIEWER) and logged.exchange.person_id != parts.access.person_for(caller, user).id:
         raise NotFound(f"no exchange {exchange_id}.")
     return api_views.exchange(logged)
-
-
-@router.get("/conversations")
-def list_conversations(caller: AnyCaller, parts: WithParts, page: WithPage) -> dict[str, Any]:
-    """The caller's conversations, newest first."""
-    query = select(Conversation).where(Conversation.person_id == caller.person.id)
-    with parts.database.read() as session:
-        if page.cursor is not None and (last := session.get(Conversation, page.cursor)) is not None:
-            query = query.where(col(Conversation.created_at) < last.created_at)
-        rows = session.exec(query.order_by(col(Conversation.created_at).desc()).limit(page.limit + 1)).all()
-    return listing(rows, page, api_views.conversation)
-
-
-@router.get("/conversations/{conversation_id}")
-def show_conversation(conversation_id: str, caller: AnyCaller, parts: WithParts) -> dict[str, Any]:
-    """One of the caller's conversations with its exchanges, oldest first."""
-    with parts.database.read() as session:
-        row = session.get(Conversation, conversation_id)
-        if row is None or (row.person_id != caller.person.id and not caller.has(Role.REVIEWER)):
-            raise NotFound(f"no conversation {conversation_id}.")
-        found = exchanges.page(session, limit=1_000, conversation_id=conversation_id)
-    return {**api_views.conversation(row), "exchanges": [api_views.exchange(logged) for logged in reversed(found)]}

@@ -30,6 +30,7 @@ SECTIONS = {
     "documents": "Documents",
     "people": "People",
     "schedule": "Schedule",
+    "audit": "Audit",
 }
 MIN_FREE_BYTES = 200_000_000
 Secret = Annotated[str, Form(max_length=1_000)]
@@ -64,6 +65,13 @@ def admin_section(request: Request, section: str, caller: Admin) -> Response:
         raise NotFound(f'there is no admin page "{section}".', f"There are {', '.join(SECTIONS)}.")
     values = {"caller": caller, "section": section, "sections": SECTIONS}
     return templates(request).TemplateResponse(request, "admin.html", values)
+
+
+@router.get("/admin/dossier/{adapter}")
+def dossier_page(request: Request, adapter: str, caller: Admin) -> Response:
+    """The dossier of an adapter on one page, made to be printed."""
+    values = {"caller": caller, "adapter": adapter[:100], "section": "dossier"}
+    return templates(request).TemplateResponse(request, "dossier.html", values)
 
 
 @router.get("/login")

@@ -5,6 +5,7 @@ It declares dependencies and shapes; it has no route of its own.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
@@ -49,6 +50,7 @@ class Parts:
     default_cron: str
     tasks: Callable[[], Collection[str]]
     signer: Signer
+    data: Path
     approvers: int = 1
     provider: Provider | None = None
 

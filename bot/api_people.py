@@ -28,6 +28,12 @@ class NewPerson(BaseModel):
     password: Text | None = Field(None, max_length=1_000)
 
 
+class NewRole(BaseModel):
+    """What somebody may do from now on: chat, reviewer or admin."""
+
+    role: Text
+
+
 class NewKey(BaseModel):
     """A key to make; it ends after so many days, null is never."""
 
@@ -54,6 +60,12 @@ def add_person(body: NewPerson, parts: WithParts, admin: Admin) -> Response:
         raise Invalid(f"the password has {len(body.password)} characters, at least {MIN_PASSWORD} are needed.")
     row = people.add(parts.database, body.name, role=body.role, actor=admin.person.id, password=body.password)
     return JSONResponse(api_views.person(row, []), 201)
+
+
+@router.put("/users/{user_id}")
+def change_role(user_id: str, body: NewRole, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Give somebody another role."""
+    return api_views.person(people.set_role(parts.database, user_id, body.role, actor=admin.person.id), [])
 
 
 @router.post("/users/{user_id}/keys")

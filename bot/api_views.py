@@ -71,7 +71,12 @@ def exchange(logged: Logged) -> dict[str, Any]:
 
 def conversation(row: Conversation) -> dict[str, Any]:
     """A conversation, without its exchanges."""
-    return {"id": row.id, "title": row.title, "created_at": moment(row.created_at)}
+    return {"id": row.id, "title": row.title, "train": row.trainable, "created_at": moment(row.created_at)}
+
+
+def me(row: Person, *, via: str) -> dict[str, Any]:
+    """The caller as they may see themselves; `via` is key, session or open."""
+    return {**{name: getattr(row, name) for name in ("id", "name", "role", "consent")}, "via": via}
 
 
 def document(row: Document, chunks: int | None = None) -> dict[str, Any]:
@@ -182,7 +187,9 @@ def person(row: Person, keys: Sequence[Key]) -> dict[str, Any]:
     return {**view, "created_at": moment(row.created_at), "erased_at": moment(row.erased_at)}
 
 
-def audit(row: AuditEntry) -> dict[str, Any]:
-    """An entry of the audit record."""
+def audit(row: AuditEntry, named: Mapping[str, str]) -> dict[str, Any]:
+    """An entry of the audit record; `named` are the names of people by id."""
     names = ("actor", "action", "subject", "comment", "details", "digest")
-    return {"id": str(row.id), "at": moment(row.at), **{name: getattr(row, name) for name in names}}
+    view = {"id": str(row.id), "at": moment(row.at), **{name: getattr(row, name) for name in names}}
+    who = {f"{name}_name": named.get(view[name], view[name]) for name in ("actor", "subject")}
+    return {**view, **who}

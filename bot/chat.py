@@ -81,6 +81,7 @@ class Chat:
             person_id=question.person.id,
             conversation_id=question.conversation_id,
             messages=question.messages,
+            replaces=question.replaces,
         )
         history = self._history(question, parent_id)
         query = prompt.search_query(text, history)
@@ -97,7 +98,7 @@ class Chat:
             messages=made.messages,
             passages=made.passages,
             given=question.given is not None,
-            trainable=question.trainable and question.person.consent,
+            trainable=self._may_train(question, conversation_id),
             adapter=adapter,
             model=self._engine.name,
             sampling={
@@ -140,9 +141,14 @@ class Chat:
     def _temperature_of(self, question: Question) -> float:
         return self._temperature if question.temperature is None else question.temperature
 
+    def _may_train(self, question: Question, conversation_id: str) -> bool:
+        with self._database.read() as session:
+            row = session.get(Conversation, conversation_id)
+        return question.trainable and question.person.consent and (row is None or row.trainable)
+
     def _history(self, question: Question, parent_id: str | None) -> list[dict[str, str]]:
         earlier = [m for m in question.messages[:-1] if m["role"] in ("user", "assistant")]
-        if earlier or parent_id is None or question.conversation_id is None:
+        if earlier or parent_id is None or (question.conversation_id is None and question.replaces is None):
             return earlier
         with self._database.read() as session:
             return exchanges.turns(session, parent_id)

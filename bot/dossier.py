@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlmodel import Session, select
 
-from store import adapters, approvals
+from store import adapters, approvals, people
 from store.models import Adapter, Cycle, CycleStep, Exchange, Feedback
 from store.signing import Signer, signed_text
 
@@ -28,6 +28,7 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         [_case(session, one) for one in part] for part in wins_and_losses(row.report, _primaries(row.verdict))
     )
     given = approvals.given(session, row)
+    names = people.names(session, [entry.actor for entry in given])
     return {
         "adapter": row.id,
         "cycle_id": row.cycle_id,
@@ -47,7 +48,10 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         "judge": {"name": row.report.get("candidate", {}).get("judge"), "agreement": row.report.get("agreement", [])},
         "cost": cost(cycle, steps),
         "expectation": expectation(cycle, row.verdict),
-        "approvals": [{"actor": e.actor, "comment": e.comment, "at": e.at.isoformat()} for e in given],
+        "approvals": [
+            {"actor": e.actor, "name": names.get(e.actor, e.actor), "comment": e.comment, "at": e.at.isoformat()}
+            for e in given
+        ],
         "approvers": approvers,
         "digests": digests(row, signer),
     }

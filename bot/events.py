@@ -14,11 +14,15 @@ MAX_QUESTION = 200_000
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: OpenAI messages, the last one the user's; `given` passages are used instead of searching."""
+    """What is asked: OpenAI messages, the last one the user's; `given` passages are used instead of searching.
+
+    `replaces` is the exchange that is asked again or edited.
+    """
 
     person: Person
     messages: list[dict[str, str]]
     conversation_id: str | None = None
+    replaces: str | None = None
     given: list[dict[str, str]] | None = None
     trainable: bool = True
     max_tokens: int | None = None

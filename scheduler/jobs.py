@@ -11,7 +11,7 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlmodel import col, select
 
-from scheduler import adoption, cycle, decisions, due, planning, trouble
+from scheduler import adoption, cycle, decisions, due, judged, planning, trouble
 from scheduler.strategy import SETTINGS
 from scheduler.workbench import Workbench
 from store import cycles, processes, requests
@@ -122,6 +122,10 @@ def answer(bench: Workbench, asked: Ask) -> dict[str, Any]:
             return trouble.faults_now(bench)
         if asked.kind == "gaps":
             return trouble.gaps_now(bench)
+        if asked.kind == "judged":
+            return judged.exchange_now(bench, str(asked.payload.get("exchange_id", "")))
+        if asked.kind == "groundedness":
+            return judged.groundedness_now(bench)
         if asked.kind == "discovered":
             return adoption.discovered_now(bench)
         if asked.kind == "adopt":

@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, and_, col, or_, select
 
 from store import audit
 from store.database import Database
@@ -75,11 +75,14 @@ def get(session: Session, adapter_id: str) -> Adapter:
     return row
 
 
-def page(session: Session, *, limit: int = 1_000, before: str | None = None) -> list[Adapter]:
-    """Adapters, newest first; `before` is the id of the last one seen."""
-    query = select(Adapter).order_by(col(Adapter.created_at).desc()).limit(limit)
+def page(session: Session, *, limit: int = 1_000, before: str | None = None, state: str | None = None) -> list[Adapter]:
+    """Adapters, newest first, of one state or all; `before` is the id of the last one seen."""
+    query = select(Adapter).order_by(col(Adapter.created_at).desc(), col(Adapter.id).desc()).limit(limit)
+    if state is not None:
+        query = query.where(Adapter.state == state)
     if before is not None and (last := session.get(Adapter, before)) is not None:
-        query = query.where(col(Adapter.created_at) < last.created_at)
+        same = and_(col(Adapter.created_at) == last.created_at, col(Adapter.id) < last.id)
+        query = query.where(or_(col(Adapter.created_at) < last.created_at, same))
     return list(session.exec(query))
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy import CursorResult, update
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, and_, col, or_, select
 
 from store import adapters, audit
 from store.database import Database
 from store.errors import Conflict, LostLease, NotFound
 from store.models import Cycle, CycleState, CycleStep, Outcome, now
+from store.progress import with_curve
 
 LEASE = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
@@ -109,12 +110,12 @@ def _guarded(session: Session, claim: Claim, **values: Any) -> None:
 
 
 def renew(database: Database, claim: Claim, *, progress: dict[str, Any] | None = None) -> None:
-    """Keep the lease and note progress; raises LostLease when the step is no longer ours."""
+    """Keep the lease and note progress with the loss so far; raises LostLease when the step is no longer ours."""
     with database.write() as session:
         _guarded(session, claim, lease_until=now() + LEASE)
         if progress is not None:
             step = session.get_one(CycleStep, (claim.cycle_id, claim.step))
-            step.progress = progress
+            step.progress = with_curve(step.progress, progress)
             session.add(step)
 
 
@@ -234,6 +235,24 @@ def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
         return cycle
 
 
+def retry(database: Database, cycle_id: str, *, actor: str) -> Cycle:
+    """Let a failed cycle try its step again, three times anew; what it finished before stays.
+
+    Raises NotFound, or Conflict when it has not failed or another cycle runs.
+    """
+    with database.write() as session:
+        cycle = get(session, cycle_id)
+        if cycle.state != CycleState.FAILED:
+            raise Conflict(f"cycle {cycle_id} is {cycle.state}: only a failed one can be tried again.")
+        other = session.exec(select(Cycle.id).where(Cycle.state == CycleState.RUNNING)).first()
+        if other is not None:
+            raise Conflict(f"cycle {other} is running.", "Wait for its end, or cancel it.")
+        cycle.state, cycle.attempts, cycle.error, cycle.finished_at = CycleState.RUNNING, 0, "", None
+        session.add(cycle)
+        audit.record(session, actor=actor, action="cycle.retried", subject=cycle_id, details={"step": cycle.step})
+        return cycle
+
+
 def get(session: Session, cycle_id: str) -> Cycle:
     """One cycle; raises NotFound."""
     row = session.get(Cycle, cycle_id)
@@ -249,7 +268,8 @@ def steps(session: Session, cycle_id: str) -> list[CycleStep]:
 
 def page(session: Session, *, limit: int = 1_000, before: str | None = None) -> list[Cycle]:
     """Cycles, newest first; `before` is the id of the last one seen."""
-    query = select(Cycle).order_by(col(Cycle.created_at).desc()).limit(limit)
+    query = select(Cycle).order_by(col(Cycle.created_at).desc(), col(Cycle.id).desc()).limit(limit)
     if before is not None and (last := session.get(Cycle, before)) is not None:
-        query = query.where(col(Cycle.created_at) < last.created_at)
+        same = and_(col(Cycle.created_at) == last.created_at, col(Cycle.id) < last.id)
+        query = query.where(or_(col(Cycle.created_at) < last.created_at, same))
     return list(session.exec(query))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, and_, col, func, or_, select
 
-from store import answers, processes, staleness
+from store import answers, filters, processes, staleness
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
 from store.models import Conversation, Exchange, ExchangePassage, ExchangeState, Feedback, Label, Person, now
@@ -46,12 +46,20 @@ def history_digest(person_id: str, messages: Iterable[dict[str, str]]) -> str:
 
 
 def find_conversation(
-    database: Database, *, person_id: str, conversation_id: str | None, messages: Sequence[dict[str, str]]
+    database: Database,
+    *,
+    person_id: str,
+    conversation_id: str | None,
+    messages: Sequence[dict[str, str]],
+    replaces: str | None = None,
 ) -> tuple[str, str | None]:
     """The conversation that `messages` continue and the exchange before them: (conversation id, parent id or None).
 
-    Without an id the history decides; no match starts a new conversation. Raises NotFound for an unknown id.
+    Without an id the history decides; no match starts a new conversation. `replaces` names the exchange that is asked
+    again or edited: the new one becomes its sibling. Raises NotFound for an unknown id.
     """
+    if replaces is not None:
+        return _beside(database, replaces, person_id)
     answered = max((i + 1 for i, m in enumerate(messages) if m["role"] == "assistant"), default=0)
     with database.read() as session:
         if conversation_id is not None:
@@ -66,6 +74,14 @@ def find_conversation(
             if parent is not None:
                 return parent.conversation_id, parent.id
     return _new_conversation(database, person_id, messages), None
+
+
+def _beside(database: Database, exchange_id: str, person_id: str) -> tuple[str, str | None]:
+    with database.read() as session:
+        row = session.get(Exchange, exchange_id)
+    if row is None or row.person_id != person_id:
+        raise NotFound(f"no exchange {exchange_id}.", "Leave `replaces` out to ask a new question.")
+    return row.conversation_id, row.parent_id
 
 
 def pinned(database: Database, conversation_id: str) -> str | None:
@@ -206,28 +222,20 @@ def get(session: Session, exchange_id: str) -> Logged:
     return Logged(exchange, session.get(Feedback, exchange_id), session.get(Label, exchange_id), stale)
 
 
-def page(
-    session: Session,
-    *,
-    limit: int = 50,
-    before: str | None = None,
-    task: str | None = None,
-    person_id: str | None = None,
-    conversation_id: str | None = None,
-) -> list[Logged]:
-    """Exchanges newest first; `before` is the id of the last one seen."""
+def page(session: Session, *, limit: int = 50, before: str | None = None, **wanted: Any) -> list[Logged]:
+    """Exchanges newest first; `before` is the id of the last one seen, the rest are fields of Filter.
+
+    Raises Invalid for an unknown rating.
+    """
     query = select(Exchange, Feedback, Label).select_from(Exchange)
     query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
-    if task is not None:
-        query = query.where(Label.task == task)
-    if person_id is not None:
-        query = query.where(Exchange.person_id == person_id)
-    if conversation_id is not None:
-        query = query.where(Exchange.conversation_id == conversation_id)
+    for condition in filters.conditions(filters.Filter(**wanted)):
+        query = query.where(condition)
     if before is not None and (last := session.get(Exchange, before)) is not None:
-        query = query.where(col(Exchange.created_at) < last.created_at)
-    query = query.order_by(col(Exchange.created_at).desc()).limit(limit)
+        same = and_(col(Exchange.created_at) == last.created_at, col(Exchange.id) < last.id)
+        query = query.where(or_(col(Exchange.created_at) < last.created_at, same))
+    query = query.order_by(col(Exchange.created_at).desc(), col(Exchange.id).desc()).limit(limit)
     return [Logged(*row) for row in session.exec(query)]
 
 
@@ -237,6 +245,12 @@ def counted(session: Session) -> tuple[int, int]:
     query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     answered, rated = session.exec(query.where(col(Exchange.state).in_(ANSWERED))).one()
     return int(answered), int(rated)
+
+
+def to_approve(session: Session) -> int:
+    """How many corrections nobody has approved."""
+    query = select(func.count()).select_from(Feedback).where(Feedback.correction != "")
+    return session.exec(query.where(col(Feedback.approved_by).is_(None))).one()
 
 
 def logged(session: Session, *, since: datetime | None = None) -> list[Logged]:

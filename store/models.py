@@ -121,11 +121,12 @@ class IndexEvent(Row, table=True):
 
 
 class Conversation(Row, table=True):
-    """Exchanges that belong together; belongs to one person."""
+    """Exchanges that belong together; belongs to one person, who says whether they may be trained on."""
 
     id: str = Field(default_factory=lambda: new_id("co"), primary_key=True)
     person_id: str = Field(foreign_key="person.id", index=True)
     title: str = ""
+    trainable: bool = True
     pinned_adapter: str | None = None
     created_at: datetime = time_column(index=True)
 

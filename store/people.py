@@ -9,19 +9,16 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError, VerifyMismatchError
 from sqlmodel import Session, col, delete, func, or_, select
 
-from store import audit
+from store import audit, conversations
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
 from store.models import (
     Adapter,
     Conversation,
-    Embedding,
     Exchange,
-    ExchangePassage,
     Feedback,
     Identity,
     Key,
-    Label,
     Login,
     Person,
     Preview,
@@ -99,6 +96,21 @@ def count(session: Session, *, role: str | None = None) -> int:
     """How many people there are, of a role or in all."""
     query = select(func.count()).select_from(Person).where(col(Person.erased_at).is_(None))
     return session.exec(query.where(Person.role == role) if role else query).one()
+
+
+def set_role(database: Database, person_id: str, role: str, *, actor: str) -> Person:
+    """Give somebody another role; raises NotFound, Invalid for an unknown role, Conflict for the only admin."""
+    if role not in list(Role):
+        raise Invalid(f'role is "{role}", expected one of {", ".join(Role)}.')
+    with database.write() as session:
+        row = find(session, person_id)
+        if row.role == Role.ADMIN and role != Role.ADMIN and count(session, role=Role.ADMIN) == 1:
+            raise Conflict(f'"{row.name}" is the only admin.', "Add another admin first.")
+        details = {"from": row.role, "to": role}
+        row.role = role
+        session.add(row)
+        audit.record(session, actor=actor, action="person.role", subject=row.id, details=details)
+    return row
 
 
 def add_key(
@@ -208,12 +220,8 @@ def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
         person = find(session, name_or_id)
         exchanges = list(session.exec(select(Exchange.id).where(Exchange.person_id == person.id)))
         flagged = _flag_adapters(session, person.id)
-        for start in range(0, len(exchanges), 500):
-            ids = exchanges[start : start + 500]
-            for table in (Label, Feedback, ExchangePassage, Embedding):
-                session.exec(delete(table).where(col(table.exchange_id).in_(ids)))
+        conversations.forget(session, exchanges)
         session.exec(delete(Feedback).where(col(Feedback.person_id) == person.id))
-        session.exec(delete(Exchange).where(col(Exchange.person_id) == person.id))
         session.exec(delete(Preview).where(col(Preview.person_id) == person.id))
         session.exec(delete(Conversation).where(col(Conversation.person_id) == person.id))
         session.exec(delete(Key).where(col(Key.person_id) == person.id))

@@ -1,4 +1,4 @@
-"""The pages in a real browser: ask, watch the answer come, open a citation, correct it, decide on an adapter.
+"""The chat in a real browser: ask, watch the answer come, open a citation, correct it, find it again.
 
 Skipped where Chromium is not installed (`apt-get install chromium`).
 """
@@ -7,56 +7,39 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sqlmodel import select
 
-from store import adapters
-from store.models import BASE, Adapter, AdapterState, Exchange, Feedback
-from tests.queued import PASSWORD, QueuedBot, queued_bot, serve, until
+from store.models import BASE, Exchange, Feedback
+from tests.browsing import ask, begin_anew, fresh_bot, needs_chromium, watched
+from tests.queued import QUESTION, QueuedBot, serve, until
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-ARGUMENTS += ["--disable-component-update", "--disable-sync"]
-QUESTION = "How long is the river Aare?"
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
+def served(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[tuple[QueuedBot, str]]:
+    with fresh_bot(tmp_path_factory.mktemp("bot"), migrated) as bot, serve(bot.app) as address:
+        yield bot, address
 
 
 @pytest.fixture
-def bot(tmp_path: Path) -> Iterator[QueuedBot]:
-    with queued_bot(tmp_path, open_chat=True) as bot:
-        yield bot
+def bot(served: tuple[QueuedBot, str]) -> QueuedBot:
+    begin_anew(served[0])
+    return served[0]
 
 
 @pytest.fixture
-def address(bot: QueuedBot) -> Iterator[str]:
-    with serve(bot.app) as address:
-        yield address
+def address(served: tuple[QueuedBot, str]) -> str:
+    return served[1]
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
+def page(browser: Browser, bot: QueuedBot, address: str) -> Iterator[Page]:
     """The chat page; the test fails when a script raises or the content policy stops something."""
-    page = browser.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: problems.append(line.text) if "Content Security Policy" in line.text else None)
-    page.goto(address)
-    yield page
-    page.close()
-    assert problems == []
-
-
-def ask(page: Page, question: str = QUESTION) -> None:
-    page.get_by_label("Your question").fill(question)
-    page.keyboard.press("Enter")
+    with watched(browser) as page:
+        page.goto(address)
+        yield page
 
 
 def stored(bot: QueuedBot) -> Exchange:
@@ -145,7 +128,7 @@ def test_page_says_what_was_left_out_also_when_opened_again(page: Page, bot: Que
     ask(page, "Tell me about the Aare. " + "x " * 2_000)
     expect(note).to_contain_text("characters were left out: together they were too long for the model.")
     page.get_by_role("button", name="New conversation").click()
-    page.get_by_role("navigation", name="Conversations").get_by_role("button").click()
+    page.locator("#conversation-list .conversation").click()
     expect(note).to_contain_text("characters were left out")
 
 
@@ -199,7 +182,7 @@ def test_declined_answer_looks_different(page: Page, bot: QueuedBot) -> None:
 def test_error_is_a_sentence_and_the_question_comes_back(page: Page, bot: QueuedBot) -> None:
     bot.engine.problem = "the engine is out of memory."
     ask(page)
-    expect(page.locator("article.answer .status")).to_contain_text("the engine is out of memory.")
+    expect(page.locator("article.answer .status")).to_contain_text("The engine is out of memory.")
     expect(page.get_by_label("Your question")).to_have_value(QUESTION)
 
 
@@ -211,107 +194,7 @@ def test_conversation_goes_on_and_can_be_opened_again(page: Page, bot: QueuedBot
     expect(page.locator("article.answer").last).to_have_attribute("aria-busy", "false")
     page.get_by_role("button", name="New conversation").click()
     expect(page.locator("article.answer")).to_have_count(0)
-    page.get_by_role("navigation", name="Conversations").get_by_role("button", name=QUESTION).click()
+    page.locator("#conversation-list .conversation").click()
     expect(page.locator("article.asked")).to_have_text([QUESTION, "And where does it rise?"])
     with bot.database.read() as session:
         assert len({row.conversation_id for row in session.exec(select(Exchange))}) == 1
-
-
-@pytest.mark.parametrize("width", [360, 768, 1440])
-def test_pages_fit_their_width(browser: Browser, address: str, width: int) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    sign_in(page, address)
-    for path in ("/", "/admin", "/admin/people", "/admin/documents", "/admin/schedule"):
-        page.goto(address + path)
-        page.wait_for_load_state("networkidle")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-    page.close()
-
-
-def sign_in(page: Page, address: str) -> None:
-    page.goto(f"{address}/admin")
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-
-
-def test_admin_signs_in_reads_the_deltas_and_approves(page: Page, bot: QueuedBot, address: str) -> None:
-    row = awaiting(bot)
-    sign_in(page, address)
-    page.get_by_role("link", name="Approval").click()
-    card = page.locator(f"#{row.id}")
-    expect(card.get_by_role("row", name="source_attribution")).to_contain_text("+0.310")
-    card.get_by_role("button", name="Approve and deploy").click()
-    expect(page.locator("#toast")).to_contain_text("needs a comment")
-    card.get_by_label("Comment").fill("Cites far better.")
-    card.get_by_role("button", name="Approve and deploy").click()
-    expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
-    with bot.database.read() as session:
-        assert session.get_one(Adapter, row.id).state in ("approved", "live")
-
-
-def awaiting(bot: QueuedBot) -> Adapter:
-    delta = {"metric": "source_attribution", "task": "rag_enhanced", "candidate": 0.71, "serving": 0.4}
-    delta |= {
-        "difference": 0.31,
-        "low": 0.2,
-        "high": 0.42,
-        "n": 60,
-        "role": "primary",
-        "passed": True,
-        "sentence": "It gains.",
-    }
-    verdict = {"decision": "promote", "reasons": ["It gains."], "deltas": [delta]}
-    row = adapters.create(bot.database, actor="test", verdict=verdict, report_digest=adapters.report_digest({}))
-    with bot.database.write() as session:
-        adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test")
-        return adapters.move(session, row.id, AdapterState.AWAITING_APPROVAL, actor="test")
-
-
-def test_admin_compares_blind_and_is_told_after_the_choice(page: Page, bot: QueuedBot, address: str) -> None:
-    bot.engine.by_adapter = {"v1": "It is 288 km long [1].", BASE: "Long [1]."}
-    row = awaiting(bot)
-    sign_in(page, address)
-    page.get_by_role("link", name="Adapters").click()
-    card = page.locator(f"#{row.id}")
-    card.locator("summary").first.click()
-    card.get_by_text("Preview, blind").click()
-    card.get_by_label("Question for both").fill(QUESTION)
-    card.get_by_role("button", name="Compare blind").click()
-    answers = card.get_by_label("Answer")
-    expect(answers).to_have_count(2)
-    assert answers.locator("h3").all_inner_texts() == ["A", "B"]
-    first = "It is 288 km" in answers.first.inner_text()
-    card.get_by_role("button", name="A is better" if first else "B is better").click()
-    expect(card.get_by_text("You preferred")).to_have_text("You preferred this adapter.")
-    shown = answers.locator("h3").all_inner_texts()
-    assert shown == (["A: v1", "B: base"] if first else ["A: base", "B: v1"])
-    expect(card).to_contain_text("this adapter was preferred 1 times")
-
-
-def test_admin_starts_a_canary_changes_its_share_and_gives_it_to_everybody(
-    page: Page, bot: QueuedBot, address: str
-) -> None:
-    row = awaiting(bot)
-    sign_in(page, address)
-    page.get_by_role("link", name="Approval").click()
-    card = page.locator(f"#{row.id}")
-    card.get_by_label("Share in percent").fill("10")
-    card.get_by_label("Testers").fill("chat, other")
-    card.get_by_label("Comment").fill("Try it.")
-    card.get_by_role("button", name="Approve and deploy").click()
-    expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
-    until(lambda: bot.live.serving.canary == row.id)
-    page.get_by_role("link", name="Adapters").click()
-    box = page.locator("#canary")
-    expect(box).to_contain_text("v1 answers 10 % of the conversations and chat, other.")
-    for share, button in (("25", "Change"), ("25", "Give it to everybody")):
-        box.get_by_label("Share in percent").fill(share)
-        box.get_by_label("Comment").fill("So far so good.")
-        box.get_by_role("button", name=button).click()
-        expect(page.locator("#toast")).to_be_visible()
-        if button == "Change":
-            expect(box).to_contain_text("v1 answers 25 % of the conversations and chat, other.")
-    expect(box).to_have_count(0)
-    expect(page.get_by_text("Serving: v1")).to_be_visible()

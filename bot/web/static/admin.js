@@ -1,31 +1,21 @@
-// The admin pages: one section each, fetched from the API.
-import { adaptersSection, approvalSection } from "./admin_adapters.js";
-import { cyclesSection, overviewSection, scheduleSection } from "./admin_cycles.js";
-import { documentsSection, exchangesSection, peopleSection } from "./admin_lists.js";
+// The admin pages: one section each, its module fetched when it is wanted, its data from the API.
 import { h } from "./dom.js";
+import { fillIcons } from "./icons.js";
 
-const SECTIONS = {
-  overview: overviewSection,
-  approval: approvalSection,
-  adapters: adaptersSection,
-  cycles: cyclesSection,
-  exchanges: exchangesSection,
-  documents: documentsSection,
-  people: peopleSection,
-  schedule: scheduleSection,
-};
 const section = document.getElementById("section");
 const content = document.getElementById("content");
 
 async function load() {
   try {
-    const shown = await SECTIONS[section.dataset.section](load);
-    content.replaceChildren(...[shown].flat());
+    const module = await import(`./admin_${section.dataset.section}.js`);
+    const shown = await module.section(load, section.dataset);
+    content.replaceChildren(...[shown].flat().filter(Boolean));
   } catch (error) {
     content.replaceChildren(h("p", { class: "alert", role: "alert" }, error.message));
   }
   section.setAttribute("aria-busy", "false");
 }
 
+fillIcons();
 document.querySelector('.tabs [aria-current="page"]')?.scrollIntoView({ inline: "center", block: "nearest" });
 load();

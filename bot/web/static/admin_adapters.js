@@ -1,103 +1,176 @@
-// Adapters: what was measured, what the gate said, the decisions, and the canary.
-import { call, h, when } from "./dom.js";
+// Adapters: their lineage, what serves, the canary, the way back, and each version's story.
+import { call, counted, h, when } from "./dom.js";
+import { audience } from "./admin_approval.js";
+import { takeBack } from "./admin_overview.js";
 import { previewBox } from "./admin_preview.js";
-import { decide, paged, percentage, state, table } from "./admin_shared.js";
-
-const number = (value) => (typeof value === "number" ? value.toFixed(3) : "–");
-const signed = (value) => (typeof value === "number" ? `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(3)}` : "–");
-
-/** The metric deltas of a verdict: candidate against what serves, with intervals. */
-export function deltas(verdict) {
-  const rows = (verdict.deltas ?? []).map((d) => [
-    h("span", { title: d.sentence ?? "" }, d.metric), d.task ?? "all", number(d.candidate), number(d.serving),
-    h("b", { class: d.difference > 0 ? "gain" : d.difference < 0 ? "loss" : "" }, signed(d.difference)),
-    `${signed(d.low)} … ${signed(d.high)}`, String(d.n ?? "–"), d.role ?? "",
-    h("span", { class: d.passed === false ? "loss" : "gain" }, d.passed === false ? "✗ no" : "✓ yes"),
-  ]);
-  return table(["Metric", "Task", "Candidate", "Serving", "Difference", "95 % interval", "Cases", "Role", "Passed"], rows,
-    "No comparison is kept for this adapter.");
-}
-
-/** One adapter as a card. */
-function card(adapter, open, extra = []) {
-  const facts = [
-    ["Compared with", adapter.compared_with], ["Cycle", adapter.cycle_id ?? "–"], ["Origin", adapter.origin],
-    ["Made", when(adapter.created_at)], ["Base model", adapter.base_model || "–"], ["Digest", adapter.digest.slice(0, 16) || "–"],
-    ["Data digest", adapter.dataset_digest.slice(0, 16) || "–"], ["Report digest", adapter.report_digest.slice(0, 16) || "–"],
-  ];
-  return h("details", { class: "box", open, id: adapter.id },
-    h("summary", {}, h("b", {}, adapter.id), " ", state(adapter.state), " ", h("span", { class: "muted" }, when(adapter.created_at))),
-    adapter.verdict.sentence ? h("p", {}, adapter.verdict.sentence) : null,
-    adapter.reasons.length ? h("ul", {}, ...adapter.reasons.map((reason) => h("li", {}, String(reason)))) : null,
-    deltas(adapter.verdict),
-    h("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-    adapter.note ? h("p", { class: "muted" }, adapter.note) : null,
-    h("details", {}, h("summary", {}, "Recipe and lineage"),
-      h("pre", { tabindex: "0" }, JSON.stringify({ recipe: adapter.recipe, lineage: adapter.lineage }, null, 2))),
-    ...extra);
-}
+import { decide, empty, facts, paged, percent, percentage, reasoned, state } from "./admin_shared.js";
+import { lineage } from "./lineage.js";
 
 const PREVIEWED = ["candidate", "awaiting_approval", "approved", "canary"];
+const WAS_LIVE = ["retired", "rolled_back"];
 
-/** Fields for whom a version is: a share in percent, and testers by name; `value()` is what the API takes. */
-function audience(share, testers) {
-  const percent = h("input", { type: "number", min: "0", max: "100", step: "any", value: percentage(share), "aria-label": "Share in percent" });
-  const names = h("input", { value: testers.join(", "), placeholder: "ann, ben", "aria-label": "Testers" });
-  const field = h("div", { class: "row" }, h("label", {}, "Share ", percent, " %"), h("label", {}, "Testers ", names));
-  const value = () => ({ share: percent.valueAsNumber / 100, testers: names.value.split(",").map((name) => name.trim()).filter(Boolean) });
-  return { field, value };
+export async function section(load) {
+  const [overview, newest] = await Promise.all([
+    call("GET", "/v1/admin/overview"),
+    call("GET", "/v1/admin/adapters?limit=40"),
+  ]);
+  const base = overview.adapter === "base" && !overview.canary;
+  const list = await paged(
+    "/v1/admin/adapters?limit=20",
+    (rows) => h("div", {}, ...rows.map((row) => card(row, overview, load))),
+    empty(
+      "No adapter yet. A cycle trains one from what people said; run it when some tens of answers are rated.",
+      h("a", { class: "button small", href: "/admin/cycles" }, "To the cycles"),
+    ),
+  );
+  return [
+    h(
+      "div",
+      { class: "row actions" },
+      h(
+        "p",
+        { class: "serving" },
+        "Serving: ",
+        h("b", {}, overview.adapter === "base" ? "the base model" : overview.adapter),
+        `, deployment ${overview.generation}.`,
+      ),
+      base ? null : takeBack(overview, load),
+    ),
+    overview.canary ? canaryBox(overview.canary, load) : null,
+    lineage(newest.data, overview.adapter),
+    ...list,
+  ];
 }
 
-function approving(adapter, load) {
-  const { field, value } = audience(1, []);
-  return h("div", {}, field, h("p", { class: "muted" }, "100 % is everybody at once. Less makes it a canary, which also answers the testers."), decide([
-    { label: "Approve and deploy", path: `/v1/admin/adapters/${adapter.id}/approve`, kind: "primary", extra: value, done: `${adapter.id} is approved; the bots are loading it.` },
-    { label: "Reject", path: `/v1/admin/adapters/${adapter.id}/reject`, kind: "danger", done: `${adapter.id} is rejected.` },
-  ], load));
+function card(adapter, serving, load) {
+  const inside = h("div");
+  const flags = flagged(adapter);
+  const frame = h(
+    "details",
+    {
+      class: "box",
+      id: adapter.id,
+      ontoggle: (event) => {
+        if (event.target === frame && frame.open && !inside.firstChild)
+          inside.append(...opened(adapter, serving, load, flags));
+      },
+    },
+    h(
+      "summary",
+      {},
+      h("b", {}, adapter.id),
+      " ",
+      state(adapter.state),
+      flags.length ? [" ", state("flagged")] : null,
+      " ",
+      h("span", { class: "muted" }, [when(adapter.created_at), adapter.verdict.sentence].filter(Boolean).join(" · ")),
+    ),
+    inside,
+  );
+  return frame;
 }
 
-/** What can be done with one adapter. */
-const doing = (adapter, load) => [
-  PREVIEWED.includes(adapter.state) ? previewBox(adapter.id) : null,
-  adapter.state === "awaiting_approval" ? approving(adapter, load) : null,
-].filter(Boolean);
+/** What it rests on that is gone. */
+function flagged({ lineage: from }) {
+  return [
+    from.erased?.length
+      ? `${counted(from.erased.length, "person", "people")} whose words it learned from asked to be erased`
+      : "",
+    from.deleted?.length
+      ? `${counted(from.deleted.length, "example")} it learned from were deleted by the person who asked`
+      : "",
+  ].filter(Boolean);
+}
+
+function opened(adapter, serving, load, flags) {
+  const stale = h("span", {}, "…");
+  call("GET", `/v1/admin/adapters/${adapter.id}`)
+    .then((found) =>
+      stale.replaceChildren(
+        found.examples === null
+          ? "unknown"
+          : `${found.stale_examples} of ${found.examples} (${percent(found.stale_share ?? 0)})`,
+      ),
+    )
+    .catch(() => stale.replaceChildren("–"));
+  return [
+    flags.length ? h("p", { class: "alert" }, `Flagged: ${flags.join("; ")}. Train without: run a cycle.`) : null,
+    adapter.reasons.length ? h("ul", {}, ...adapter.reasons.map((reason) => h("li", {}, String(reason)))) : null,
+    facts([
+      ["Origin", adapter.origin],
+      ["Cycle", adapter.cycle_id],
+      ["Compared with", adapter.compared_with],
+      ["Replaced", adapter.replaced],
+      ["Base model", adapter.base_model],
+      ["Made", when(adapter.created_at)],
+      ["Decided", adapter.decided_at ? when(adapter.decided_at) : ""],
+      ["Stale examples", stale],
+      ["Digest", adapter.digest.slice(0, 16)],
+      ["Data digest", adapter.dataset_digest.slice(0, 16)],
+      ["Report digest", adapter.report_digest.slice(0, 16)],
+      ["Note", adapter.note],
+    ]),
+    h(
+      "div",
+      { class: "row" },
+      h("a", { class: "button small", href: `/admin/dossier/${adapter.id}` }, "Dossier"),
+      h("a", { class: "button small", href: `/admin/exchanges?adapter=${adapter.id}` }, "Its answers"),
+      adapter.state === "awaiting_approval"
+        ? h("a", { class: "button primary small", href: "/admin/approval" }, "Decide")
+        : null,
+      WAS_LIVE.includes(adapter.state)
+        ? reasoned("Return to it", {
+            title: `Return to ${adapter.id}?`,
+            path: "/v1/admin/rollback",
+            extra: () => ({ to: adapter.id }),
+            done: (row) => `${row.adapter} serves again.`,
+            load,
+          })
+        : null,
+    ),
+    h(
+      "details",
+      {},
+      h("summary", {}, "Recipe and lineage"),
+      h("pre", { tabindex: "0" }, JSON.stringify({ recipe: adapter.recipe, lineage: adapter.lineage }, null, 2)),
+    ),
+    PREVIEWED.includes(adapter.state) ? previewBox(adapter.id) : null,
+  ].filter(Boolean);
+}
 
 /** The canary that runs beside what serves. */
 function canaryBox(canary, load) {
   const { field, value } = audience(canary.share, canary.testers);
-  return h("section", { class: "box", id: "canary" },
+  return h(
+    "section",
+    { class: "box", id: "canary", "aria-label": "Canary" },
     h("h2", {}, "Canary"),
-    h("p", {}, h("b", {}, canary.adapter), ` answers ${percentage(canary.share)} % of the conversations`,
-      canary.testers.length ? ` and ${canary.testers.join(", ")}.` : "."),
-    field, decide([
-      { label: "Change", path: "/v1/admin/canary", kind: "", extra: value, done: "The share is changed." },
-      { label: "Give it to everybody", path: "/v1/admin/canary", kind: "primary", extra: () => ({ share: 1 }), done: (row) => `${row.adapter} serves everybody.` },
-      { label: "Take it back", path: "/v1/admin/rollback", kind: "danger", done: (row) => `${row.adapter} serves everybody.` },
-    ], load));
-}
-
-/** Adapters that wait for a decision. */
-export async function approvalSection(load) {
-  const { data } = await call("GET", "/v1/admin/adapters?limit=200");
-  const waiting = data.filter((adapter) => adapter.state === "awaiting_approval");
-  if (!waiting.length) return h("p", { class: "muted" }, "Nothing waits for a decision. A cycle puts an adapter here when it has proved to be better.");
-  return waiting.map((adapter) => card(adapter, true, doing(adapter, load)));
-}
-
-/** What serves, the way back, and all adapters. */
-export async function adaptersSection(load) {
-  const overview = await call("GET", "/v1/admin/overview");
-  const target = h("input", { placeholder: "the one before", "aria-label": "Return to this adapter", size: "14" });
-  const back = overview.adapter === "base" ? null : h("details", { class: "box" },
-    h("summary", {}, "Roll back"),
-    h("label", {}, "Return to ", target),
-    decide([{ label: "Roll back", path: "/v1/admin/rollback", kind: "danger", extra: () => ({ to: target.value.trim() || null }), done: (row) => `${row.adapter} serves again.` }], load));
-  const list = await paged("/v1/admin/adapters", (rows) => h("div", {}, ...rows.map((adapter) =>
-    card(adapter, false, doing(adapter, load)))));
-  const empty = list[0].firstChild.childElementCount === 0;
-  return [
-    h("p", {}, "Serving: ", h("b", {}, overview.adapter === "base" ? "the base model" : overview.adapter), `, deployment ${overview.generation}.`),
-    overview.canary ? canaryBox(overview.canary, load) : null,
-    back, ...(empty ? [h("p", { class: "muted" }, "No adapter yet: run a cycle.")] : list),
-  ].filter(Boolean);
+    h(
+      "p",
+      {},
+      h("b", {}, canary.adapter),
+      ` answers ${percentage(canary.share)} % of the conversations`,
+      canary.testers.length ? ` and ${canary.testers.join(", ")}.` : ".",
+    ),
+    decide(
+      [
+        { label: "Change", path: "/v1/admin/canary", kind: "", extra: value, done: "The share is changed." },
+        {
+          label: "Give it to everybody",
+          path: "/v1/admin/canary",
+          kind: "primary",
+          extra: () => ({ share: 1 }),
+          done: (row) => `${row.adapter} serves everybody.`,
+        },
+        {
+          label: "Take it back",
+          path: "/v1/admin/rollback",
+          kind: "danger",
+          done: (row) => `${row.adapter} serves everybody.`,
+        },
+      ],
+      load,
+      field,
+    ),
+  );
 }

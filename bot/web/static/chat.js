@@ -1,184 +1,213 @@
-// The chat page: asks, shows the answer as it comes, its passages, and takes feedback.
-import { cutSentence } from "./cut.js";
-import { attempt, call, h, toast } from "./dom.js";
-import { feedbackRow } from "./feedback.js";
-import { closePassage, openPassage, passageOpen } from "./passage.js";
-import { render } from "./render.js";
+// The chat page: asks, shows the answer as it comes, and keeps what is typed.
+import { Answer } from "./answer.js";
+import { call, h } from "./dom.js";
+import { draftOf, forgetDrafts, keepDraft } from "./draft.js";
+import { History } from "./history.js";
+import { fillIcons, icon } from "./icons.js";
+import { openMine } from "./mine.js";
+import { attempt, toast } from "./notices.js";
+import { closePassage, passageOpen } from "./passage.js";
 import { ask } from "./stream.js";
+import { ACCEPTED, sendFiles } from "./upload.js";
 
 const $ = (id) => document.getElementById(id);
 const log = $("log");
 const input = $("question");
+const learn = $("learn");
+const welcome = $("welcome");
 let conversation = null;
-let messages = [];
+let consent = document.body.dataset.consent === "true";
+let turns = [];
+let editing = null;
 let running = null;
 
-class Answer {
-  constructor(question) {
-    this.text = "";
-    this.passages = [];
-    this.status = h("p", { class: "status", role: "status" }, "Searching the documents…");
-    this.body = h("div", { class: "text" });
-    this.foot = h("footer", {});
-    this.element = h("article", { class: "answer", "aria-label": `Answer to: ${question.slice(0, 80)}`, "aria-busy": "true" },
-      this.status, this.body, this.foot);
-  }
-
-  start(begun) {
-    this.id = begun.exchange_id;
-    this.passages = begun.passages;
-    this.adapter = begun.adapter;
-    this.cut = begun.cut;
-    const count = begun.passages.length;
-    this.say(count === 0 ? "No passage fits…" : `Reading ${count} ${count === 1 ? "passage" : "passages"}…`);
-    this.timer = setTimeout(() => !this.text && this.say("Thinking…"), 900);
-  }
-
-  /** Position 1 is next, 0 has begun. */
-  queue(position) {
-    clearTimeout(this.timer);
-    this.say(position === 0 ? "Thinking…" : position === 1 ? "Queued, next in line…" : `Queued, ${position - 1} ahead…`);
-  }
-
-  say(text) {
-    this.status.textContent = text;
-    this.status.hidden = !text;
-  }
-
-  add(text) {
-    this.text += text;
-    this.say("");
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = undefined;
-      this.draw();
-      follow();
-    });
-  }
-
-  draw() {
-    this.body.replaceChildren(render(this.text, (n) => this.cite(n)));
-  }
-
-  cite(n) {
-    const passage = this.passages.find((p) => p.n === n);
-    if (!passage) return null;
-    const button = h("button", { class: "cite", title: passage.title, "aria-label": `Passage ${n}: ${passage.title}` }, `${n}`);
-    button.addEventListener("click", () => attempt(() => openPassage(passage, button)));
-    return button;
-  }
-
-  end({ declined = false, state = "finished", finish = "stop", feedback = null, error = "" } = {}) {
-    clearTimeout(this.timer);
-    cancelAnimationFrame(this.frame);
-    this.frame = -1;
-    this.draw();
-    this.element.setAttribute("aria-busy", "false");
-    this.element.classList.toggle("declined", declined && state === "finished");
-    this.say(error || (state === "stopped" ? "Stopped." : finish === "length" ? "Cut at the longest answer allowed." : ""));
-    this.element.classList.toggle("failed", Boolean(error));
-    if (declined && state === "finished") this.element.prepend(h("p", { class: "badge" }, "Not in the documents"));
-    if (!this.id) return;
-    const left = cutSentence(this.cut);
-    this.foot.replaceChildren(this.sources(), left ? h("p", { class: "muted cut" }, left) : "", ...(this.text.trim() ? [feedbackRow(this.id, this.text.trim(), feedback)] : []));
-  }
-
-  sources() {
-    const shown = this.passages.map((p) => {
-      const button = h("button", { class: "source" }, h("b", {}, `${p.n}`), ` ${p.title || "Passage"}`);
-      button.addEventListener("click", () => attempt(() => openPassage(p, button)));
-      return button;
-    });
-    return h("div", { class: "row sources" }, ...shown,
-      h("span", { class: "muted adapter", title: "The version that wrote this answer" },
-        this.adapter === "base" ? "base model" : `adapter ${this.adapter}`));
-  }
-}
+const history = new History({
+  open: openConversation,
+  current: () => conversation,
+  gone: (id) => id === conversation && begin(),
+});
 
 function follow() {
   if (log.scrollHeight - log.scrollTop - log.clientHeight < 160) log.scrollTop = log.scrollHeight;
 }
 
+/** A turn is a question with its answer; only the last one can be edited or asked again. */
 function show(question) {
-  $("welcome")?.remove();
-  const answer = new Answer(question);
-  log.append(h("article", { class: "asked", "aria-label": "You asked" }, question), answer.element);
+  welcome.remove();
+  const answer = new Answer(question, { again, follow });
+  const edit = h(
+    "button",
+    { class: "icon edit", "aria-label": "Edit this question", title: "Edit", onclick: editLast },
+    icon("edit"),
+  );
+  const asked = h(
+    "div",
+    { class: "turn" },
+    h("div", { class: "asking" }, edit, h("article", { class: "asked", "aria-label": "You asked" }, question)),
+    answer.element,
+  );
+  log.append(asked);
   log.scrollTop = log.scrollHeight;
-  return answer;
+  const turn = { question, answer, element: asked };
+  turns.push(turn);
+  return turn;
 }
 
-async function send() {
-  const question = input.value.trim();
+const messagesOf = (before) =>
+  before.flatMap(({ question, answer }) =>
+    answer.text.trim()
+      ? [
+          { role: "user", content: question },
+          { role: "assistant", content: answer.text.trim() },
+        ]
+      : [],
+  );
+
+async function send(question, replaced = null) {
   if (!question || running) return;
-  input.value = "";
-  grow();
-  const answer = show(question);
-  const mine = messages; // a new conversation may begin while this answer is being written
-  mine.push({ role: "user", content: question });
+  if (replaced) drop(replaced);
+  const mine = turns; // a new conversation may begin while this answer is being written
+  const before = [...mine];
+  const turn = show(question);
   running = new AbortController();
   busy(true);
+  const spoken = await write(turn.answer, before, replaced?.answer.id, mine);
+  running = null;
+  busy(false);
+  $("spoken").textContent = spoken;
+  follow();
+  attempt(() => history.refresh());
+}
+
+async function write(answer, before, replaces, mine) {
+  const metadata = {
+    ...(conversation && { conversation_id: conversation }),
+    ...(replaces && { replaces }),
+    train: learn.checked,
+  };
+  let spoken = "";
   try {
-    for await (const event of ask(mine, conversation, running.signal)) {
-      if (event.start) {
-        conversation = event.start.conversation_id;
-        answer.start(event.start);
-      } else if (event.queue !== undefined) answer.queue(event.queue);
+    for await (const event of ask(
+      [...messagesOf(before), { role: "user", content: answer.question }],
+      metadata,
+      running.signal,
+    )) {
+      if (event.start) started(answer, event.start, mine);
+      else if (event.queue !== undefined) answer.queue(event.queue);
       else if (event.text) answer.add(event.text);
-      else if (event.end) answer.end({ declined: event.end.declined, finish: event.end.finish_reason });
+      else if (event.end) spoken = answer.end({ declined: event.end.declined, finish: event.end.finish_reason });
     }
   } catch (error) {
     const stopped = error.name === "AbortError";
-    answer.end(stopped ? { state: "stopped" } : { state: "failed", error: error.message });
-    if (!stopped && !answer.text) input.value = question;
+    spoken = answer.end(stopped ? { state: "stopped" } : { state: "failed", error: error.message });
+    if (!stopped && !answer.text && !input.value) fill(answer.question);
   }
-  if (answer.text.trim()) mine.push({ role: "assistant", content: answer.text.trim() });
-  else mine.pop();
-  running = null;
-  busy(false);
-  follow();
-  attempt(listConversations);
+  return spoken;
+}
+
+function started(answer, begun, mine) {
+  answer.start(begun);
+  if (mine !== turns) return;
+  const isNew = conversation === null;
+  conversation = begun.conversation_id;
+  if (isNew && !learn.checked && consent)
+    attempt(() => call("PATCH", `/v1/conversations/${conversation}`, { train: false }));
+}
+
+function drop(turn) {
+  turns.splice(turns.indexOf(turn), 1);
+  turn.element.remove();
+}
+
+function again(answer) {
+  const turn = turns.at(-1);
+  if (turn?.answer === answer) send(turn.question, turn.answer.id ? turn : (drop(turn), null));
+}
+
+function editLast() {
+  const turn = turns.at(-1);
+  if (!turn || running) return;
+  editing = turn;
+  fill(turn.question);
+  $("editing").hidden = false;
+  turn.element.classList.add("edited");
+  input.focus();
+}
+
+function endEditing() {
+  editing?.element.classList.remove("edited");
+  editing = null;
+  $("editing").hidden = true;
+}
+
+function submit() {
+  const question = input.value.trim();
+  if (!question || running) return;
+  const replaced = editing;
+  endEditing();
+  fill("");
+  if (replaced && !replaced.answer.id) drop(replaced);
+  send(question, replaced?.answer.id ? replaced : null);
 }
 
 function busy(on) {
   $("send").hidden = on;
   $("stop").hidden = !on;
+  document.body.classList.toggle("busy", on);
   if (!on) input.focus();
+}
+
+function fill(text) {
+  input.value = text;
+  keepDraft(conversation, text);
+  grow();
 }
 
 function grow() {
   input.rows = Math.min(8, Math.max(1, input.value.split("\n").length, Math.ceil(input.value.length / 70)));
 }
 
-async function listConversations() {
-  const found = await call("GET", "/v1/conversations?limit=50");
-  $("conversation-list").replaceChildren(...found.data.map((row) =>
-    h("li", {}, h("button", {
-      class: "conversation",
-      "aria-current": row.id === conversation ? "true" : null,
-      onclick: () => attempt(() => openConversation(row.id)),
-    }, row.title || "Untitled"))));
-}
-
 async function openConversation(id) {
   const found = await call("GET", `/v1/conversations/${id}`);
   clear();
   conversation = id;
-  for (const row of found.exchanges) {
-    const answer = show(row.question);
+  for (const row of path(found.exchanges)) {
+    const { answer } = show(row.question);
     Object.assign(answer, { id: row.id, passages: row.passages, adapter: row.adapter, cut: row.cut, text: row.answer });
     const error = row.state === "failed" ? row.error || "This answer failed." : "";
     answer.end({ declined: row.declined, state: row.state, feedback: row.feedback, error });
-    if (row.answer) messages.push({ role: "user", content: row.question }, { role: "assistant", content: row.answer });
   }
-  await listConversations();
+  learn.checked = found.train && consent;
+  fill(draftOf(id));
   menu(false);
+  await history.refresh();
+}
+
+/** The newest way through a conversation: what was edited or asked again is left aside. */
+function path(exchanges) {
+  const byId = new Map(exchanges.map((row) => [row.id, row]));
+  const found = [];
+  for (let row = exchanges.at(-1); row; row = byId.get(row.parent_id)) found.unshift(row);
+  return found;
 }
 
 function clear() {
   running?.abort();
+  endEditing();
   conversation = null;
-  messages = [];
+  turns = [];
   log.replaceChildren();
   if (passageOpen()) closePassage();
+}
+
+function begin() {
+  clear();
+  log.append(welcome);
+  learn.checked = consent;
+  fill(draftOf(null));
+  menu(false);
+  attempt(() => history.refresh());
+  input.focus();
 }
 
 function menu(open) {
@@ -186,32 +215,65 @@ function menu(open) {
   $("menu").setAttribute("aria-expanded", String(open));
 }
 
-const welcome = $("welcome");
+function consented(agrees) {
+  consent = agrees;
+  learn.disabled = !agrees;
+  learn.checked = agrees;
+}
+
+async function upload(files) {
+  const box = $("uploads");
+  box.hidden = false;
+  const { added, skipped } = await sendFiles([...files], box);
+  if (!skipped) toast(added ? "Added: it can be asked about now." : "It was there already.");
+  setTimeout(() => (box.hidden = true), skipped ? 15_000 : 5000);
+}
+
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
-  send();
+  submit();
 });
 $("stop").addEventListener("click", () => running?.abort());
 $("menu").addEventListener("click", () => menu(!$("conversations").classList.contains("open")));
-$("new").addEventListener("click", () => {
-  clear();
-  log.append(welcome);
-  menu(false);
-  attempt(listConversations);
-  input.focus();
+$("new").addEventListener("click", begin);
+$("mine").addEventListener("click", () => attempt(() => openMine({ cleared: begin, changed: consented })));
+$("cancel-edit").addEventListener("click", () => {
+  endEditing();
+  fill("");
 });
-input.addEventListener("input", grow);
+learn.addEventListener("change", () =>
+  attempt(async () => {
+    if (conversation) await call("PATCH", `/v1/conversations/${conversation}`, { train: learn.checked });
+    toast(learn.checked ? "From here on, this chat may be learned from." : "This chat will not be learned from.");
+  }),
+);
+input.addEventListener("input", () => {
+  keepDraft(conversation, input.value);
+  grow();
+});
 input.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
-    send();
+    submit();
+  } else if (event.key === "ArrowUp" && !input.value && turns.length) {
+    event.preventDefault();
+    editLast();
   }
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
+  if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
   if (running) running.abort();
   else if (passageOpen()) closePassage();
+  else if (editing) $("cancel-edit").click();
   else menu(false);
 });
-addEventListener("offline", () => toast("You are offline.", "error"));
-attempt(listConversations);
+$("attach")?.addEventListener("click", () => $("files").click());
+$("files")?.setAttribute("accept", ACCEPTED);
+$("files")?.addEventListener("change", (event) => attempt(() => upload(event.target.files)));
+document.querySelector("form[action='/logout']")?.addEventListener("submit", forgetDrafts);
+addEventListener("offline", () => toast("You are offline. What you type is kept.", "error"));
+addEventListener("online", () => toast("You are online again."));
+fillIcons();
+consented(consent);
+fill(draftOf(null));
+attempt(() => history.refresh());

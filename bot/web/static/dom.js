@@ -1,15 +1,23 @@
-// Elements, calls to the API, and short messages. Text always goes in as text, never as HTML.
+// Elements, calls to the API, and times. Text always goes in as text, never as HTML.
 
 /** An element: h("p", {class: "muted", onclick: f}, "text", child). */
 export function h(tag, props = {}, ...children) {
-  const element = document.createElement(tag);
+  return filled(document.createElement(tag), props, children);
+}
+
+/** The same for drawings. */
+export function s(tag, props = {}, ...children) {
+  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), props, children);
+}
+
+function filled(element, props, children) {
   for (const [name, value] of Object.entries(props)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name in element && typeof value !== "string") element[name] = value;
+    else if (name in element && typeof value !== "string" && !(element instanceof SVGElement)) element[name] = value;
     else element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -28,32 +36,24 @@ export async function call(method, path, body) {
 /** The server's error as an Error. */
 export async function failure(response) {
   const content = await response.json().catch(() => ({}));
-  const { message = `The server answered ${response.status}.`, hint = "" } = content.error ?? {};
   if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
-  const error = new Error(`${message} ${hint}`.trim());
-  error.status = response.status;
+  return asError(response.status, content);
+}
+
+/** An Error of the API's error object, with its status. */
+export function asError(status, content) {
+  const { message = `The server answered ${status}.`, hint = "" } = content.error ?? {};
+  const error = new Error(`${message[0].toUpperCase()}${message.slice(1)} ${hint}`.trim());
+  error.status = status;
   return error;
 }
 
-let timer;
-/** Show a short message at the bottom of the page. */
-export function toast(text, kind = "info") {
-  const box = document.getElementById("toast");
-  box.textContent = text;
-  box.dataset.kind = kind;
-  box.hidden = false;
-  clearTimeout(timer);
-  timer = setTimeout(() => (box.hidden = true), kind === "error" ? 8000 : 3500);
-}
-
-/** Run something that may fail and show the sentence when it does. */
-export async function attempt(action) {
-  try {
-    return await action();
-  } catch (error) {
-    toast(error.message, "error");
-    return undefined;
-  }
+/** A path with a query; what is empty is left out. */
+export function query(path, values) {
+  const found = new URLSearchParams(
+    Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined),
+  );
+  return found.size ? `${path}?${found}` : path;
 }
 
 /** A time as people read it. */
@@ -64,15 +64,16 @@ export function when(iso) {
 /** A time that does not break over lines, for tables. */
 export const time = (iso) => (iso ? h("time", { datetime: iso }, when(iso)) : "–");
 
-/** A drawn thumb, up or down: fonts with emoji are not everywhere. */
-export function thumbIcon(up) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  const shape = "M7 10v11H3V10zM7 10l4-8c1.7 0 3 1.3 3 3v4h5.5c1.2 0 2.1 1.1 1.9 2.3l-1.3 8c-.2 1-1 1.7-2 1.7H7";
-  for (const [name, value] of Object.entries({ viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": "2",
-    "stroke-linejoin": "round", "aria-hidden": "true" })) svg.setAttribute(name, value);
-  path.setAttribute("d", shape);
-  if (!up) path.setAttribute("transform", "rotate(180 12 12)");
-  svg.append(path);
-  return svg;
+/** A length of time in words: 42 s, 3 min 5 s, 2 h 10 min. */
+export function lasted(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
+  return hours ? `${hours} h ${minutes} min` : rest ? `${minutes} min ${rest} s` : `${minutes} min`;
 }
+
+/** "1 passage", "3 passages". */
+export const counted = (n, one, many = `${one}s`) => `${Number(n).toLocaleString()} ${n === 1 ? one : many}`;
+
+/** A text cut at a length. */
+export const cut = (text, length) => (text.length > length ? `${text.slice(0, length).trimEnd()}…` : text);

@@ -1,73 +1,115 @@
-// Thumbs, reasons and corrections under an answer.
-import { attempt, call, h, thumbIcon, toast } from "./dom.js";
+// Thumbs, reasons, a comment and a correction under an answer; everything can be taken back.
+import { call, h } from "./dom.js";
+import { icon } from "./icons.js";
+import { attempt, toast } from "./notices.js";
 
 const REASONS = ["Wrong", "Not in the passages", "Incomplete", "Wrong form", "Should have answered"];
+const NOTHING = { rating: null, reasons: [], comment: "", correction: "" };
 
-/** The row of controls for an exchange; `given` is the feedback it has already, or null. */
-export function feedbackRow(exchangeId, answer, given) {
-  const said = { rating: null, reasons: [], comment: "", correction: "", ...pick(given) };
+/** The row of controls for an exchange; `given` is the feedback it has already, or null; `more` goes beside them. */
+export function feedbackRow(exchangeId, answer, given, more = null) {
+  let said = { ...NOTHING, ...pick(given) };
   const up = thumb("Good answer", "up");
   const down = thumb("Bad answer", "down");
-  const suggest = h("button", { class: "quiet small", "aria-expanded": "false", onclick: () => toggle(box.hidden) },
-    "Suggest the right answer");
-  const box = correctionBox();
-  const note = h("span", { class: "muted note", role: "status" });
+  const suggest = h(
+    "button",
+    { class: "quiet small", "aria-expanded": "false", onclick: () => toggle(box.hidden) },
+    "Suggest the right answer",
+  );
+  const chips = REASONS.map((reason) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: "chip",
+        "aria-pressed": "false",
+        "data-reason": reason,
+        onclick: () => {
+          said.reasons = said.reasons.includes(reason)
+            ? said.reasons.filter((r) => r !== reason)
+            : [...said.reasons, reason];
+          show();
+        },
+      },
+      reason,
+    ),
+  );
+  const comment = h("input", {
+    maxlength: "5000",
+    value: said.comment,
+    placeholder: "Anything else? (may stay empty)",
+    "aria-label": "Comment",
+  });
+  const text = h(
+    "textarea",
+    { rows: "4", maxlength: "20000", "aria-label": "The right answer" },
+    said.correction || answer,
+  );
+  const box = h(
+    "form",
+    { class: "correction", hidden: true, onsubmit: sent },
+    h("p", { class: "muted" }, "What was wrong, and what would be right?"),
+    h("div", { class: "row chips" }, ...chips),
+    comment,
+    h("label", {}, h("span", { class: "muted" }, "The right answer – change what is wrong"), text),
+    h(
+      "div",
+      { class: "row" },
+      h("button", { class: "primary small" }, "Send"),
+      h("button", { type: "button", class: "quiet small", onclick: () => toggle(false) }, "Close"),
+    ),
+  );
+  const note = h("span", { class: "muted note" });
   show();
-  return h("div", { class: "feedback" }, h("div", { class: "row" }, up, down, suggest, note), box);
+  return h("div", { class: "feedback" }, h("div", { class: "row" }, up, down, suggest, note, more), box);
 
   function thumb(title, rating) {
-    return h("button", { class: "icon", "aria-label": title, title, onclick: () => rate(rating) }, thumbIcon(rating === "up"));
+    return h("button", { class: "icon", "aria-label": title, title, onclick: () => rate(rating) }, icon(rating));
   }
 
   async function rate(rating) {
-    const before = said.rating;
-    said.rating = before === rating ? null : rating;
-    if (said.rating !== "down") said.reasons = [];
-    if (!(await save(said.rating ? "Thank you. Press again to take it back." : "Taken back."))) said.rating = before;
+    const back = said.rating === rating;
+    await save(
+      { ...said, rating: back ? null : rating, reasons: back || rating === "up" ? [] : said.reasons },
+      back ? "Taken back." : "Thank you.",
+    );
     if (said.rating === "down") toggle(true);
-    show();
   }
 
-  function correctionBox() {
-    const chips = h("div", { class: "row chips" }, ...REASONS.map((reason) => {
-      const chip = h("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: () => {
-        said.reasons = said.reasons.includes(reason) ? said.reasons.filter((r) => r !== reason) : [...said.reasons, reason];
-        show();
-      } }, reason);
-      chip.dataset.reason = reason;
-      return chip;
-    }));
-    const text = h("textarea", { rows: "4", maxlength: "20000", "aria-label": "The right answer" }, said.correction || answer);
-    const send = h("button", { class: "primary small" }, "Send");
-    const cancel = h("button", { type: "button", class: "quiet small", onclick: () => toggle(false) }, "Close");
-    return h("form", { class: "correction", hidden: true, onsubmit: async (event) => {
-      event.preventDefault();
-      const written = text.value.trim();
-      said.correction = written === answer.trim() ? "" : written;
-      if (await save(said.correction ? "Thank you: your answer is kept." : "Thank you.")) toggle(false);
-      show();
-    } },
-    h("p", { class: "muted" }, "What was wrong, and what would be right?"), chips, text, h("div", { class: "row" }, send, cancel));
+  async function sent(event) {
+    event.preventDefault();
+    const written = text.value.trim();
+    const correction = written === answer.trim() ? "" : written;
+    if (
+      await save(
+        { ...said, comment: comment.value.trim(), correction },
+        correction ? "Thank you: your answer is kept." : "Thank you.",
+      )
+    )
+      toggle(false);
+  }
+
+  async function save(wanted, thanks) {
+    const before = said;
+    const kept = await attempt(() => call("POST", "/v1/feedback", { exchange_id: exchangeId, ...wanted }));
+    if (!kept) return false;
+    said = wanted;
+    toast(thanks, "info", { label: "Undo", run: () => save(before, "Taken back.") });
+    show();
+    return true;
   }
 
   function toggle(open) {
     box.hidden = !open;
     suggest.setAttribute("aria-expanded", String(open));
-    if (open) box.querySelector("textarea").focus();
-  }
-
-  async function save(thanks) {
-    const kept = await attempt(() => call("POST", "/v1/feedback", { exchange_id: exchangeId, ...said }));
-    if (kept) toast(thanks);
-    return kept !== undefined;
+    if (open) text.focus();
+    else suggest.focus();
   }
 
   function show() {
     up.setAttribute("aria-pressed", String(said.rating === "up"));
     down.setAttribute("aria-pressed", String(said.rating === "down"));
-    for (const chip of box.querySelectorAll(".chip")) {
-      chip.setAttribute("aria-pressed", String(said.reasons.includes(chip.dataset.reason)));
-    }
+    for (const chip of chips) chip.setAttribute("aria-pressed", String(said.reasons.includes(chip.dataset.reason)));
     note.textContent = said.correction ? "Your answer is kept." : "";
   }
 }

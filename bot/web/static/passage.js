@@ -1,5 +1,6 @@
 // The side panel: a passage, highlighted in the document that it comes from.
 import { call, h } from "./dom.js";
+import { icon } from "./icons.js";
 
 const panel = document.getElementById("passage");
 let opener = null;
@@ -8,17 +9,43 @@ let opener = null;
 export async function openPassage(passage, from) {
   opener = from;
   const text = h("div", { class: "document", tabindex: "0" }, h("mark", {}, passage.text));
-  const score = `Match ${Math.round(100 * passage.score)} %`;
+  const share = Math.round(100 * Math.min(1, Math.max(0, passage.score)));
+  const score = [
+    h(
+      "span",
+      { class: "meter", "aria-hidden": "true" },
+      h("progress", { max: "100", value: String(share), tabindex: "-1" }),
+    ),
+    `Match ${share} %`,
+  ];
   panel.replaceChildren(
-    h("header", {},
-      h("div", { class: "grow" },
-        h("h2", { tabindex: "-1" }, `[${passage.n}] ${passage.title || "Passage"}`),
-        h("p", { class: "muted" }, passage.document ? score : "Given with the question")),
-      h("button", { class: "icon", "aria-label": "Close", onclick: closePassage }, "✕")),
-    text);
+    h(
+      "header",
+      {},
+      h(
+        "div",
+        { class: "grow" },
+        h("p", { class: "muted path" }, ...trail(passage.title)),
+        h("h2", { tabindex: "-1" }, `[${passage.n}] ${(passage.title ?? "").split(TRAIL).at(-1) || "Passage"}`),
+        h("p", { class: "muted score" }, ...(passage.document ? score : ["Given with the question"])),
+      ),
+      h("button", { class: "icon", "aria-label": "Close", onclick: closePassage }, icon("close")),
+    ),
+    text,
+  );
   panel.hidden = false;
   panel.querySelector("h2").focus();
   if (passage.document) await inPlace(passage, text);
+}
+
+const TRAIL = /\s+[>›]\s+/;
+
+/** The headings above a passage, outermost first. */
+function trail(title = "") {
+  return title
+    .split(TRAIL)
+    .slice(0, -1)
+    .map((part) => h("span", {}, part));
 }
 
 async function inPlace(passage, box) {
@@ -27,8 +54,9 @@ async function inPlace(passage, box) {
     const letters = [...found.text]; // offsets count characters, as Python does
     const exact = letters.slice(passage.start, passage.end).join("") === passage.text;
     const [before, inside, after] = exact
-      ? [letters.slice(0, passage.start), letters.slice(passage.start, passage.end), letters.slice(passage.end)]
-          .map((part) => part.join(""))
+      ? [letters.slice(0, passage.start), letters.slice(passage.start, passage.end), letters.slice(passage.end)].map(
+          (part) => part.join(""),
+        )
       : around(found.text, passage.text);
     const mark = h("mark", {}, inside);
     box.replaceChildren(before, mark, after);

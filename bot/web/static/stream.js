@@ -1,14 +1,17 @@
 // One question to the API, its answer as events: {start}, {queue}, {text}, {end} or a thrown Error.
 import { failure } from "./dom.js";
 
-/** Ask and yield what comes; `signal` stops it. */
-export async function* ask(messages, conversationId, signal) {
-  const metadata = conversationId ? { conversation_id: conversationId } : undefined;
+const LOST = "The connection to the server was lost. What came so far is kept.";
+
+/** Ask and yield what comes; `metadata` has conversation_id, replaces and train; `signal` stops it. */
+export async function* ask(messages, metadata, signal) {
   const response = await fetch("/v1/chat/completions", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ model: "ratchet", stream: true, messages, metadata }),
     signal,
+  }).catch((error) => {
+    throw error.name === "AbortError" ? error : lost();
   });
   if (!response.ok) throw await failure(response);
   for await (const data of dataLines(response.body)) {
@@ -21,15 +24,19 @@ export async function* ask(messages, conversationId, signal) {
     if (text) yield { text };
     if (chunk.ratchet) yield { end: { ...chunk.ratchet, finish_reason: chunk.choices[0]?.finish_reason } };
   }
-  throw new Error("The answer broke off: the connection to the server was lost.");
+  throw lost();
 }
+
+const lost = () => Object.assign(new Error(LOST), { lost: true });
 
 async function* dataLines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
     for (;;) {
-      const { value, done } = await reader.read();
+      const { value, done } = await reader.read().catch((error) => {
+        throw error.name === "AbortError" ? error : lost();
+      });
       if (done) return;
       const events = (rest + value).split("\n\n");
       rest = events.pop();

@@ -1,0 +1,247 @@
+// Overview: is the bot healthy, what is live since when, how it goes, and what waits for you.
+import { call, counted, h, when } from "./dom.js";
+import { act, empty, percent, percentage, reasoned, table, tile } from "./admin_shared.js";
+import { lines, stacked } from "./charts.js";
+import { cycleCard, runNow } from "./cycle_card.js";
+import { attempt } from "./notices.js";
+
+const DAYS = 30;
+const AGAIN_MS = 3000;
+
+export async function section(load) {
+  const [found, health, trends] = await Promise.all([
+    call("GET", "/v1/admin/overview"),
+    call("GET", "/readyz").catch((error) => ({ problem: error.message })),
+    call("GET", `/v1/admin/trends?days=${DAYS}`),
+  ]);
+  const cards = found.cycles.map((cycle) => cycleCard(cycle, load, true));
+  follow(
+    cards.filter((card, n) => found.cycles[n].state === "running"),
+    load,
+  );
+  return [
+    tiles(found, health, trends.data),
+    waiting(found, load),
+    h(
+      "div",
+      { class: "row actions" },
+      runNow(load),
+      found.adapter === "base" && !found.canary ? null : takeBack(found, load),
+    ),
+    ...(cards.length ? [h("h2", {}, "Open cycles"), ...cards] : []),
+    h("h2", {}, `The last ${DAYS} days`),
+    charts(trends.data),
+    h("h2", {}, "Processes"),
+    processes(found.processes),
+  ];
+}
+
+/** Keep the cycles that run up to date; the page is shown anew once one has ended. */
+function follow(cards, load) {
+  for (const card of cards) {
+    const look = async () => {
+      if (!card.isConnected) return;
+      const now = await call("GET", `/v1/admin/cycles/${card.id}`);
+      if (now.state !== "running") return void load();
+      card.update(now);
+      setTimeout(() => attempt(look), AGAIN_MS);
+    };
+    setTimeout(() => attempt(look), AGAIN_MS);
+  }
+}
+
+function tiles(found, health, days) {
+  const [ups, downs] = [sum(days, "ups"), sum(days, "downs")];
+  const wrong =
+    health.problem ??
+    Object.entries(health.checks ?? {})
+      .filter(([, said]) => said !== "ok")
+      .map(([name, said]) => `${name}: ${said}`)
+      .join(" ");
+  const next = found.schedule.next[0];
+  return h(
+    "div",
+    { class: "tiles" },
+    tile(
+      "Health",
+      health.problem ? "Not ready" : wrong ? "Degraded" : "Healthy",
+      wrong || "database, index, model and disk work",
+      health.problem ? "bad" : wrong ? "warn" : "good",
+    ),
+    tile(
+      "Live",
+      found.adapter === "base" ? "Base model" : found.adapter,
+      found.generation ? `since ${when(found.changed_at)}` : "no adapter was deployed yet",
+    ),
+    found.canary
+      ? tile(
+          "Canary",
+          found.canary.adapter,
+          h("a", { href: "/admin/adapters" }, `${percentage(found.canary.share)} % of the conversations`),
+        )
+      : null,
+    tile(
+      "Satisfaction",
+      ups + downs ? percent(ups / (ups + downs)) : "–",
+      `${counted(ups + downs, "rating")} in ${DAYS} days`,
+    ),
+    tile(
+      "Next cycle",
+      next ? when(next) : "None",
+      h("a", { href: "/admin/schedule" }, found.schedule.enabled ? "change the schedule" : "the schedule is paused"),
+    ),
+    tile(
+      "Scheduler",
+      found.processes.some((one) => one.kind === "scheduler") ? "Running" : "Not running",
+      "runs the cycles",
+    ),
+  );
+}
+
+const sum = (days, name) => days.reduce((total, day) => total + day[name], 0);
+
+function waiting(found, load) {
+  const items = [
+    ...found.awaiting_approval.map((id) =>
+      h("li", {}, h("a", { href: "/admin/approval" }, `Decide on ${id}`), " – it passed the gate."),
+    ),
+    ...(found.watch_asks ?? []).map((one) =>
+      h(
+        "li",
+        {},
+        h("b", {}, one.adapter),
+        `: ${one.sentence} `,
+        reasoned("Keep it", {
+          title: `Keep ${one.adapter}?`,
+          text: "The watch had no verdict. The other answer is to roll back.",
+          path: `/v1/admin/cycles/${one.cycle_id}/keep`,
+          kind: "primary",
+          done: `${one.adapter} stays.`,
+          load,
+        }),
+      ),
+    ),
+    found.counts.corrections
+      ? h(
+          "li",
+          {},
+          h("a", { href: "/admin/exchanges?rating=corrected" }, counted(found.counts.corrections, "correction")),
+          " by people, not yet approved.",
+        )
+      : null,
+    ...found.processes.filter((one) => one.error).map((one) => h("li", {}, h("b", {}, one.kind), `: ${one.error}`)),
+  ].filter(Boolean);
+  return h(
+    "section",
+    { class: "box waiting", "aria-label": "Waiting for you" },
+    h("h2", {}, "Waiting for you"),
+    items.length
+      ? h("ul", {}, ...items)
+      : h(
+          "p",
+          { class: "muted" },
+          "Nothing. When a new version has proved to be better, or somebody corrects an answer, it is listed here.",
+        ),
+  );
+}
+
+/** Rolling back in one click, with a reason. */
+export function takeBack(found, load) {
+  const what = found.canary ? `the canary ${found.canary.adapter}` : found.adapter;
+  return reasoned("Roll back", {
+    title: `Take ${what} back?`,
+    text: "New questions are answered by what served before, within a second. Answers under way are finished.",
+    path: "/v1/admin/rollback",
+    done: (row) => `${row.adapter === "base" ? "The base model" : row.adapter} serves again.`,
+    load,
+  });
+}
+
+function charts(days) {
+  const share = (part, whole) => days.map((day) => (whole(day) ? part(day) / whole(day) : null));
+  const xs = days.map((day) => day.day);
+  const quality = lines({
+    title: "Satisfaction and citing",
+    xs,
+    days: true,
+    series: [
+      {
+        label: "thumbs up of all ratings",
+        share: true,
+        values: share(
+          (day) => day.ups,
+          (day) => day.ups + day.downs,
+        ),
+      },
+      {
+        label: "answers that cite a passage",
+        share: true,
+        values: share(
+          (day) => day.cited,
+          (day) => day.exchanges - day.declined,
+        ),
+      },
+      {
+        label: "declined",
+        share: true,
+        values: share(
+          (day) => day.declined,
+          (day) => day.exchanges,
+        ),
+      },
+    ],
+  });
+  return h(
+    "div",
+    { class: "charts" },
+    quality.element,
+    stacked({ title: "Questions by task", rows: days.map((day) => ({ day: day.day, parts: day.tasks })) }),
+    grounded(),
+  );
+}
+
+/** Groundedness is the judge's: asked for when wanted, because judging takes some seconds. */
+function grounded() {
+  const box = h(
+    "div",
+    {},
+    h(
+      "p",
+      { class: "muted" },
+      "How far the judge finds each answer's sentences in its passages. Judging the newest answers takes some seconds.",
+    ),
+  );
+  const ask = act(
+    "Judge the newest answers",
+    async () => {
+      const found = await call("GET", "/v1/admin/groundedness");
+      const drawn = found.data.length
+        ? lines({
+            title: `Groundedness by day (judge: ${found.judge})`,
+            xs: found.data.map((day) => day.day),
+            days: true,
+            series: [{ label: "mean support", share: true, values: found.data.map((day) => day.mean) }],
+          }).element
+        : empty("No answer with passages yet: ask something in the chat first.");
+      box.replaceChildren(drawn);
+      return found;
+    },
+    { done: "Judged." },
+  );
+  box.append(ask);
+  return h("section", { class: "box", "aria-label": "Groundedness" }, h("h3", {}, "Groundedness"), box);
+}
+
+const processes = (rows) =>
+  table(
+    ["Kind", "Serves", "Deployment", "Problem", "Process"],
+    rows.map((one) => [
+      one.kind,
+      one.kind === "bot" ? [one.adapter, one.canary].filter(Boolean).join(" + ") : "–",
+      one.kind === "bot" ? String(one.generation) : "–",
+      one.error || "none",
+      h("code", {}, one.id),
+    ]),
+    "No process has reported yet.",
+    "Processes",
+  );

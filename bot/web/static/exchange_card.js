@@ -1,0 +1,211 @@
+// One logged exchange: exactly what the model saw, what people and the judge say of it, its task, the right answer.
+import { act, facts, percent, state } from "./admin_shared.js";
+import { cutSentence } from "./cut.js";
+import { call, cut, h, lasted, when } from "./dom.js";
+import { attempt, toast } from "./notices.js";
+
+export const FAULTS = {
+  "": "any kind",
+  missing_document: "no document covers it",
+  retrieval_miss: "passage not found",
+  context_misused: "passage misused",
+  style_or_form: "style or form",
+  unclear: "unclear",
+};
+
+/** One exchange, its inside made when it is opened; `tasks` are the names to choose from, `fault` what is wrong. */
+export function card(row, tasks, fault = null) {
+  const inside = h("div");
+  const thumb = row.feedback?.rating ? state(row.feedback.rating === "up" ? "liked" : "disliked") : null;
+  const frame = h(
+    "details",
+    {
+      class: "box exchange",
+      id: row.id,
+      ontoggle: (event) => {
+        if (event.target === frame && frame.open && !inside.firstChild) inside.append(...opened(row, tasks, fault));
+      },
+    },
+    h(
+      "summary",
+      {},
+      h("span", { class: "asked-line" }, cut(row.question, 110)),
+      h(
+        "span",
+        { class: "marks" },
+        thumb,
+        row.feedback?.correction ? state(row.feedback.approved ? "approved answer" : "corrected") : null,
+        row.declined ? state("declined") : row.state === "finished" ? null : state(row.state),
+      ),
+      h(
+        "span",
+        { class: "muted" },
+        [row.labels[0]?.task, row.adapter === "base" ? "base model" : row.adapter, row.person, when(row.created_at)]
+          .filter(Boolean)
+          .join(" · "),
+      ),
+    ),
+    inside,
+  );
+  return frame;
+}
+
+function opened(row, tasks, fault) {
+  const { reasons = [], comment = "" } = row.feedback ?? {};
+  return [
+    fault ? h("p", { class: "alert" }, `${FAULTS[fault.cause]}: ${fault.evidence}`) : null,
+    h("h3", {}, "Question"),
+    h("p", { class: "pre" }, row.question),
+    h("h3", {}, "Answer"),
+    h("p", { class: "pre" }, row.answer || "–"),
+    row.error ? h("p", { class: "alert" }, row.error) : null,
+    comment || reasons.length
+      ? h("p", { class: "said" }, "Said: ", [...reasons, comment].filter(Boolean).join(" · "))
+      : null,
+    judgedBox(row),
+    passages(row),
+    messages(row),
+    taskRow(row, tasks),
+    rightAnswer(row),
+    h(
+      "details",
+      {},
+      h("summary", {}, "Facts"),
+      facts([
+        ["Exchange", row.id],
+        ["Conversation", row.conversation_id],
+        ["Adapter", row.adapter],
+        ["Model", row.model],
+        ["Took", row.timings.total_ms ? lasted(row.timings.total_ms / 1000) : ""],
+        ["Tokens", `${row.prompt_tokens} read, ${row.completion_tokens} written`],
+        ["May be trained on", row.trainable ? "yes" : "no"],
+        ["Began", when(row.created_at)],
+      ]),
+    ),
+  ].filter(Boolean);
+}
+
+function passages(row) {
+  const stale = (p) => (p.stale ? [" ", state("stale")] : []);
+  const shown = row.passages.map((p) =>
+    h(
+      "li",
+      { value: p.n },
+      h("b", {}, p.title || "Passage"),
+      h("span", { class: "muted" }, ` ${percent(p.score)} match`),
+      ...stale(p),
+      h("p", { class: "pre muted" }, p.text),
+    ),
+  );
+  return h(
+    "details",
+    {},
+    h("summary", {}, `The passages it was shown (${row.passages.length})`),
+    shown.length ? h("ol", {}, ...shown) : h("p", { class: "muted" }, "None."),
+    cutSentence(row.cut) ? h("p", { class: "muted" }, cutSentence(row.cut)) : null,
+  );
+}
+
+const messages = (row) =>
+  h(
+    "details",
+    {},
+    h("summary", {}, "Exactly what the model saw"),
+    ...row.messages.map((message) =>
+      h("div", { class: "message" }, h("b", {}, message.role), h("pre", { tabindex: "0" }, message.content)),
+    ),
+  );
+
+function judgedBox(row) {
+  const shown = h("div", {});
+  const ask = act(
+    "What the judge says",
+    async () => {
+      const found = await call("GET", `/v1/admin/exchanges/${row.id}/judged`);
+      shown.replaceChildren(
+        h("p", {}, `Groundedness ${percent(found.groundedness)}, by the judge “${found.judge}”:`),
+        h(
+          "ul",
+          { class: "judged" },
+          ...found.sentences.map((one) =>
+            h(
+              "li",
+              {},
+              h(
+                "span",
+                { class: `state ${one.support >= found.supported_from ? "good" : "bad"}` },
+                one.passage === null ? "no passage" : `${percent(one.support)} by [${one.passage}]`,
+              ),
+              " ",
+              one.sentence,
+            ),
+          ),
+        ),
+      );
+      return found;
+    },
+    { done: "Judged." },
+  );
+  return h("div", { class: "row judging" }, ask, shown);
+}
+
+function taskRow(row, tasks) {
+  const label = row.labels[0];
+  const select = h(
+    "select",
+    { "aria-label": "Task" },
+    label ? null : h("option", { value: "" }, "not labelled yet"),
+    ...tasks.map((task) => h("option", { selected: task === label?.task }, task)),
+  );
+  return h(
+    "div",
+    { class: "row" },
+    h("h3", {}, "Task"),
+    select,
+    act("Keep this task", () => call("PUT", `/v1/admin/exchanges/${row.id}/label`, { task: select.value }), {
+      done: (kept) => `Its task is ${kept.task}; the classifier learns from it.`,
+    }),
+    label ? h("span", { class: "muted" }, `so far ${label.task}, ${percent(label.confidence)} sure`) : null,
+  );
+}
+
+function rightAnswer(row) {
+  const { rating = null, reasons = [], comment = "", correction = "", approved = false } = row.feedback ?? {};
+  const text = h(
+    "textarea",
+    { rows: "5", "aria-label": "The right answer", maxlength: "20000" },
+    correction || row.answer,
+  );
+  const head = h("h3", {}, approved ? "Approved answer" : correction ? "Somebody's correction" : "Right answer");
+  const approve = act(
+    "Approve as the right answer",
+    async () => {
+      const kept = await call("POST", "/v1/feedback", {
+        exchange_id: row.id,
+        rating,
+        reasons,
+        comment,
+        correction: text.value,
+        approved: true,
+      });
+      row.feedback = kept;
+      head.textContent = "Approved answer";
+      return kept;
+    },
+    { kind: "primary", done: "Kept as an approved answer: the best kind of example there is." },
+  );
+  const golden = h(
+    "button",
+    {
+      type: "button",
+      class: "small",
+      onclick: () =>
+        attempt(async () => {
+          await call("POST", "/v1/admin/golden", { exchange_id: row.id, comment: "from the exchanges page" });
+          toast("Held out for ever: every candidate is measured on it.");
+        }),
+    },
+    "Hold out as a test question",
+  );
+  return h("div", { class: "decide" }, head, text, h("div", { class: "row" }, approve, golden));
+}
