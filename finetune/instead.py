@@ -74,9 +74,9 @@ def _answers(engine: Any, adapter: str, cases: list[Case], most: int) -> list[st
 def better_than_training(found: Mapping[str, Any]) -> list[str]:
     """A sentence for each metric on which something else than training did best."""
     return [
-        f"Training is not the best that was tried: {row['what']} has {row['metric'].replace('_', ' ')} {row['mean']:.2f}, "
-        f"{row['difference']:+.2f} against the candidate (95 % interval {row['low']:+.2f} to {row['high']:+.2f}, "
-        f"n = {row['n']})."
+        f"Training is not the best that was tried: {row['what']} has {row['metric'].replace('_', ' ')} "
+        f"{row['mean']:.2f}, {row['difference']:+.2f} against the candidate (95 % interval {row['low']:+.2f} to "
+        f"{row['high']:+.2f}, n = {row['n']})."
         for row in found.get("alternatives", [])
         if row["best"]
     ]
