@@ -34,7 +34,7 @@ def measure(
     out.mkdir(parents=True, exist_ok=True)
     if cases := cases_of(rows)[: job.get("alternatives", 0)]:
         approved = written_by_people(read_rows(Path(job["train"])))
-        found = {}
+        found: dict[str, Report] = {}
         for name, asked in asked_otherwise(cases, approved).items():
             show({"evaluating": name, "step": len(found), "steps": 3})
             found[name] = _report(name, asked, engine, job, judge)
