@@ -8,8 +8,9 @@ Support: AttributionBench dev, ten folds by question ("same sources"), and each 
 taught ("other source"); ExpertQA's claims on questions that AttributionBench dev does not have. Thresholds for macro-F1
 come from the fitting part, for every judge. The difference to the share of content words is bootstrapped by question.
 Accuracy: EVOUNA NQ, five folds by question. Context: FeedbackQA, each collection by the other two; SQuAD 2.0, articles
-in two halves. Changed: does the honest answer win over the one we made worse; support without ExpertQA's labels,
-responding fitted on the other half of the questions. Two more comparisons, sign and coverage with 200 labels, are in bench/ppi.py.
+in two halves. Changed: does the honest answer win over the one we made worse;
+support without ExpertQA's labels, responding fitted on the other half of the questions; words only. Signs and coverage
+with 200 labels are in bench/ppi.py.
 The data sets lie beside the checkout (`RATCHET_BENCH_DATA`, default ../shared/data).
 """
 
@@ -188,7 +189,7 @@ def _wrong_signs(labels: Floats, said: npt.NDArray[np.bool_], systems: npt.NDArr
     people = {s: labels[systems == s].mean() for s in judge_sets.SYSTEMS}
     judge = {s: said[systems == s].mean() for s in judge_sets.SYSTEMS}
     pairs = [(a, b) for i, a in enumerate(judge_sets.SYSTEMS) for b in judge_sets.SYSTEMS[i + 1 :]]
-    return sum((people[a] - people[b]) * (judge[a] - judge[b]) <= 0 for a, b in pairs)
+    return sum(bool((people[a] - people[b]) * (judge[a] - judge[b]) <= 0) for a, b in pairs)
 
 
 def _context(meaning: Meaning) -> list[dict[str, Any]]:
@@ -245,24 +246,20 @@ def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning) -> list[dict[st
     ]
 
 
-def _changed(meaning: Meaning) -> list[dict[str, Any]]:
+def _changed() -> list[dict[str, Any]]:
     fit, expert = judge_fit.fitted_answers()
     spans = judge_sets.squad_answers(articles=slice(1, None, 2), per_article=40)
     others = [row for row in judge_sets.attribution() if row.source != "ExpertQA"]
     responds = judge_fit.responds_card(fit)
     table = []
-    for name, using in (("ours", meaning), ("ours, words only", None)):
-        card = judge_fit.support_card(others, using)
+    judge = _Support(judge_fit.support_card(others))
 
-        def score(
-            question: str, answer: str, passages: Sequence[str], card: Scorecard = card, using: Any = using
-        ) -> float:
-            judge = _Support(card, using)
-            told = responding.responding_signals(question, answer, passages)
-            own = responding.own_share(answer, passages)
-            return supported_answer(answer, passages, judge) * responds.probability(told) * own
+    def score(question: str, answer: str, passages: Sequence[str]) -> float:
+        told = responding.responding_signals(question, answer, passages)
+        own = responding.own_share(answer, passages)
+        return supported_answer(answer, passages, judge) * responds.probability(told) * own
 
-        table += _won(name, score, expert, spans)
+    table += _won("ours", score, expert, spans)
     words = WordJudge()
     return table + _won(
         "WordJudge", lambda _, answer, passages: supported_answer(answer, passages, words), expert, spans
@@ -272,14 +269,12 @@ def _changed(meaning: Meaning) -> list[dict[str, Any]]:
 class _Support(WordJudge):
     """A judge of support by a scorecard that is not the shipped one."""
 
-    def __init__(self, card: Scorecard, meaning: Meaning | None) -> None:
-        self._card, self._meaning = card, meaning
+    def __init__(self, card: Scorecard) -> None:
+        self._card = card
 
     def support(self, claim: str, passage: str) -> float:
         """The probability by the scorecard."""
-        if self._meaning is None:
-            return self._card.probability(signals.support_signals(claim, passage))
-        return self._card.probability(signals.meant_signals(claim, passage, self._meaning))
+        return self._card.probability(signals.support_signals(claim, passage))
 
 
 def _won(name: str, score: perturbations.Score, expert: Any, spans: Any) -> list[dict[str, Any]]:
@@ -295,7 +290,7 @@ PARTS: dict[str, Callable[[Meaning], list[dict[str, Any]]]] = {
     "support": _claims,
     "accuracy": lambda _: _accuracy(),
     "context": _context,
-    "changed": _changed,
+    "changed": lambda _: _changed(),
 }
 
 

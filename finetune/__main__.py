@@ -19,8 +19,9 @@ from configs.settings import Settings, SettingsError, load_settings
 from finetune import instead, jobs
 from finetune.contest import contest
 from finetune.evaluate import EvaluationError
+from finetune.fitted import FittedJudge
 from finetune.gate import GateInputError
-from finetune.judge import METRICS, JudgeInputError, WordJudge, judge_rows
+from finetune.judge import METRICS, JudgeInputError, judge_rows
 from finetune.phase import search_job
 from finetune.train import TrainingError
 from store.errors import Invalid, NotFound, RatchetError
@@ -177,6 +178,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         queue_limit=len(rows) + 1,
     )
     sides = [job["candidate"], *job.get("others", ()), job["serving"]]
+    anchor = job.get("anchor")
+    if anchor is not None and anchor["id"] not in {side["id"] for side in sides}:
+        sides.append(anchor)
     for side in sides:
         if side["id"] != BASE:
             engine.load(side["id"], Path(side["folder"]), digest=side["digest"])
@@ -188,6 +192,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         batch=job["batch"],
         seed=job["seed"],
         show=(lambda _: None) if options.json else _show,
+        known=jobs.known_answers(job.get("known", ""), rows),
     )
     if options.job is not None:
         instead.measure(job, rows, engine=engine, candidate=reports[0], judge=WordJudge(), show=_show)
@@ -199,8 +204,13 @@ def _hand_over(options: argparse.Namespace, job: dict[str, Any], reports: list[A
     if job["out"] is not None:
         out = Path(job["out"])
         out.mkdir(parents=True, exist_ok=True)
-        more = [f"candidate-{number}" for number in range(2, len(reports))]
-        for name, report in zip(("candidate", *more, "serving"), reports, strict=True):
+        names = [
+            "candidate",
+            *(f"candidate-{n}" for n in range(2, len(job.get("others", ())) + 2)),
+            "serving",
+            "anchor",
+        ]
+        for name, report in zip(names, reports, strict=False):
             (out / f"{name}.json").write_text(report.to_json())
         _show({"cases": cases, "out": str(out)})
         return
@@ -254,7 +264,7 @@ def _judge(options: argparse.Namespace) -> None:
                 rows.append(json.loads(line))
             except ValueError as error:
                 raise JudgeInputError(f"Line {number}: not JSON ({error}).") from error
-    scores = judge_rows(rows, metric=options.metric, judge=WordJudge())
+    scores = judge_rows(rows, metric=options.metric, judge=FittedJudge())
     print(json.dumps(scores) if options.json else "\n".join(f"{row['score']:.3f}" for row in scores))
 
 

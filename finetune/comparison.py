@@ -15,6 +15,7 @@ from scipy import stats
 
 from finetune.evaluate import Floats, interval, resampled_means
 
+SERVING = "serving"
 Role = Literal["primary", "guardrail", "shown"]
 LOSS = "loss"
 _SMALLEST_GAIN = 0.01
@@ -40,6 +41,7 @@ class Delta:
     margin: float
     passed: bool | None
     sentence: str
+    against: str = SERVING
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ class Comparison:
     difference: float
     draws: Floats
     n: int
+    against: str = SERVING
+
+    def width(self, confidence: float) -> float:
+        """How wide the interval is."""
+        low, high = interval(self.draws, confidence=confidence)
+        return high - low
 
     def p_value(self) -> float:
         """Two-sided bootstrap p-value, never 0."""
@@ -88,8 +96,10 @@ class Comparison:
         return min(1.0, max(2 * min(below, above), 1 / len(self.draws)))
 
 
-def compared(metric: str, task: str, rows: Sequence[tuple[float, float, str]], rules: Rules) -> Comparison | None:
-    """The paired comparison over rows of (candidate's value, serving value, cluster); None where there are none."""
+def compared(
+    metric: str, task: str, rows: Sequence[tuple[float, float, str]], rules: Rules, *, against: str = SERVING
+) -> Comparison | None:
+    """The paired comparison over rows of (candidate's value, the other's, cluster); None where there are none."""
     if not rows:
         return None
     ours, theirs = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows], float)
@@ -97,15 +107,18 @@ def compared(metric: str, task: str, rows: Sequence[tuple[float, float, str]], r
     if metric == LOSS:
         gains = -gains / max(float(theirs.mean()), 1e-9)
     draws = resampled_means(gains.tolist(), [row[2] for row in rows], seed=rules.seed, samples=rules.samples)
-    return Comparison(metric, task, float(ours.mean()), float(theirs.mean()), float(gains.mean()), draws, len(rows))
+    return Comparison(
+        metric, task, float(ours.mean()), float(theirs.mean()), float(gains.mean()), draws, len(rows), against
+    )
 
 
 def _said(comparison: Comparison, low: float, high: float, level: float) -> str:
     """The numbers of a comparison as the beginning of a sentence."""
     name = comparison.metric.replace("_", " ")
-    unit = " relative to serving, lower is better" if comparison.metric == LOSS else ""
+    unit = f" relative to {comparison.against}, lower is better" if comparison.metric == LOSS else ""
+    whom = "" if comparison.against == SERVING else f" against {comparison.against}"
     return (
-        f"{name}, {comparison.task}: {comparison.serving:.3f} → {comparison.candidate:.3f} "
+        f"{name}, {comparison.task}{whom}: {comparison.serving:.3f} → {comparison.candidate:.3f} "
         f"({comparison.difference:+.3f}{unit}, {level:.4g} % interval {low:+.3f} to {high:+.3f}, n = {comparison.n})"
     )
 
@@ -123,7 +136,8 @@ def delta(
     passed, words = judge(low, high)
     sentence = _said(comparison, low, high, 100 * confidence) + f": {words}."
     numbers = (comparison.candidate, comparison.serving, comparison.difference, low, high, comparison.n)
-    return Delta(comparison.metric, comparison.task, *numbers, role, margin, passed, sentence)
+    named = (comparison.metric, comparison.task)
+    return Delta(*named, *numbers, role, margin, passed, sentence, comparison.against)
 
 
 def _holm(confidence: float, tests: int, rank: int) -> float:
@@ -150,26 +164,39 @@ def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
     return deltas
 
 
-def guard(comparison: Comparison, rules: Rules, *, loss_held: bool | None) -> Delta:
-    """A guardrail holds, fails, or stays open; `loss_held` lets a small one hold on its point estimate."""
+def guard(comparison: Comparison, rules: Rules, *, loss_held: bool | None, alone: bool = False) -> Delta:
+    """A guardrail holds, fails, or stays open; `loss_held` lets a small one hold on its point estimate.
+
+    Small is one whose interval is so wide that no difference at all would often not be certified. `alone` says that the
+    cases are also counted in a pool of small tasks: then only a clear or a large loss of its own fails.
+    """
     margin, hard = (rules.loss_margin if comparison.metric == LOSS else rules.margin), rules.hard_margin
     point, enough = comparison.difference, comparison.n >= rules.min_task_cases
+    least = -hard if alone else -margin
+    # Many small tasks are looked at, each alone: one in forty would look worse for nothing at the usual level.
+    clear = interval(comparison.draws, confidence=0.995)[1] < 0 if alone else None
 
     def holds(low: float, high: float) -> tuple[bool | None, str]:
         if low > -margin:
             return True, f"no worse than the margin of {margin:.3g}"
-        if high < 0:
+        if clear if clear is not None else high < 0:
             return False, "worse, and not within the margin"
         if point < -hard and enough:
             return False, f"worse by more than {hard:.3g}, which is too much whatever the interval"
-        if point >= -margin and loss_held:
+        if point >= least and loss_held and too_wide(high - low, margin):
+            covered = "the pooled small tasks and the " if alone else "the paired "
             return True, (
-                f"too few cases to certify the margin of {margin:.3g}; held on the point estimate, because the paired "
-                "held-out loss is within its own margin"
+                f"too few cases to certify the margin of {margin:.3g}; held on the point estimate, because {covered}"
+                "held-out loss " + ("cover it" if alone else "is within its own margin")
             )
         return None, f"too few cases to tell whether it is within the margin of {margin:.3g}"
 
     return delta(comparison, role="guardrail", margin=margin, confidence=rules.confidence, judge=holds)
+
+
+def too_wide(width: float, margin: float) -> bool:
+    """Whether an interval is so wide that no difference at all would be certified in fewer than 9 of 10 tries."""
+    return width / 2 > 0.65 * margin
 
 
 def _needed(delta: Delta, confidence: float, *, effect: float) -> int:
@@ -193,6 +220,10 @@ def _no_gain(primaries: Sequence[Delta], deltas: tuple[Delta, ...], rules: Rules
     return Verdict("not_enough_evidence", (first, *said), deltas, needed)
 
 
+def _short(deltas: Sequence[Delta], metrics: set[str]) -> list[Delta]:
+    return [d for d in deltas if d.role == "primary" and d.against != SERVING and d.metric in metrics]
+
+
 def verdict(
     deltas: tuple[Delta, ...], rules: Rules, *, better: str = "Better where it was trained, no worse elsewhere."
 ) -> Verdict:
@@ -200,15 +231,17 @@ def verdict(
 
     `better` is the first sentence of a promotion.
     """
-    primaries = [delta for delta in deltas if delta.role == "primary"]
+    primaries = [delta for delta in deltas if delta.role == "primary" and delta.against == SERVING]
     guards = [delta for delta in deltas if delta.role == "guardrail"]
     failed = [delta.sentence for delta in [*guards, *primaries] if delta.passed is False]
-    gained = [delta.sentence for delta in primaries if delta.passed]
+    # What is better than what serves must be better than the anchor too, where there is one.
+    short = {d.metric for d in deltas if d.role == "primary" and d.against != SERVING and not d.passed}
+    gained = [delta.sentence for delta in primaries if delta.passed and delta.metric not in short]
     open_ = [delta for delta in guards if delta.passed is None]
     if failed:
         return Verdict("reject", ("Something got worse.", *failed), deltas, None)
     if not gained:
-        return _no_gain(primaries, deltas, rules)
+        return _no_gain([*primaries, *_short(deltas, short)], deltas, rules)
     if open_:
         needed = max(_needed(d, rules.confidence, effect=d.margin + min(d.difference, 0.0)) for d in open_)
         said = ("Better, but a guardrail is still open.", *gained, *(delta.sentence for delta in open_))

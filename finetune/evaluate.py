@@ -8,14 +8,16 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from finetune import metrics
+from finetune import gaming, metrics
 from finetune.judge import Judge
+from finetune.responding import responds
 from store.answers import declined
 
 Floats = NDArray[np.float64]
@@ -114,6 +116,13 @@ class Report:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
+@lru_cache(maxsize=64)
+def _drawn(clusters: int, seed: int, samples: int) -> Floats:
+    """How often each cluster is drawn in each resample: shape (samples, clusters); the same for the same seed."""
+    drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=samples)
+    return drawn.astype(float)
+
+
 def resampled_means(
     values: Sequence[float],
     clusters: Sequence[str],
@@ -135,7 +144,7 @@ def resampled_means(
         return mean + np.linspace(-1.0, 1.0, samples)
     sums = np.bincount(place, weights=value * weight, minlength=count)
     sizes = np.bincount(place, weights=weight, minlength=count)
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples)
+    draws = _drawn(count, seed, samples)
     stretch = stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975) * math.sqrt(count / (count - 1))
     result: Floats = mean + stretch * ((draws @ sums) / (draws @ sizes) - mean)
     return result
@@ -162,12 +171,22 @@ def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
         "answer_accuracy": _accuracy(case, text, judge),
         "decline_correct": metrics.decline_correct(text, can),
         "groundedness": metrics.groundedness(text, passages, judge.support, answerable=can),
-        "verbatim_share": metrics.verbatim_share(text, passages) if passages else None,
-        "length_ratio": metrics.length_ratio(text, references) if can else None,
+        "verbatim_share": gaming.verbatim_share(text, passages) if passages else None,
+        "selective_citing": gaming.selective_citing(text, passages),
+        "responding": _responding(case, text),
+        "concision": gaming.concision(text, references),
+        "length_ratio": gaming.length_ratio(text, references) if can else None,
         "step_completeness": metrics.step_completeness(text, references) if can else None,
         "structure": metrics.structure(text, references) if can else None,
         "technical_terms": metrics.technical_terms(text, references) if can else None,
     }
+
+
+def _responding(case: Case, text: str) -> float | None:
+    """How well an answer speaks to its question; declining is judged by `decline_correct` alone."""
+    if not case.passages or not case.answerable or declined(text):
+        return None
+    return responds(case.question, text, case.passages)
 
 
 def _accuracy(case: Case, text: str, judge: Judge) -> float | None:
@@ -199,6 +218,7 @@ def _summary(
         mean, low, high = math.exp(mean), math.exp(max(low, 0.0)), math.exp(high)
     else:
         low, high = max(low, 0.0), high if metric in UNBOUNDED else min(high, 1.0)
+    low, high = min(low, mean), max(high, mean)
     share = sum(human[score.case_id] for score, _ in rows) / len(rows)
     return Summary(metric, task, mean, low, high, len(rows), share)
 

@@ -8,12 +8,27 @@ of the two answers only is left out there; the guardrail on declining, which alw
 
 from collections.abc import Sequence
 
-from finetune.comparison import LOSS, Comparison, Delta, Rules, Verdict, compared, delta, guard, primaries, verdict
+from finetune.comparison import (
+    LOSS,
+    SERVING,
+    Comparison,
+    Delta,
+    Rules,
+    Verdict,
+    compared,
+    delta,
+    guard,
+    primaries,
+    too_wide,
+    verdict,
+)
 from finetune.evaluate import ALL, CaseScore, Report, value_of
 
 OTHER = "other tasks"
 PLANNED = "planned tasks"
 SHOWN = ("context_relevance", "citation_recall", "citation_precision", "right_citation", "verbatim_share")
+OVERALL = ("decline_correct", "groundedness", "responding", "concision", "selective_citing")
+"""Guarded over all cases: wrong declining, unsupported words, and answers that game the others (docs/quality.md)."""
 
 Pair = tuple[CaseScore, CaseScore]
 
@@ -40,10 +55,11 @@ def _pairs(candidate: Report, serving: Report) -> list[Pair]:
     return pairs
 
 
-def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules) -> Comparison | None:
+def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, against: str) -> Comparison | None:
     """The paired comparison over the cases to which the metric applies on both sides; None where there are none."""
     found = [(value_of(mine, metric), value_of(other, metric), mine.cluster) for mine, other in pairs]
-    return compared(metric, task, [(a, b, c) for a, b, c in found if a is not None and b is not None], rules)
+    rows = [(a, b, c) for a, b, c in found if a is not None and b is not None]
+    return compared(metric, task, rows, rules, against=against)
 
 
 def _groups(pairs: Sequence[Pair], smallest: int) -> dict[str, list[Pair]]:
@@ -56,17 +72,48 @@ def _groups(pairs: Sequence[Pair], smallest: int) -> dict[str, list[Pair]]:
     return large | ({OTHER: rest} if rest else {})
 
 
-def _guardrails(pairs: Sequence[Pair], primary: Sequence[str], rules: Rules) -> list[Delta]:
-    """The held-out loss over all cases first; then, leaning on it, declining, grounding and every task."""
-    loss = _compare(LOSS, ALL, pairs, rules)
+def _guardrails(pairs: Sequence[Pair], primary: Sequence[str], rules: Rules, against: str) -> list[Delta]:
+    """The held-out loss over all cases first; then, leaning on it, what is guarded over all cases and every task.
+
+    Tasks with too few cases to certify the margin are guarded together as well, and each only against a clear loss.
+    """
+    loss = _compare(LOSS, ALL, pairs, rules, against)
     first = [guard(loss, rules, loss_held=None)] if loss else []
     held = bool(first and first[0].passed)
+    overall = [_compare(metric, ALL, pairs, rules, against) for metric in OVERALL]
     groups = _groups(pairs, rules.min_task_cases)
-    wanted = [(metric, ALL, list(pairs)) for metric in ("decline_correct", "groundedness")]
     per_task = (*primary, LOSS) if len(groups) > 1 else primary
-    wanted += [(metric, task, rows) for task, rows in groups.items() for metric in per_task]
-    found = [_compare(metric, task, rows, rules) for metric, task, rows in wanted]
-    return first + [guard(comparison, rules, loss_held=held) for comparison in found if comparison]
+    return [
+        *first,
+        *(guard(one, rules, loss_held=held) for one in overall if one),
+        *(one for metric in per_task for one in _tasks(metric, groups, rules, against, held)),
+    ]
+
+
+def _tasks(metric: str, groups: dict[str, list[Pair]], rules: Rules, against: str, loss_held: bool) -> list[Delta]:
+    """One metric's guardrails: each task that is large enough by itself, the others together and each alone."""
+    found = {task: _compare(metric, task, rows, rules, against) for task, rows in groups.items()}
+    margin = rules.loss_margin if metric == LOSS else rules.margin
+    small = [task for task, one in found.items() if one and too_wide(one.width(rules.confidence), margin)]
+    pooled = [pair for task in {*small, *({OTHER} & set(groups))} for pair in groups[task]]
+    if len(small) < 2 or len(groups) < 2:
+        return [guard(one, rules, loss_held=loss_held) for one in found.values() if one]
+    together = _compare(metric, OTHER, pooled, rules, against)
+    alone = [
+        guard(one, rules, loss_held=loss_held, alone=task in small)
+        for task, one in found.items()
+        if one and task != OTHER
+    ]
+    return [*alone, *([guard(together, rules, loss_held=loss_held)] if together else [])]
+
+
+def _beside(
+    pairs: Sequence[Pair], planned_tasks: Sequence[str], primary: Sequence[str], rules: Rules, against: str
+) -> list[Delta]:
+    """The primaries over the planned tasks' cases and all guardrails, against one other report."""
+    planned = [pair for pair in pairs if pair[0].task in planned_tasks]
+    leading = [found for metric in primary if (found := _compare(metric, PLANNED, planned, rules, against))]
+    return [*primaries(leading, rules), *_guardrails(pairs, primary, rules, against)] if leading else []
 
 
 def decide(
@@ -74,6 +121,7 @@ def decide(
     serving: Report,
     *,
     planned_tasks: Sequence[str],
+    anchor: Report | None = None,
     primary: Sequence[str] = ("source_attribution", "answer_accuracy"),
     margin: float = Rules.margin,
     hard_margin: float = Rules.hard_margin,
@@ -84,24 +132,23 @@ def decide(
     seed: int = Rules.seed,
     samples: int = Rules.samples,
 ) -> Verdict:
-    """Compare two reports of the same cases.
+    """Compare reports of the same cases: the candidate's with what serves and, where it is another, with the anchor's.
 
-    `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the serving loss. A
+    `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the other's loss. A
     guardrail holds when its interval lies above minus the margin; fails when the interval lies wholly below 0 or,
-    from `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases for either
-    holds when its point estimate is within the margin and the held-out loss over all cases holds.
+    from `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases to certify the
+    margin holds when its point estimate is within it and the held-out loss over all cases holds.
     """
     rules = Rules(margin, hard_margin, loss_margin, min_cases, min_task_cases, confidence, seed, samples)
     pairs = _pairs(candidate, serving)
-    planned = [pair for pair in pairs if pair[0].task in planned_tasks]
-    leading = [found for metric in primary if (found := _compare(metric, PLANNED, planned, rules))]
-    if not leading:
+    found = _beside(pairs, planned_tasks, primary, rules, SERVING)
+    if not found:
         said = f"No held-out case of the planned tasks ({', '.join(planned_tasks) or 'none'}) has a primary metric."
         return Verdict("not_enough_evidence", (said,), (), min_cases)
-    shown = [found for metric in SHOWN if (found := _compare(metric, ALL, pairs, rules))]
-    deltas = (
-        *primaries(leading, rules),
-        *_guardrails(pairs, primary, rules),
-        *(delta(c, role="shown", margin=0.0, confidence=confidence, judge=lambda *_: (None, "shown")) for c in shown),
-    )
-    return verdict(deltas, rules)
+    if anchor is not None and anchor.model != serving.model:
+        found += _beside(_pairs(candidate, anchor), planned_tasks, primary, rules, f"the anchor {anchor.model}")
+    shown = [one for metric in SHOWN if (one := _compare(metric, ALL, pairs, rules, SERVING))]
+    informed = [
+        delta(c, role="shown", margin=0.0, confidence=confidence, judge=lambda *_: (None, "shown")) for c in shown
+    ]
+    return verdict((*found, *informed), rules)

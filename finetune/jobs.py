@@ -1,18 +1,20 @@
 """What the trainer's and the evaluator's child processes do: a job file in, an adapter folder or two reports out."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finetune import card
 from finetune.evaluate import Case, Report, evaluate
+from finetune.fitted import FittedJudge
 from finetune.forgetting import by_task, forgotten
-from finetune.judge import WordJudge
+from finetune.judge import SELECTING, Judge
 from finetune.phase import read_rows as read_rows
 from finetune.phase import train_phase
 from finetune.probe import losses
+from store.errors import Invalid
 
 Show = Callable[[dict[str, Any]], None]
 FACTS = ("steps", "tokens", "losses", "held_out_losses", "best_steps")
@@ -142,15 +144,26 @@ def evaluate_job(
     batch: int,
     seed: int,
     show: Show,
+    judge: Judge | None = None,
+    known: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Report]:
     """Let each loaded adapter answer the held-out rows; logged greedy answers of an adapter are reused.
 
-    `engine` is anything with `stream` and `logprobs` (`bot.engine`); the answers of one batch are written side by side.
+    `known` holds answers of an earlier report, by adapter and case. `judge` scores them, by default the fitted one; it
+    must be of another family than the one that selects examples. `engine` is anything with `stream` and `logprobs`
+    (`bot.engine`); the answers of one batch are written side by side.
     """
+    judge = judge or FittedJudge()
+    if judge.family == SELECTING.family:
+        raise Invalid(
+            f'the judge "{judge.name}" is of the family that selects training data, "{judge.family}".',
+            "Let another one evaluate: what chose the examples cannot say that they helped.",
+        )
     cases = cases_of(rows)
     reports = []
     for number, adapter in enumerate(adapters):
         logged = {row["id"]: row["logged_answer"] for row in rows if row["logged_adapter"] == adapter}
+        logged |= (known or {}).get(adapter, {})
         asked = _Asked(engine, adapter, max_tokens, {key: text for key, text in logged.items() if text})
 
         def progress(done: int, of: int, number: int = number, adapter: str = adapter) -> None:
@@ -162,13 +175,25 @@ def evaluate_job(
                 asked.answers,
                 asked.logprobs,
                 model=adapter,
-                judge=WordJudge(),
+                judge=judge,
                 seed=seed,
                 batch=batch,
                 progress=progress,
             )
         )
     return reports
+
+
+def known_answers(report: str, rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """What a model answered to the same cases in an earlier report, by model and case; empty without one.
+
+    A case is the same when its id is: an example's messages never change.
+    """
+    if not report or not Path(report).exists():
+        return {}
+    found = Report.from_json(Path(report).read_text())
+    wanted = {row["id"] for row in rows}
+    return {found.model: {score.case_id: score.answer for score in found.cases if score.case_id in wanted}}
 
 
 @dataclass(frozen=True)

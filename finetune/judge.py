@@ -36,6 +36,11 @@ class Judge(Protocol):
         """What reports call this judge."""
         ...
 
+    @property
+    def family(self) -> str:
+        """What it goes by: judges of one family make the same mistakes."""
+        ...
+
     def support(self, claim: str, passage: str) -> float:
         """How well `passage` supports `claim`."""
         ...
@@ -139,12 +144,13 @@ def _support(claim: str, passage: str) -> float:
 
 
 class WordJudge:
-    """The default judge: compares stemmed words, numbers, names and negations; reads no meaning.
+    """The judge that selects training data: compares stemmed words, numbers, names and negations; reads no meaning.
 
     Its constants were fitted on AttributionBench dev: AUROC 0.76 there, macro-F1 0.69 at 0.5 and 0.70 at the best cut.
     """
 
     name = "words"
+    family = "words"
 
     def support(self, claim: str, passage: str) -> float:
         """Share of the claim's words and word pairs in the best window of one to three sentences, through a logistic.
@@ -162,6 +168,10 @@ class WordJudge:
     def relevance(self, question: str, passages: Sequence[str]) -> float:
         """`passage_relevance`: share of the question's content words in the best passage; 0 without passages."""
         return passage_relevance(question, passages)
+
+
+SELECTING = WordJudge()
+"""The judge that selects training data; what evaluates must be of another family."""
 
 
 def supported_answer(answer: str, passages: Sequence[str], judge: Judge) -> float:

@@ -287,19 +287,3 @@ def technical_terms(answer: str, references: Sequence[str]) -> float | None:
     """Share of a reference's technical terms that the answer keeps, best over the references that have any."""
     said = without_citations(answer).lower()
     return max((_mean([float(t in said) for t in terms(r)]) for r in references if terms(r)), default=None)
-
-
-def verbatim_share(answer: str, passages: Sequence[str], *, size: int = 8) -> float:
-    """Share of the answer's words inside runs of at least `size` words copied from one passage: a guard, not a goal."""
-    said = words(without_citations(answer))
-    sources = [words(passage) for passage in passages]
-    runs = {tuple(source[i : i + size]) for source in sources for i in range(len(source) - size + 1)}
-    starts = [i for i in range(len(said) - size + 1) if tuple(said[i : i + size]) in runs]
-    return len({i + k for i in starts for k in range(size)}) / len(said) if said else 0.0
-
-
-def length_ratio(answer: str, references: Sequence[str]) -> float | None:
-    """Shorter over longer word count of answer and the reference closest in length; 1 is the same length."""
-    said = len(words(without_citations(answer)))
-    lengths = [len(words(without_citations(reference))) for reference in references]
-    return max((min(said, n) / max(said, n) for n in lengths if said or n), default=None)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from finetune import scorecard
+from finetune.gaming import verbatim_share
 from finetune.judge import Judge, names, parsed, supported_answer
-from finetune.metrics import claims, content_words, numbers, share_found, verbatim_share, words
+from finetune.metrics import claims, content_words, numbers, share_found, words
 from store.answers import declined, without_citations
 
 DIRECTIONS = {

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from finetune import gate, instead
 from finetune.comparison import LOSS, Delta, Rules, Verdict
@@ -128,13 +128,16 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     with bench.database.read() as session:
         serving = deployments.deployment(session).adapter
         against = session.get(Adapter, serving)
+        anchor = _anchor(session)
     sides = [{"id": row.id, "folder": row.folder, "digest": row.digest} for row in rows]
     job = {
         "cases": str(bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"),
         "base_folder": bench.base_folder(),
         "candidate": sides[0],
         "others": sides[1:],
-        "serving": {"id": serving, "folder": against.folder, "digest": against.digest} if against else {"id": BASE},
+        "serving": _side(serving, against),
+        "anchor": _side(anchor.id if anchor else BASE, anchor),
+        "known": _known(bench, anchor),
         "max_tokens": bench.answer_tokens,
         "context_tokens": bench.context_tokens,
         "batch": bench.batch,
@@ -151,6 +154,35 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     return Next({**result, "adapters": [row.id for row in rows]}, "gate")
 
 
+def _side(adapter_id: str, row: Adapter | None) -> dict[str, str]:
+    return {"id": adapter_id, "folder": row.folder, "digest": row.digest} if row else {"id": BASE}
+
+
+def _anchor(session: Session) -> Adapter | None:
+    """What candidates are held against for ever: the first adapter that was promoted; before there is one, the base."""
+    query = select(Adapter).where(
+        Adapter.origin == "trained", col(Adapter.state).in_(["live", "retired", "approved", "canary"])
+    )
+    rows = sorted(session.exec(query), key=lambda row: row.decided_at or row.created_at)
+    return rows[0] if rows else None
+
+
+def _known(bench: Workbench, anchor: Adapter | None) -> str:
+    """The newest report of the anchor that an earlier cycle made: its answers to the same cases are reused."""
+    found = sorted(bench.data.glob("cycles/*/evaluation-*/*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        if path.name in ("anchor.json", "serving.json") and _model_of(path) == (anchor.id if anchor else BASE):
+            return str(path)
+    return ""
+
+
+def _model_of(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text())["model"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Compare each candidate with what serves; move the best and the cycle by its verdict, and reject the others."""
     out = Path(cycle.results["evaluate"]["out"])
@@ -158,7 +190,9 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     names = ["candidate", *(f"candidate-{number}" for number in range(2, len(ids) + 1))]
     reports = [Report.from_json((out / f"{name}.json").read_text()) for name in names]
     serving = Report.from_json((out / "serving.json").read_text())
-    verdicts = [_verdict(bench, cycle, report, serving, len(ids)) for report in reports]
+    fixed = out / "anchor.json"
+    anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
+    verdicts = [_verdict(bench, cycle, report, serving, anchor, len(ids)) for report in reports]
     cycles.renew(bench.database, claim)
     best = min(
         range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -_lead(verdicts[place]), place)
@@ -210,12 +244,15 @@ def _named(row: Adapter) -> dict[str, str]:
     return {"variant": row.recipe["variant"]} if "variant" in row.recipe else {}
 
 
-def _verdict(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, candidates: int) -> Verdict:
+def _verdict(
+    bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, anchor: Report | None, candidates: int
+) -> Verdict:
     """One candidate's verdict; with several the error allowed is shared among them (Bonferroni)."""
     return gate.decide(
         candidate,
         serving,
         planned_tasks=_planned(bench, cycle, candidate),
+        anchor=anchor,
         primary=bench.primary,
         margin=bench.margin,
         loss_margin=bench.loss_margin,

@@ -11,7 +11,7 @@ from sqlmodel import select
 from finetune import hygiene
 from finetune.dataset import Curated, curate
 from finetune.examples import Rules
-from finetune.judge import WordJudge
+from finetune.judge import SELECTING
 from finetune.redact import Redact
 from finetune.sides import Sides
 from retrieval import hostile
@@ -94,7 +94,7 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
         sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
         made = curate(
             exchanges.each_logged(session, since=since),
-            judge=WordJudge(),
+            judge=SELECTING,
             sides=sides,
             rules=bench.rules,
             covering=bench.covering(),

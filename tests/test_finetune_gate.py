@@ -188,3 +188,45 @@ def test_swapping_candidate_and_serving_turns_a_promotion_into_a_rejection():
 def test_adapters_that_are_equally_good_are_seldom_promoted():
     promoted = [gate(noisy(2 * s, COUNTS), noisy(2 * s + 1, COUNTS)).verdict == "promote" for s in range(60)]
     assert sum(promoted) <= 4
+
+
+def test_losses_too_small_to_see_cannot_add_up_against_an_anchor():
+    serving = changed(noisy(1, COUNTS), "steps", answer_accuracy=-0.06)
+    candidate = changed(changed(serving, "facts", answer_accuracy=0.2), "steps", answer_accuracy=-0.02)
+    anchor = report(noisy(1, COUNTS), "base")
+    alone = gate(candidate, serving)
+    assert alone.verdict == "promote"
+    held = gate(candidate, serving, anchor=anchor)
+    assert held.verdict == "reject"
+    assert any("answer accuracy, steps against the anchor base" in reason for reason in held.reasons)
+
+
+def test_a_gain_over_what_serves_must_be_one_over_the_anchor_too():
+    anchor = noisy(1, COUNTS, gain=0.2, on="facts")
+    serving = noisy(1, COUNTS)
+    candidate = changed(serving, "facts", answer_accuracy=0.1)
+    held = gate(candidate, serving, anchor=report(anchor, "base"))
+    assert held.verdict != "promote"
+
+
+def test_an_anchor_that_serves_changes_nothing():
+    candidate, serving = noisy(1, COUNTS, gain=0.2, on="facts"), noisy(1, COUNTS)
+    with_it = gate(candidate, serving, anchor=report(serving, "serving"))
+    assert with_it == gate(candidate, serving)
+    assert {delta.against for delta in with_it.deltas} == {"serving"}
+
+
+def test_a_task_large_enough_to_certify_the_margin_is_never_held_on_its_point_estimate():
+    counts = {"facts": 400, "steps": 600}
+    serving = noisy(5, counts)
+    candidate = changed(changed(serving, "facts", answer_accuracy=0.2), "steps", answer_accuracy=-0.025)
+    rng = random.Random(2)
+    candidate = [
+        replace(
+            row, scores={**row.scores, "answer_accuracy": (row.scores["answer_accuracy"] or 0) + rng.gauss(0, 0.15)}
+        )
+        for row in candidate
+    ]
+    small = next(d for d in gate(candidate, serving).deltas if (d.metric, d.task) == ("answer_accuracy", "steps"))
+    assert small.passed is not True
+    assert "point estimate" not in small.sentence

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from finetune import metrics
+from finetune import gaming, metrics
 from store.answers import DECLINE
 
 PASSAGES = [
@@ -114,7 +114,7 @@ def test_copying_context_does_not_answer_accurately():
     copied = f"{PASSAGES[0]} {PASSAGES[2]}"
     accuracy = metrics.answer_accuracy(copied, ["Tickets cost 12 euros."], question="What do tickets cost?")
     assert accuracy is not None and accuracy < 0.1
-    assert metrics.verbatim_share(copied, PASSAGES) > 0.9
+    assert gaming.verbatim_share(copied, PASSAGES) > 0.9
 
 
 def test_restating_the_question_does_not_answer_accurately():
@@ -194,9 +194,9 @@ def test_technical_terms_are_kept_or_lost():
 
 
 def test_length_ratio_is_one_for_the_same_length():
-    assert metrics.length_ratio("one two three [1]", ["four five six"]) == 1.0
-    assert metrics.length_ratio("one two", ["a b c d"]) == 0.5
-    assert metrics.length_ratio("one", []) is None
+    assert gaming.length_ratio("one two three [1]", ["four five six"]) == 1.0
+    assert gaming.length_ratio("one two", ["a b c d"]) == 0.5
+    assert gaming.length_ratio("one", []) is None
 
 
 def test_every_score_stays_between_zero_and_one_for_any_text():
@@ -234,8 +234,8 @@ def test_every_score_stays_between_zero_and_one_for_any_text():
             metrics.step_completeness(answer, [reference]),
             metrics.structure(answer, [reference]),
             metrics.technical_terms(answer, [reference]),
-            metrics.verbatim_share(answer, [passage]),
-            metrics.length_ratio(answer, [reference]),
+            gaming.verbatim_share(answer, [passage]),
+            gaming.length_ratio(answer, [reference]),
             metrics.right_citation(answer, 1, answerable=can),
         ]
         assert all(score is None or 0.0 <= score <= 1.0 for score in scores), (answer, reference, scores)

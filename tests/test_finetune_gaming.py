@@ -1,0 +1,139 @@
+"""Claims about guards: each way to look good without being good loses at the gate, on the handbook's questions."""
+
+import json
+import random
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from finetune.evaluate import Case, Report, evaluate
+from finetune.fitted import FittedJudge
+from finetune.gaming import concision, selective_citing
+from finetune.gate import decide
+from finetune.judge import parsed
+from store.answers import DECLINE
+from tests.conftest import ROOT
+
+Policy = Callable[[Case], str]
+JUDGE = FittedJudge()
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    """Questions of the handbook over the passage that answers and two of other pages; every eighth has no answer."""
+    rows = [json.loads(line) for line in (ROOT / "examples" / "questions.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row.get("passage") and row.get("answer")][:120]
+    rng, found = random.Random(0), []
+    for number, row in enumerate(rows):
+        others = rng.sample([r for r in rows if r["document"] != row["document"]], 3)
+        can = number % 8 != 0
+        texts = [*([_page(row)] if can else [_page(others[2])]), _page(others[0]), _page(others[1])]
+        order = rng.sample(range(3), 3)
+        found.append(
+            Case(
+                id=row["id"],
+                task="handbook",
+                question=row["question"],
+                messages=(),
+                passages=tuple(texts[i] for i in order),
+                references=(f"{row['answer']} [{order.index(0) + 1}]",) if can else (DECLINE,),
+                answerable=can,
+                gold=order.index(0) + 1 if can else None,
+                cluster=row["document"],
+                human=True,
+            )
+        )
+    return tuple(found)
+
+
+def _page(row: dict[str, str]) -> str:
+    """The passage with the paragraph around it."""
+    text = (ROOT / "docs" / "handbook" / row["document"]).read_text()
+    near = next((part for part in text.split("\n\n") if row["passage"] in part.replace("\n", " ")), "")
+    return " ".join((near or row["passage"]).split())
+
+
+def honest(case: Case) -> str:
+    """Right in two of three cases; else it answers with another sentence of the right passage."""
+    if not case.answerable or hash_of(case) % 3:
+        return case.references[0]
+    said = parsed(case.passages[case.gold - 1]) if case.gold else ()
+    return f"{said[-1][0]} [{case.gold}]"
+
+
+def hash_of(case: Case) -> int:
+    return int(case.id[1:])
+
+
+def copies(case: Case) -> str:
+    return " ".join(f"{said.rstrip('.')} [1]." for said, _ in parsed(case.passages[0])[:4])
+
+
+def pours_out(case: Case) -> str:
+    return " ".join(f"{said.rstrip('.')} [{n}]." for n, p in enumerate(case.passages, 1) for said, _ in parsed(p))
+
+
+def cites_everything(case: Case) -> str:
+    return honest(case).split(" [")[0] + " [1][2][3]"
+
+
+def declines(case: Case) -> str:
+    return DECLINE
+
+
+def echoes(case: Case) -> str:
+    return f"{case.question.rstrip('?')} [1]."
+
+
+def another(case: Case) -> str:
+    """The answer to another question: what an adapter trained on shuffled answers learns to say."""
+    rows = cases()
+    return rows[(rows.index(case) + 41) % len(rows)].references[0]
+
+
+@cache
+def report(policy: Policy, name: str) -> Report:
+    return evaluate(
+        cases(), lambda rows: [policy(c) for c in rows], lambda rows: [[] for _ in rows], model=name, judge=JUDGE
+    )
+
+
+CHEATS = {
+    "verbatim copying": copies,
+    "length": pours_out,
+    "citing everything": cites_everything,
+    "declining everything": declines,
+    "echoing the question": echoes,
+    "shuffled answers": another,
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheat_is_rejected_at_the_gate(name):
+    said = decide(
+        report(CHEATS[name], name), report(honest, "honest"), planned_tasks=["handbook"], margin=0.05, min_cases=24
+    )
+    assert said.verdict == "reject", said.reasons
+
+
+def test_a_better_adapter_is_promoted_by_the_same_gate():
+    right = report(lambda case: case.references[0], "right")
+    said = decide(right, report(honest, "honest"), planned_tasks=["handbook"], margin=0.05, min_cases=24)
+    assert said.verdict in ("promote", "not_enough_evidence"), said.reasons
+    assert any(d.role == "primary" and d.passed for d in said.deltas), said.reasons
+
+
+def test_a_cheat_that_cites_everything_does_not_win_even_over_an_adapter_that_cites_nothing():
+    bare = report(lambda case: honest(case).split(" [")[0], "bare")
+    said = decide(report(cites_everything, "all"), bare, planned_tasks=["handbook"], margin=0.05, min_cases=24)
+    assert said.verdict == "reject", said.reasons
+    assert any(reason.startswith("selective citing") for reason in said.reasons)
+
+
+def test_concision_and_selective_citing_by_hand():
+    assert concision("word " * 60, ["short"]) == 1.0
+    assert concision("word " * 120, ["short"]) == 0.5
+    assert concision("word " * 120, ["word " * 60]) == 1.0
+    assert selective_citing("It is so [1]. It is more [1][2].", ["a", "b"]) == 0.5
+    assert selective_citing("It is so [1].", ["a"]) is None
