@@ -216,7 +216,7 @@ function grounded(running) {
     h(
       "p",
       { class: "muted" },
-      "How far the judge finds each answer's sentences in its passages. The scheduler judges; it does not run.",
+      "How far the judge finds each answer's sentences in its passages. The scheduler does that, and none is running now.",
     ),
     act("Judge the newest answers", judge, { done: "Judged." }),
   );
