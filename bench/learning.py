@@ -36,6 +36,8 @@ ANSWER_TOKENS = 36
 TASK = "rag_enhanced"
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RECIPES = {"guide": {}, "all-linear": {"rank": 16, "alpha": 32, "target_modules": ALL_LINEAR}}
+ASKED_AGAIN = 100
+"""Cases asked once more after the rollback; greedy answers must be the old ones word for word."""
 OTHER_TASKS = 60
 """Cases of the handbook's other tasks whose perplexity is compared."""
 
@@ -103,7 +105,8 @@ def chat(bot: Bot, asked: Sequence[Asked], *, seed: int) -> None:
 def examined(bot: Bot, cases: Sequence[Asked], *, adapter: str) -> list[str]:
     """The answers to the held-out cases; raises where another adapter gave one than should."""
     with ThreadPoolExecutor(STREAMS) as streams:
-        replies = list(streams.map(lambda case: ask(bot, case, "examiner", train=False), cases))
+        numbered = enumerate(cases)
+        replies = list(streams.map(lambda one: ask(bot, one[1], f"examiner-{one[0] % PEOPLE}", train=False), numbered))
     other = {reply["ratchet"]["adapter"] for reply in replies} - {adapter}
     if other:
         raise RuntimeError(f"answers came from {sorted(other)}, expected {adapter} alone.")
@@ -204,9 +207,9 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
     if len(adapters) > 1:
         bot.post("/v1/admin/rollback", {"comment": "the way back", "to": "base"})
         bot.wait_for("base")
-        back = examined(bot, cases, adapter="base")
-        rows.append({"what": "rolled back", **scores(cases, back), "perplexity, other tasks": ""})
-        facts[-1]["same answers after the rollback"] = sum(a == b for a, b in zip(first, back, strict=True))
+        back = examined(bot, cases[:ASKED_AGAIN], adapter="base")
+        same = sum(a == b for a, b in zip(first, back, strict=False))
+        facts[-1]["same answers after the rollback"] = f"{same} of {len(back)}"
     name = "learning" if options.recipe == "all-linear" else f"learning_{options.recipe}"
     show(name, rows, cases=len(cases), chats=options.chats, recipe=options.recipe, cycles=facts)
 

@@ -19,6 +19,7 @@ from bot.chat import Chat, Ended, Question, Token
 from bot.engine import Engine, TransformersEngine
 from bot.live import Live
 from bot.models import base_digest, chat_model
+from bot.oidc import Provider, checked
 from bot.verified import Verified
 from bot.vllm import VllmEngine
 from configs.settings import ROOT, Settings, SettingsError, load_settings
@@ -165,6 +166,9 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         tasks=lambda: _tasks(settings),
         data=settings.server.data,
         approvers=settings.gate.approvers,
+        provider=_provider(settings),
+        requests_per_minute=settings.server.requests_per_minute,
+        sign_ins_per_minute=settings.server.sign_ins_per_minute,
     )
     _greet(database, host, port)
     try:
@@ -174,6 +178,22 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         live.close()
         engine.close()
         index.close()
+
+
+def _provider(settings: Settings) -> Provider | None:
+    """The identity provider that the settings name, if any; raises Invalid for one without TLS."""
+    chosen = settings.oidc
+    if not chosen.issuer:
+        return None
+    return Provider(
+        issuer=checked(chosen.issuer),
+        client_id=chosen.client_id,
+        client_secret=chosen.client_secret,
+        name_claim=chosen.name_claim,
+        role_claim=chosen.role_claim,
+        admins=chosen.admins,
+        reviewers=chosen.reviewers,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

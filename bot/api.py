@@ -20,6 +20,7 @@ from bot import (
     api_documents,
     api_edge,
     api_log,
+    api_oidc,
     api_pages,
     api_people,
 )
@@ -28,7 +29,9 @@ from bot.auth import Access
 from bot.chat import Chat
 from bot.engine import Engine
 from bot.live import Live
+from bot.oidc import Provider
 from bot.preview import Previewer
+from bot.rates import Rates
 from retrieval.library import Library
 from store.database import Database
 from store.signing import Signer
@@ -52,14 +55,22 @@ def create_app(
     tasks: Callable[[], Collection[str]],
     data: Path,
     approvers: int = 1,
+    provider: Provider | None = None,
+    requests_per_minute: int = 600,
+    sign_ins_per_minute: int = 20,
 ) -> FastAPI:
     """The application over these parts.
 
     `open_chat` lets anonymous requests from this machine chat; `tasks` names the taxonomy's tasks of this moment; in
-    the folder `data` lies the key that signs; so many `approvers` must agree before an adapter is deployed.
+    the folder `data` lies the key that signs; so many `approvers` must agree before an adapter is deployed; people may
+    sign in through `provider`.
     """
     access = Access(
-        database, open_chat=open_chat, requests_per_key=requests_per_key, requests_per_person=requests_per_person
+        database,
+        open_chat=open_chat,
+        requests_per_key=requests_per_key,
+        requests_per_person=requests_per_person,
+        rates=Rates(requests_per_minute=requests_per_minute, sign_ins_per_minute=sign_ins_per_minute),
     )
     app = FastAPI(
         title="Ratchet",
@@ -82,10 +93,11 @@ def create_app(
         signer=Signer(data),
         data=data,
         approvers=approvers,
+        provider=provider,
     )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
-    parts = (api_chat, api_log, api_conversations, api_documents, api_admin, api_adapters, api_people, api_pages)
-    for part in parts:
+    chats = (api_chat, api_log, api_conversations, api_documents)
+    for part in (*chats, api_admin, api_adapters, api_people, api_oidc, api_pages):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=api_pages.WEB / "static"), name="static")
     app.add_middleware(api_edge.Edge, max_bytes=max_upload_mb * 1_000_000 + 100_000)

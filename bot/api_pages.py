@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from bot.api_edge import failure
 from bot.api_parts import Admin, AnyCaller, Parts, WithParts
 from bot.auth import COOKIE, refuse_other_sites
+from bot.sessions import keep_session, local_path
 from store import people
 from store.errors import NotFound, RatchetError
-from store.people import SESSION_LIFE
 
 WEB = Path(__file__).parent / "web"
 SECTIONS = {
@@ -48,7 +48,7 @@ def chat_page(request: Request, parts: WithParts, caller: AnyCaller) -> Response
     """The chat; in the open chat the page brings the cookie that its requests need."""
     response = templates(request).TemplateResponse(request, "chat.html", {"caller": caller})
     if caller.via == "open" and not parts.access.knows(request):
-        _keep_session(request, response, people.open_session(parts.database, caller.person))
+        keep_session(request, response, people.open_session(parts.database, caller.person))
     return response
 
 
@@ -75,9 +75,10 @@ def dossier_page(request: Request, adapter: str, caller: Admin) -> Response:
 
 
 @router.get("/login")
-def login_page(request: Request, next: str = "/") -> Response:
+def login_page(request: Request, parts: WithParts, next: str = "/") -> Response:
     """The form to sign in."""
-    return templates(request).TemplateResponse(request, "login.html", {"next": local_path(next), "error": ""})
+    values = {"next": local_path(next), "error": "", "provider": parts.provider is not None}
+    return templates(request).TemplateResponse(request, "login.html", values)
 
 
 @router.post("/login")
@@ -85,10 +86,15 @@ def log_in(request: Request, parts: WithParts, name: Secret, password: Secret, n
     """Sign in and go on to `next`."""
     refuse_other_sites(request, browsers_only=False)
     try:
-        with parts.access.sign_in_slot():
+        with parts.access.sign_in_slot(request):
             secret = people.sign_in(parts.database, name, password)
     except RatchetError as error:
-        values = {"next": local_path(next), "error": error.message, "name": name}
+        values = {
+            "next": local_path(next),
+            "error": error.message,
+            "name": name,
+            "provider": parts.provider is not None,
+        }
         return templates(request).TemplateResponse(request, "login.html", values, status_code=error.status)
     return _with_session(request, secret, local_path(next))
 
@@ -104,7 +110,7 @@ def set_up(request: Request, parts: WithParts, token: Secret, name: Secret, pass
     """Make the first admin and sign them in."""
     refuse_other_sites(request, browsers_only=False)
     try:
-        with parts.access.sign_in_slot():
+        with parts.access.sign_in_slot(request):
             person = people.claim_setup(parts.database, token, name=name, password=password)
     except RatchetError as error:
         values = {"token": token, "error": f"{error.message} {error.hint}".strip(), "name": name}
@@ -163,24 +169,7 @@ def _disk_problem(parts: Parts) -> str:
     )
 
 
-def local_path(path: str) -> str:
-    """A path of this site to go on to, `/` for anything else."""
-    fine = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and "\\" not in path
-    return path if fine else "/"
-
-
 def _with_session(request: Request, secret: str, target: str) -> Response:
     response = RedirectResponse(target, 303)
-    _keep_session(request, response, secret)
+    keep_session(request, response, secret)
     return response
-
-
-def _keep_session(request: Request, response: Response, secret: str) -> None:
-    response.set_cookie(
-        COOKIE,
-        secret,
-        max_age=int(SESSION_LIFE.total_seconds()),
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-    )

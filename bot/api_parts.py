@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from bot.auth import Access, Caller
 from bot.chat import Chat
 from bot.live import Live
+from bot.oidc import Provider
 from bot.preview import Previewer
 from retrieval.library import Library
 from store.database import Database
@@ -21,7 +22,7 @@ from store.models import Role
 from store.signing import Signer
 
 T = TypeVar("T")
-PUBLIC = frozenset({"/livez", "/readyz", "/login", "/setup"})
+PUBLIC = frozenset({"/livez", "/readyz", "/login", "/setup", "/oidc/login", "/oidc/callback"})
 """The only routes that answer without a caller; static files beside them."""
 
 
@@ -51,6 +52,7 @@ class Parts:
     signer: Signer
     data: Path
     approvers: int = 1
+    provider: Provider | None = None
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,10 @@ class NewRole(BaseModel):
 
 
 class NewKey(BaseModel):
-    """A key to make."""
+    """A key to make; it ends after so many days, null is never."""
 
     scopes: list[Text] = []
+    days: float | None = Field(None, gt=0, le=3_650)
 
 
 @router.get("/users")
@@ -72,7 +73,7 @@ def add_key(user_id: str, body: NewKey, parts: WithParts, admin: Admin) -> Respo
     """Make an API key; it is shown this once."""
     with parts.database.read() as session:
         person = people.find(session, user_id)
-    key = people.add_key(parts.database, person, actor=admin.person.id, scopes=body.scopes)
+    key = people.add_key(parts.database, person, actor=admin.person.id, scopes=body.scopes, days=body.days)
     return JSONResponse({"key": key, "user_id": person.id, "scopes": body.scopes}, 201)
 
 

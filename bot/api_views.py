@@ -172,7 +172,12 @@ def preview(row: Preview) -> dict[str, Any]:
 def key(row: Key) -> dict[str, Any]:
     """An API key, without its secret."""
     view = {"id": row.id, "prefix": row.prefix, "scopes": row.scopes}
-    return {**view, "created_at": moment(row.created_at), "revoked_at": moment(row.revoked_at)}
+    return {
+        **view,
+        "created_at": moment(row.created_at),
+        "revoked_at": moment(row.revoked_at),
+        "expires_at": moment(row.expires_at),
+    }
 
 
 def person(row: Person, keys: Sequence[Key]) -> dict[str, Any]:

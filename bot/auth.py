@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from bot.rates import Rates
 from store import people
 from store.database import Database
 from store.errors import Busy, Conflict, NotAllowed, NotSignedIn
@@ -55,11 +56,14 @@ class Caller:
 class Access:
     """Finds out who is asking and keeps each key within its share; safe to share between threads."""
 
-    def __init__(self, database: Database, *, open_chat: bool, requests_per_key: int, requests_per_person: int) -> None:
+    def __init__(
+        self, database: Database, *, open_chat: bool, requests_per_key: int, requests_per_person: int, rates: Rates
+    ) -> None:
         self._database = database
         self._open_chat = open_chat
         self._per_key = requests_per_key
         self._per_person = requests_per_person
+        self._rates = rates
         self._running: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -68,8 +72,20 @@ class Access:
 
         Opening the chat page from this machine gives a cookie; without it a request is nobody's, here as elsewhere.
 
-        Raises NotSignedIn when there is none or the key is wrong, NotAllowed for a request from another site.
+        Raises NotSignedIn when there is none or the key is wrong, NotAllowed for a request from another site, Busy when
+        somebody who is no admin asks too often in a minute, or an address sends too many wrong keys.
         """
+        try:
+            found = self._caller(request)
+        except NotSignedIn:
+            if "authorization" in request.headers:
+                self._rates.sign_in(address_of(request))
+            raise
+        if found.role != Role.ADMIN:
+            self._rates.request(found.key_id or found.person.id)
+        return found
+
+    def _caller(self, request: Request) -> Caller:
         header = request.headers.get("authorization")
         if header is not None:
             return self._by_key(header)
@@ -143,8 +159,12 @@ class Access:
             yield
 
     @contextmanager
-    def sign_in_slot(self) -> Iterator[None]:
-        """Room for one password check; each takes 64 MB, so only a few run at once. Raises Busy."""
+    def sign_in_slot(self, request: Request) -> Iterator[None]:
+        """Room for one password check; each takes 64 MB, so only a few run at once, and few a minute of an address.
+
+        Raises Busy.
+        """
+        self._rates.sign_in(address_of(request))
         with self._counted("sign-in", SIGN_INS_AT_ONCE, "sign-ins"):
             yield
 
@@ -181,6 +201,11 @@ def refuse_other_sites(request: Request, *, browsers_only: bool) -> None:
     if not fine:
         found = site or origin or "neither Sec-Fetch-Site nor Origin"
         raise NotAllowed(f"this request comes from another site ({found}).", "Use Ratchet's own pages, or an API key.")
+
+
+def address_of(request: Request) -> str:
+    """The address that a request came from, as the server saw it; what a header claims does not count."""
+    return request.client.host if request.client else ""
 
 
 def is_local(request: Request) -> bool:

@@ -41,7 +41,21 @@ class Server(_Section):
     open_chat: bool
     max_upload_mb: int = Field(ge=1)
     requests_per_key: int = Field(ge=8)
+    requests_per_minute: int = Field(ge=1)
+    sign_ins_per_minute: int = Field(ge=1)
     requests_per_person: int = Field(ge=1)
+
+
+class Oidc(_Section):
+    """Signing in through an OpenID Connect provider."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    name_claim: str
+    role_claim: str
+    admins: list[str]
+    reviewers: list[str]
 
 
 class DatabaseSection(_Section):
@@ -116,6 +130,8 @@ class Training(_Section):
     stop_share: float = Field(ge=0, le=0.5)
     memory_mb: int = Field(ge=0)
     qlora: bool
+    preference: str = Field(pattern="^(auto|dpo|kto|off)$")
+    min_preferences: int = Field(ge=2)
     threads: int = Field(ge=1)
     seed: int
 
@@ -162,6 +178,7 @@ class Settings(_Section):
     """Every knob of Ratchet; `configs/default.yaml` explains each."""
 
     server: Server
+    oidc: Oidc
     database: DatabaseSection
     models: Models
     retrieval: Retrieval

@@ -3,10 +3,10 @@
 make starter        or: python examples/starter.py [FOLDER]
 python examples/starter.py --measure     only measures what var/starter holds, and publishes it
 
-Every question of examples/questions.jsonl over what the bot's own search finds in docs/handbook, and the short notes of
-examples/labelled.jsonl; answers cite the passage that they were written from, and decline where none of those shown
-answers. Five pages stay out; base and starter are asked about them, and the card says what they answered. It takes
-about an hour on one core.
+Every question of examples/questions.jsonl over what the bot's own search finds in docs/handbook, twice with other
+passages beside the one that answers, and the short notes of examples/labelled.jsonl; answers cite the passage that they
+were written from, and decline where none of those shown answers. Five pages and some of the questions without an answer
+stay out; base and starter are asked about them, and the card says what they answered. About an hour on one core.
 """
 
 import hashlib
@@ -37,15 +37,22 @@ FOLDER = ROOT / "examples" / "starter"
 ABOUT = (
     "The adapter that a fresh Ratchet begins with: it teaches the base model to answer from numbered passages, to\n"
     "cite them and to decline. It was trained by `make starter` from the questions of the bundled handbook alone.\n"
-    "Five pages were left out; it was measured on their questions."
+    "Five pages and a few questions without an answer were left out; it was measured on those."
 )
 SEED = 17
 HELD_OUT = ("chunking.md", "asking-and-rating.md", "qlora-and-merging.md", "embeddings.md", "backups-and-settings.md")
+ASIDE_NAME = "aside"
+OUT = (*HELD_OUT, ASIDE_NAME)
 SHOWN = 3
 FEWER = 0.4
 """The share of questions that are shown one passage less."""
-HIDDEN = 0.22
-"""For this share of the questions there is a second example without the passage that answers: it declines."""
+VARIANTS = 2
+"""How often each question is asked, over other passages beside the right one: in place of a second pass."""
+HIDDEN, HIDDEN_OUT = 0.05, 0.25
+"""For this share of the questions, trained on and measured, there is an example without the answering passage: it
+declines. Few, because a small model that is taught to decline near misses declines what it could answer."""
+ASIDE = 0.3
+"""The share of the questions without an answer that are measured instead of trained on."""
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RECIPE = {
     "rank": 8,
@@ -54,7 +61,7 @@ RECIPE = {
     "target_modules": ALL_LINEAR,
     "learning_rate_recipe": 2e-4,
     "learning_rate_used": 9.3e-4,
-    "epochs": 2,
+    "epochs": 1,
     "warmup_steps": 10,
     "batch_size": 4,
 }
@@ -89,26 +96,33 @@ def example(
     return {"messages": prompt.messages(question, shown, []), "target": target, "document": document}
 
 
-def of_the_handbook(library: Library) -> list[dict[str, Any]]:
-    """The handbook's questions over what search finds, some of them again without what answers."""
-    chance = random.Random(SEED)
+def of_the_handbook(library: Library, variant: int) -> list[dict[str, Any]]:
+    """The handbook's questions over what search finds, some of them again without what answers.
+
+    The first variant shows the nearest other passages, later ones any of those found.
+    """
+    chance = random.Random(f"{SEED}:{variant}")
     made = []
     for line in (ROOT / "examples" / "questions.jsonl").read_text().splitlines():
         row = json.loads(line)
         found = [{"title": p["title"], "text": p["text"]} for p in library.search(row["question"], 8)]
         document = row["document"] or ""
         if row["passage"] is None:
-            made.append(example(row["question"], found[:SHOWN], "", None, document))
+            aside = ASIDE_NAME if int(hashlib.sha256(row["id"].encode()).hexdigest(), 16) % 100 < 100 * ASIDE else ""
+            if variant == 0:
+                made.append(example(row["question"], found[:SHOWN], "", None, aside))
             continue
         right = [p for p in found if row["passage"][:80] in p["text"]]
         others = [p for p in found if row["passage"][:80] not in p["text"]]
+        if variant:
+            chance.shuffle(others)
         count = SHOWN - (chance.random() < FEWER)
         if right:
             shown = [*right[:1], *others[: count - 1]]
             chance.shuffle(shown)
             made.append(example(row["question"], shown, row["answer"], right[0]["text"], document))
         far = [p for p in others if not _same_page(p, right)]
-        if chance.random() < HIDDEN and far:
+        if chance.random() < (HIDDEN_OUT if document in HELD_OUT else HIDDEN) and far:
             made.append(example(row["question"], far[:count], "", None, document))
     return made
 
@@ -117,9 +131,9 @@ def _same_page(passage: dict[str, str], right: list[dict[str, str]]) -> bool:
     return any(passage["title"].split(" > ")[0] == other["title"].split(" > ")[0] for other in right)
 
 
-def of_the_notes() -> list[dict[str, Any]]:
+def of_the_notes(variant: int) -> list[dict[str, Any]]:
     """The short notes, each among two others."""
-    chance = random.Random(SEED)
+    chance = random.Random(f"{SEED}:{variant}")
     rows = [json.loads(line) for line in (ROOT / "examples" / "labelled.jsonl").read_text().splitlines()]
     rows = [row for row in rows if row.get("passages")]
     made = []
@@ -132,12 +146,14 @@ def of_the_notes() -> list[dict[str, Any]]:
 
 
 def examples() -> list[dict[str, Any]]:
-    """Everything there is to learn from, over a library of the handbook in a temporary folder."""
+    """Everything there is to learn from and to measure, over a library of the handbook in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         database = open_database(f"sqlite:///{folder}/starter.db")
         library, index = library_of(load_settings({}), database)
         ingest(library, [ROOT / "docs" / "handbook"], root=ROOT, quiet=True)
-        made = [*of_the_handbook(library), *of_the_notes()]
+        made = [
+            row for variant in range(VARIANTS) for row in (*of_the_handbook(library, variant), *of_the_notes(variant))
+        ]
         index.close()
         database.close()
     return made
@@ -193,14 +209,23 @@ def main() -> None:
     publish(settings.server.data / "starter", target, folder)
 
 
+def _measured_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What stayed out, each question once."""
+    once = {
+        (row["messages"][-1]["content"].rpartition("Question: ")[2], row["target"] == DECLINE): row
+        for row in reversed(rows)
+    }
+    return [row for row in reversed(list(once.values())) if row["document"] in OUT]
+
+
 def train(settings: Settings, folder: str) -> None:
     """Build the examples and train into the data folder."""
     rows = examples()
-    kept = [row for row in rows if row["document"] not in HELD_OUT]
+    kept = [row for row in rows if row["document"] not in OUT]
     print(f"{len(kept)} examples, {sum(row['target'] == DECLINE for row in kept)} of them decline", flush=True)
     work = settings.server.data / "starter"
     work.mkdir(parents=True, exist_ok=True)
-    for name, part in (("train", kept), ("held_out", [row for row in rows if row["document"] in HELD_OUT])):
+    for name, part in (("train", kept), ("held_out", _measured_rows(rows))):
         (work / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     shutil.rmtree(work / "out", ignore_errors=True)
     job = {

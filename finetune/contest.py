@@ -10,6 +10,7 @@ from typing import Any
 
 from finetune.halving import best, shares
 from finetune.jobs import Show, train_job
+from finetune.on_top import on_top
 
 TOTALS = ("steps", "tokens", "too_long", "seconds")
 
@@ -17,9 +18,11 @@ TOTALS = ("steps", "tokens", "too_long", "seconds")
 def contest(job: Mapping[str, Any], *, base_digest: str, show: Show) -> dict[str, Any]:
     """Train the `runs` of a job, each with its name, phases and `out`; returns what each came to, and totals.
 
-    A run that left early has `left`, the reason as a sentence.
+    A run that left early has `left`, the reason as a sentence. A run with `preference` goes on from the first
+    finalist's adapter; such runs come last.
     """
-    runs, alive = list(job["runs"]), list(range(len(job["runs"])))
+    runs = [run for run in job["runs"] if "preference" not in run]
+    alive = list(range(len(runs)))
     done: dict[int, dict[str, Any]] = {}
     rounds: list[dict[str, Any]] = []
     for share in shares(len(runs)):
@@ -36,10 +39,13 @@ def contest(job: Mapping[str, Any], *, base_digest: str, show: Show) -> dict[str
         alive = [place for place in alive if place in stay]
     finals = [_run(job, runs[place], 1.0, base_digest, show) for place in alive]
     done |= dict(zip(alive, finals, strict=True))
-    every = [*rounds, *finals]
+    made = [done[place] for place in range(len(runs))]
+    after = [run for run in job["runs"] if "preference" in run]
+    made += [on_top(job, run, finals[0], base_digest=base_digest, show=show) for run in after]
+    every = [*rounds, *finals, *made[len(runs) :]]
     totals = {name: round(sum(one[name] for one in every), 1) for name in TOTALS}
     rate = round(totals["tokens"] / max(totals["seconds"], 1e-9), 1)
-    return {**totals, "tokens_per_second": rate, "loss": finals[0]["loss"], "runs": [done[n] for n in range(len(runs))]}
+    return {**totals, "tokens_per_second": rate, "loss": finals[0]["loss"], "runs": made}
 
 
 def _run(job: Mapping[str, Any], run: Mapping[str, Any], share: float, base_digest: str, show: Show) -> dict[str, Any]:

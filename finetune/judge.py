@@ -62,7 +62,7 @@ _ASIDE = re.compile(r"\([^()]*\)")
 
 
 @lru_cache(maxsize=4_096)
-def _parsed(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def parsed(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The sentences of a passage with their content words."""
     return tuple((sentence, content_words(sentence)) for sentence in sentences(text))
 
@@ -97,10 +97,10 @@ def _present(name: str, text: str, stems: set[str]) -> bool:
     return all(w in stems or (len(w) >= 4 and w[:4] in heads) for w in content_words(name))
 
 
-def _names_missing(claim: str, passage: str) -> bool:
+def names_missed(claim: str, passage: str) -> float:
+    """The share of a claim's names that the passage lacks; 0 when it has none."""
     stems, wanted = set(content_words(passage)), names(claim)
-    missing = sum(not _present(name, passage, stems) for name in wanted)
-    return bool(wanted) and missing / len(wanted) >= _NAMES_MISSED
+    return sum(not _present(name, passage, stems) for name in wanted) / len(wanted) if wanted else 0.0
 
 
 def _doubted(score: float) -> float:
@@ -108,13 +108,17 @@ def _doubted(score: float) -> float:
     return score if score < 0.5 else 0.44 + (score - 0.5) / 10
 
 
-def _best_window(wanted: Sequence[str], passage: str) -> tuple[list[tuple[str, ...]], str]:
-    """The one to three consecutive sentences with most of the wanted words, and the nearest single sentence."""
-    parsed = _parsed(passage)
-    windows = [parsed[i : i + size] for size in (1, 2, 3) for i in range(len(parsed) - size + 1)]
+Said = tuple[str, tuple[str, ...]]
+"""A sentence with its content words."""
+
+
+def best_window(wanted: Sequence[str], passage: str, *, longest: int = 3) -> tuple[tuple[Said, ...], str]:
+    """The consecutive sentences, at most `longest`, with most of the wanted words, and the nearest single one."""
+    told = parsed(passage)
+    windows = [told[i : i + size] for size in range(1, longest + 1) for i in range(len(told) - size + 1)]
     best = max(windows, key=lambda window: share_found(wanted, [w for _, part in window for w in part]), default=())
     nearest = max(best, key=lambda sentence: share_found(wanted, sentence[1]), default=("", ()))
-    return [part for _, part in best], nearest[0]
+    return best, nearest[0]
 
 
 @lru_cache(maxsize=65_536)
@@ -123,14 +127,15 @@ def _support(claim: str, passage: str) -> float:
     wanted = content_words(claim)
     if not wanted or not content_words(passage):
         return 0.0
-    window, nearest = _best_window(wanted, passage)
+    found, nearest = best_window(wanted, passage)
+    window = [part for _, part in found]
     share, pairs = share_found(wanted, [word for part in window for word in part]), _pairs([wanted])
     kept = len(pairs & _pairs(window)) / len(pairs) if pairs else share
     score = 1 / (1 + math.exp(-(_BIAS + _WORDS * share + _PAIRS * kept)))
     if numbers(claim) - numbers(passage):
         score = _doubted(score) * _MISSING_NUMBER
     turned = share_found(wanted, content_words(nearest)) >= 0.6 and contradicts(claim, nearest)
-    return _doubted(score) if turned or _names_missing(claim, passage) else score
+    return _doubted(score) if turned or names_missed(claim, passage) >= _NAMES_MISSED else score
 
 
 class WordJudge:

@@ -80,6 +80,11 @@ def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(negated), frozenset(plain)
 
 
+def denies(text: str) -> bool:
+    """Whether a text has a negation in it."""
+    return any(_NEGATOR.search(word) for word in words(text))
+
+
 def contradicts(claim: str, sentence: str) -> bool:
     """Whether one of two sentences negates a word that the other one states."""
     (no, yes), (other_no, other_yes) = _polarity(claim), _polarity(sentence)

@@ -78,6 +78,8 @@ def bench_of(settings: Settings) -> Workbench:
         scale_learning_rate=settings.training.scale_learning_rate,
         unanswerable_share=settings.training.unanswerable_share,
         replay_share=settings.training.replay_share,
+        preference=settings.training.preference,
+        min_preferences=settings.training.min_preferences,
         redact=REDACTORS[settings.training.redact](),
         new_account_days=settings.training.new_account_days,
         most_ratings_per_hour=settings.training.most_ratings_per_hour,

@@ -11,6 +11,7 @@ from typing import Any
 
 from finetune.dataset import Curated, choose
 from finetune.examples import Example
+from finetune.preferences import preferences, rows_for
 from finetune.sides import Sides
 from scheduler import planning
 from scheduler.workbench import Workbench, curated
@@ -19,6 +20,7 @@ from store.errors import Invalid
 from store.models import BASE, Adapter, Side
 
 PROBE = "probe.jsonl"
+PREFERENCES = "preferences.jsonl"
 PROBE_SHARE = 0.12
 MOST_PROBED = 24
 
@@ -63,6 +65,10 @@ def runs_of(plan: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
         place = out / f"variant-{number}" if plan.get("variants") else out
         phases = [{**phase, "file": str(place / f"phase-{n}.jsonl")} for n, phase in enumerate(variant["phases"])]
         found.append({"name": variant["name"], "phases": phases})
+    if (chosen := plan.get("preference") or {}).get("method") and not plan.get("variants"):
+        plain = {**found[0], "name": "without preferences"}
+        file = str(out / PREFERENCES)
+        found = [plain, {**plain, "name": f"with {chosen['method'].upper()}", "preference": {**chosen, "file": file}}]
     return found
 
 
@@ -74,6 +80,12 @@ def write_plan(bench: Workbench, made: Curated, plan: Mapping[str, Any], out: Pa
     """
     runs = runs_of(plan, out)
     aside: list[Example] = []
+    preferring = [run for run in runs if "preference" in run]
+    runs = [run for run in runs if "preference" not in run]
+    for run in preferring:
+        chosen = run["preference"]
+        found = preferences(asdict(example) for example in made.train)[: chosen["most"]]
+        write_rows(Path(chosen["file"]), rows_for(chosen["method"], found))
     if len(runs) > 1 or any(len(run["phases"]) > 1 for run in runs):
         train, aside = put_aside(made.train, seed=bench.seed)
         gone = {example.cluster for example in aside}

@@ -1,12 +1,14 @@
 """The report and the plan of this moment: reads the log, curates it for counting, writes labels only."""
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from sqlmodel import col, select
 
 from finetune.examples import Example
+from finetune.preferences import available, method_for, preferences
 from scheduler import report, strategy, trouble
 from scheduler.goals import CycleResult, Gap, gaps
 from scheduler.labelling import label_all
@@ -18,6 +20,10 @@ from store.models import Adapter, Cycle, CycleState
 TOKENS_PER_SECOND = 150.0
 """The trainer's speed before it was ever measured here."""
 CHARACTERS_PER_TOKEN = 4.0
+PREFERENCE_SHARE = 0.25
+"""Of the time budget, for preferences on top."""
+PASSES_PER_PAIR = 3.0
+"""Both answers of a pair, and both once more by the reference, which needs no backward."""
 
 
 def report_now(bench: Workbench) -> dict[str, Any]:
@@ -75,7 +81,25 @@ def plan_now(
     )
     mendable = trouble.trainable_now(bench)
     plain = planned.to_json()
-    return plain | {"trouble": mendable, "text": f"{plain['text']}\n\n{trouble.trainable_text(mendable)}"}
+    chosen = preference_of(bench, made.train, tokens_per_example=_tokens_per_example(made.train))
+    text = f"{plain['text']}\n\n{chosen['reason']}\n\n{trouble.trainable_text(mendable)}"
+    return plain | {"trouble": mendable, "preference": chosen, "text": text}
+
+
+def preference_of(bench: Workbench, train: list[Example], *, tokens_per_example: float) -> dict[str, Any]:
+    """Whether what people preferred is trained on top, by which method, on how many at most, and why.
+
+    A pair costs about PASSES_PER_PAIR times what an example does; all of them get PREFERENCE_SHARE of the time budget.
+    """
+    found = preferences(asdict(example) for example in train)
+    method, reason = method_for(found, bench.preference, least=bench.min_preferences)
+    seconds = bench.max_minutes * 60 * PREFERENCE_SHARE
+    most = int(seconds * _speed(bench) / (tokens_per_example * PASSES_PER_PAIR))
+    if method is not None and not available():
+        method, reason = None, f"{reason} TRL is not installed: pip install -e .[preference]."
+    elif method is not None and most * 2 < bench.min_preferences:
+        method, reason = None, f"{len(found)} preferences would not fit: there is time for {most}."
+    return {"method": method, "most": most, "reason": reason}
 
 
 def _counts(bench: Workbench) -> tuple[dict[str, int], dict[str, int]]:

@@ -56,6 +56,8 @@ class Workbench:
     scale_learning_rate: bool
     unanswerable_share: float
     replay_share: float
+    preference: str
+    min_preferences: int
     redact: Redact
     new_account_days: float
     most_ratings_per_hour: int

@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     add = command("add", "user add ann --role chat", _user_add, "name", into=user)
     add.add_argument("--role", choices=list(Role), default=Role.CHAT)
     key = command("key", "key add ann", _key_add).add_subparsers(required=True)
-    command("add", "key add ann", _key_add, "name", into=key)
+    made = command("add", "key add ann --days 90", _key_add, "name", into=key)
+    made.add_argument("--days", type=float, help="how long the key works; without it, until it is revoked")
     command("erase", "erase ann", _erase, "user")
     command("backup", "backup ratchet.backup", _backup, "file")
     command("restore", "restore ratchet.backup", _restore, "file")
@@ -285,7 +286,8 @@ def _key_add(options: argparse.Namespace, settings: Settings, database: Database
     with database.read() as session:
         person = people.find(session, options.name)
         first = person.role == Role.ADMIN
-    print(people.add_key(database, person, actor=ACTOR, scopes=people.SCOPES if first else ()))
+    scopes = people.SCOPES if first else ()
+    print(people.add_key(database, person, actor=ACTOR, scopes=scopes, days=options.days))
 
 
 def _erase(options: argparse.Namespace, settings: Settings, database: Database) -> None:

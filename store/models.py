@@ -47,6 +47,16 @@ class Key(Row, table=True):
     scopes: list[str] = json_column(list)
     created_at: datetime = time_column()
     revoked_at: datetime | None = maybe_time_column()
+    expires_at: datetime | None = maybe_time_column()
+
+
+class Identity(Row, table=True):
+    """Who somebody is at an identity provider: the issuer and its subject."""
+
+    issuer: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    person_id: str = Field(foreign_key="person.id", index=True)
+    created_at: datetime = time_column()
 
 
 class Login(Row, table=True):

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError, VerifyMismatchError
-from sqlmodel import Session, col, delete, func, select
+from sqlmodel import Session, col, delete, func, or_, select
 
 from store import audit, conversations
 from store.database import Database
@@ -17,6 +17,7 @@ from store.models import (
     Conversation,
     Exchange,
     Feedback,
+    Identity,
     Key,
     Login,
     Person,
@@ -113,15 +114,27 @@ def set_role(database: Database, person_id: str, role: str, *, actor: str) -> Pe
 
 
 def add_key(
-    database: Database, person: Person, *, actor: str, scopes: Sequence[str] = (), secret: str | None = None
+    database: Database,
+    person: Person,
+    *,
+    actor: str,
+    scopes: Sequence[str] = (),
+    secret: str | None = None,
+    days: float | None = None,
 ) -> str:
-    """Make an API key for a person and return it; it is shown this once. Raises Invalid for an unknown scope."""
+    """Make an API key for a person and return it; it is shown this once and ends after `days`, None is never.
+
+    Raises Invalid for an unknown scope or a life that is not above 0.
+    """
     unknown = set(scopes) - set(SCOPES)
     if unknown:
         raise Invalid(f"unknown scope {', '.join(sorted(unknown))}, expected some of {', '.join(SCOPES)}.")
+    if days is not None and days <= 0:
+        raise Invalid(f"the key is to live {days:g} days, expected more than 0.")
+    ends = now() + timedelta(days=days) if days is not None else None
     key = secret or f"rk_{secrets.token_urlsafe(24)}"
     with database.write() as session:
-        row = Key(person_id=person.id, digest=secret_digest(key), prefix=key[:6], scopes=list(scopes))
+        row = Key(person_id=person.id, digest=secret_digest(key), prefix=key[:6], scopes=list(scopes), expires_at=ends)
         session.add(row)
         audit.record(session, actor=actor, action="key.added", subject=person.id, details={"prefix": row.prefix})
     return key
@@ -131,6 +144,7 @@ def by_key(session: Session, secret: str) -> tuple[Person, Key] | None:
     """Whose key it is, or None."""
     query = select(Person, Key).join(Key, col(Key.person_id) == col(Person.id))
     query = query.where(Key.digest == secret_digest(secret), col(Key.revoked_at).is_(None))
+    query = query.where(or_(col(Key.expires_at).is_(None), col(Key.expires_at) > now()))
     row = session.exec(query.where(col(Person.erased_at).is_(None))).first()
     return None if row is None else (row[0], row[1])
 
@@ -212,6 +226,7 @@ def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
         session.exec(delete(Conversation).where(col(Conversation.person_id) == person.id))
         session.exec(delete(Key).where(col(Key.person_id) == person.id))
         session.exec(delete(Login).where(col(Login.person_id) == person.id))
+        session.exec(delete(Identity).where(col(Identity.person_id) == person.id))
         person.name, person.password, person.consent, person.erased_at = f"erased {person.id}", None, False, now()
         session.add(person)
         counts = {"exchanges": len(exchanges), "adapters_flagged": flagged}

@@ -23,6 +23,7 @@ from starlette.testclient import TestClient
 from bot.api import create_app
 from bot.chat import Chat
 from bot.live import Live
+from bot.oidc import Provider
 from bot.verified import Verified
 from retrieval.embedding import Embedder, Vectors
 from retrieval.index import Index
@@ -201,6 +202,9 @@ def queued_bot(
     requests_per_key: int = 8,
     requests_per_person: int = 8,
     approvers: int = 1,
+    provider: Provider | None = None,
+    requests_per_minute: int = 100_000,
+    sign_ins_per_minute: int = 100_000,
 ) -> Iterator[QueuedBot]:
     """A bot in `folder` that knows two documents."""
     database = open_database(f"sqlite:///{folder}/ratchet.db")
@@ -226,6 +230,9 @@ def queued_bot(
         tasks=lambda: ("legal", "travel"),
         data=folder,
         approvers=approvers,
+        provider=provider,
+        requests_per_minute=requests_per_minute,
+        sign_ins_per_minute=sign_ins_per_minute,
     )
     somebody, keys = {}, {}
     for name, role in EVERYBODY.items():

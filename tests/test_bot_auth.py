@@ -4,20 +4,24 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi import FastAPI
+from sqlmodel import select
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from bot.api_pages import local_path
 from bot.api_parts import PUBLIC
 from bot.auth import COOKIE, SIGN_INS_AT_ONCE, Access
+from bot.rates import Rates
+from bot.sessions import local_path
 from store import people
-from store.errors import Busy
-from store.models import Exchange, Role
-from tests.queued import PASSWORD, QueuedBot, queued_bot, serve, until
+from store.errors import Busy, Invalid
+from store.models import Exchange, Key, Role, now
+from tests.queued import PASSWORD, QueuedBot, error, queued_bot, serve, until
 from tests.test_bot_api_admin import scheduler
 
 HERE = ("127.0.0.1", 50_000)
@@ -171,14 +175,18 @@ def test_stream_gives_its_slot_back_when_the_client_goes_away(tmp_path: Path) ->
         until(lambda: httpx2.post(url, json=QUESTION, headers=headers).status_code == 200)
 
 
+VISIT = Request({"type": "http", "headers": [], "client": HERE})
+
+
 def test_few_passwords_are_checked_at_once(bot: QueuedBot) -> None:
-    access = Access(bot.database, open_chat=False, requests_per_key=8, requests_per_person=8)
+    rates = Rates(requests_per_minute=100, sign_ins_per_minute=100)
+    access = Access(bot.database, open_chat=False, requests_per_key=8, requests_per_person=8, rates=rates)
     with ExitStack() as running:
         for _ in range(SIGN_INS_AT_ONCE):
-            running.enter_context(access.sign_in_slot())
+            running.enter_context(access.sign_in_slot(VISIT))
         with pytest.raises(Busy, match="4 sign-ins are running"):
-            running.enter_context(access.sign_in_slot())
-    with access.sign_in_slot():
+            running.enter_context(access.sign_in_slot(VISIT))
+    with access.sign_in_slot(VISIT):
         pass
 
 
@@ -256,6 +264,39 @@ def test_browser_without_a_session_is_sent_to_the_login_page(bot: QueuedBot) -> 
         assert visitor(bot).get(path, headers=html).headers["location"] == f"/login?next={path}"
     assert signed_in(bot, "chat").get("/admin", headers=html).headers["location"] == "/login?next=/admin"
     assert visitor(bot).get("/login").status_code == 200
+
+
+def test_an_address_that_tries_many_passwords_or_keys_has_to_wait(tmp_path: Path) -> None:
+    with queued_bot(tmp_path, sign_ins_per_minute=3) as bot, visitor(bot) as client:
+        for _ in range(2):
+            assert client.get("/v1/models", headers={"Authorization": "Bearer wrong"}).status_code == 401
+        body = {"name": "admin", "password": "wrong"}
+        assert client.post("/login", data=body).status_code == 403
+        waits = client.get("/v1/models", headers={"Authorization": "Bearer wrong"})
+        assert (waits.status_code, waits.headers["retry-after"]) == (429, "60")
+        assert error(waits)["message"] == "more than 3 attempts to sign in from this address within a minute."
+        assert client.get("/v1/models", headers=bot.headers("chat")).status_code == 200
+
+
+def test_somebody_who_asks_too_often_in_a_minute_waits_and_an_admin_does_not(tmp_path: Path) -> None:
+    with queued_bot(tmp_path, requests_per_minute=3) as bot, visitor(bot) as client:
+        found = [client.get("/v1/models", headers=bot.headers("chat")).status_code for _ in range(4)]
+        assert found == [200, 200, 200, 429]
+        assert client.get("/v1/models", headers=bot.headers("other")).status_code == 200
+        assert {client.get("/v1/models", headers=bot.headers("admin")).status_code for _ in range(8)} == {200}
+
+
+def test_a_key_ends_when_it_was_made_to(bot: QueuedBot) -> None:
+    key = people.add_key(bot.database, bot.people["chat"], actor="test", days=1)
+    with visitor(bot) as client:
+        assert client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        with bot.database.write() as session:
+            row = session.exec(select(Key).where(Key.digest == people.secret_digest(key))).one()
+            row.expires_at = now() - timedelta(seconds=1)
+            session.add(row)
+        assert client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 401
+    with pytest.raises(Invalid, match="the key is to live 0 days, expected more than 0"):
+        people.add_key(bot.database, bot.people["chat"], actor="test", days=0)
 
 
 def test_set_up_link_makes_one_admin_and_works_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from finetune.contest import contest
 from finetune.forgetting import by_task, forgotten, rise
 from finetune.halving import best, shares
 from finetune.jobs import train_job
+from finetune.preferences import Preference, available, rows_for
 from finetune.probe import losses
 
 RECIPE = {
@@ -135,3 +136,23 @@ def test_an_example_that_is_too_long_has_no_loss(job: dict[str, Any], tiny_adapt
     rows = [row("a", 1, "alpha"), row("a", 2, "alpha " * 300)]
     found = losses(rows, base_model=job["base_folder"], adapter=tiny_adapter, max_tokens=128, threads=1)
     assert found[0] is not None and found[0] > 0 and found[1] is None
+
+
+@pytest.mark.skipif(not available(), reason="TRL is not installed: pip install -e .[preference]")
+def test_a_run_with_preferences_goes_on_from_the_others_adapter_and_is_published_beside_it(
+    job: dict[str, Any], files: dict[str, str], tmp_path: Path
+) -> None:
+    pairs = [Preference(row("a", n, "")["messages"], "alpha alpha", "zero nought") for n in range(4)]
+    plain = {"name": "without preferences", "phases": [phase(files["a"], "a")], "out": str(tmp_path / "one")}
+    chosen = {"method": "dpo", "file": written(tmp_path / "pairs.jsonl", rows_for("dpo", pairs))}
+    run = {**plain, "name": "with DPO", "preference": chosen, "out": str(tmp_path / "two")}
+    seen: list[dict[str, Any]] = []
+    done = contest({**job, "probe": "", "runs": [plain, run]}, base_digest="b", show=seen.append)
+    first, second = done["runs"]
+    assert (first["name"], second["name"]) == ("without preferences", "with DPO")
+    assert first["digest"] != second["digest"]
+    assert second["phases"][-1]["folder"] == "two"
+    manifest = json.loads((tmp_path / "two" / "manifest.json").read_text())
+    assert manifest["preference"]["method"] == "dpo"
+    assert manifest["preference"]["rows"] == 4
+    assert any(one.get("preference") == "dpo" and "loss" in one for one in seen)

@@ -10,7 +10,8 @@ import pytest
 
 from finetune.dataset import Curated
 from finetune.examples import Example
-from scheduler import jobs, trials
+from finetune.preferences import available
+from scheduler import jobs, planning, trials
 from scheduler.dataset_files import PROBE, put_aside, runs_of, write_plan
 from scheduler.workbench import Workbench
 from store import adapters, cycles
@@ -30,7 +31,7 @@ VARIANTS = [
 @pytest.fixture
 def work(database: Database, tmp_path: Path) -> Workbench:
     values = {"primary": ("source_attribution", "answer_accuracy"), "margin": 0.05, "loss_margin": 0.02}
-    return replace(bench(database, tmp_path), min_cases=24, seed=1, **values)
+    return replace(bench(database, tmp_path), min_cases=24, seed=1, max_minutes=60.0, **values)
 
 
 def example(number: int, task: str, cluster: str) -> Example:
@@ -52,7 +53,8 @@ def finalists(work: Workbench, count: int) -> tuple[Cycle, cycles.Claim, list[Ad
             found.append(adapters.move(session, adapter.id, AdapterState.CANDIDATE, actor="test"))
     row.plan, row.adapter_id = {"tasks": ["facts"]}, found[0].id if found else None
     evaluated = {"serving": "base", "out": str(work.data), "adapters": [one.id for one in found]}
-    row.results = {"evaluate": evaluated}
+    row.results = {"evaluate": evaluated, "curate": {"data": "."}}
+    (work.data / "held_out.jsonl").write_text("")
     return row, claim, found
 
 
@@ -157,3 +159,41 @@ def test_the_pages_start_a_cycle_with_and_without_a_strategy_of_their_own(work: 
     assert jobs.answer(work, Ask(kind="run_cycle", payload={"actor": "ann"})) == {"cycle_id": started}
     wrong = jobs.answer(work, Ask(kind="run_cycle", payload={**plain, "strategy": "both"}))
     assert 'the strategy is "both"' in wrong["error"]
+
+
+def test_preferences_are_trained_on_top_of_the_same_examples_and_meet_the_gate(tmp_path: Path, work: Workbench) -> None:
+    made = Curated(train=[corrected(number) for number in range(9)])
+    chosen = {"method": "dpo", "most": 4, "reason": "pairs"}
+    plan = {"phases": [PHASE], "preference": chosen}
+    first, second = runs_of(plan, tmp_path)
+    assert (first["name"], second["name"]) == ("without preferences", "with DPO")
+    assert first["phases"] == second["phases"]
+    counts = write_plan(work, made, plan, tmp_path)
+    assert counts == {"train": [9]}
+    rows = [json.loads(line) for line in Path(second["preference"]["file"]).read_text().splitlines()]
+    assert len(rows) == 4
+    assert rows[0]["rejected"] == [{"role": "assistant", "content": "No idea."}]
+    assert len(runs_of({"phases": [PHASE], "preference": {"method": None}}, tmp_path)) == 1
+
+
+def corrected(number: int) -> Example:
+    return replace(example(number, "facts", f"c{number}"), kind="correction", logged_answer="No idea.")
+
+
+def test_a_plan_says_why_preferences_are_not_used(work: Workbench) -> None:
+    few = planning.preference_of(work, [corrected(number) for number in range(9)], tokens_per_example=100)
+    assert few["method"] is None
+    assert few["reason"].startswith("18 preference labels, 9 pairs: 300 labels are needed")
+    many = [corrected(number) for number in range(200)]
+    no_time = planning.preference_of(replace(work, max_minutes=0.1), many, tokens_per_example=100)
+    assert no_time["method"] is None
+    off = planning.preference_of(replace(work, preference="off"), many, tokens_per_example=100)
+    assert (off["method"], off["reason"]) == (None, "Preferences are off.")
+
+
+@pytest.mark.skipif(not available(), reason="TRL is not installed: pip install -e .[preference]")
+def test_a_plan_chooses_preferences_once_there_are_enough(work: Workbench) -> None:
+    many = [corrected(number) for number in range(200)]
+    found = planning.preference_of(work, many, tokens_per_example=100)
+    assert found["method"] == "dpo"
+    assert found["most"] >= 150

@@ -21,6 +21,7 @@ def bench(database: Database, data: Path) -> Workbench:
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
     values: dict[str, Any] = {"database": database, "data": data, "tasks": (), "rules": {}, "held_out_share": 1e-9}
     values |= {"unanswerable_share": 0.5, "max_cases": 10, "replay_share": 0.0, "seed": 1}
+    values |= {"preference": "auto", "min_preferences": 300}
     return Workbench(**{**unused, **values, "redact": redact, "new_account_days": 0.0, "most_ratings_per_hour": 0})
 
 

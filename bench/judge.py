@@ -1,0 +1,323 @@
+"""How far the judge agrees with people, on data that it was not fitted on.
+
+python -m bench.judge                    everything; embeds once, then a few minutes
+python -m bench.judge --part support     one part: support, accuracy, context or changed
+python -m bench.judge --fit              fit anew, write finetune/judge_weights.json
+
+Support: AttributionBench dev, ten folds by question ("same sources"), and each source judged by what the other three
+taught ("other source"); ExpertQA's claims on questions that AttributionBench dev does not have. Thresholds for macro-F1
+come from the fitting part, for every judge. The difference to the share of content words is bootstrapped by question.
+Accuracy: EVOUNA NQ, five folds by question. Context: FeedbackQA, each collection by the other two; SQuAD 2.0, articles
+in two halves. Changed: does the honest answer win over the one we made worse; support without ExpertQA's labels,
+responding fitted on the other half of the questions. Two more comparisons, sign and coverage with 200 labels, are in bench/ppi.py.
+The data sets lie beside the checkout (`RATCHET_BENCH_DATA`, default ../shared/data).
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+
+from bench import judge_fit, judge_sets
+from bench.judge_vectors import Kept
+from bench.retrieval_sets import DATA
+from bench.table import show
+from finetune import accuracy, enough, perturbations, responding, scorecard, signals
+from finetune.judge import WordJudge, supported_answer
+from finetune.meaning import Meaning
+from finetune.metrics import content_words, share_found
+from finetune.scorecard import Scorecard
+
+Floats = npt.NDArray[np.float64]
+DRAWS = 1_000
+
+
+def folds(groups: Sequence[str], count: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
+    """A fold for each row; rows of one group share it."""
+    order = np.random.default_rng(seed).permutation(sorted(set(groups)))
+    at = {name: place % count for place, name in enumerate(order.tolist())}
+    return np.array([at[name] for name in groups])
+
+
+def scores(card: Scorecard, values: Floats) -> Floats:
+    """The log-odds of rows of signals."""
+    return np.array([card.log_odds(row) for row in values])
+
+
+def cut(labels: Floats, found: Floats) -> float:
+    """The threshold with the best macro-F1."""
+    places = np.unique(np.quantile(found, np.linspace(0.02, 0.98, 97)))
+    return float(max(places, key=lambda place: f1_score(labels, found >= place, average="macro")))
+
+
+def bootstrap(groups: Sequence[str], measure: Callable[[npt.NDArray[np.int64]], float]) -> tuple[float, float]:
+    """The 95 % interval of a measure over rows, whole groups drawn with replacement."""
+    names, place = np.unique(np.asarray(groups), return_inverse=True)
+    members = [np.flatnonzero(place == k) for k in range(len(names))]
+    rng = np.random.default_rng(1)
+    draws = [
+        measure(np.concatenate([members[k] for k in rng.integers(len(names), size=len(names))])) for _ in range(DRAWS)
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _claims(meaning: Meaning) -> list[dict[str, Any]]:
+    rows = judge_sets.attribution()
+    known = frozenset(row.question for row in rows)
+    others = judge_sets.expert_claims(without=known)
+    labels = np.array([float(row.yes) for row in rows])
+    sources, questions = np.array([row.source for row in rows]), [row.question for row in rows]
+    found = {name: np.zeros(len(rows)) for name in ("ours", "ours, words only")}
+    crossed = {name: np.zeros(len(rows)) for name in found}
+    elsewhere: dict[str, Floats] = {}
+    simple, simple_elsewhere = _simple(rows, meaning), _simple(others, meaning)
+    for name, using in (("ours", meaning), ("ours, words only", None)):
+        values = judge_fit.support_rows(rows, using)
+        for into, parts in ((found, folds(questions, 10)), (crossed, sources)):
+            for part in sorted(set(parts.tolist())):
+                card = judge_fit.support_card([r for r, p in zip(rows, parts, strict=True) if p != part], using)
+                into[name][parts == part] = scores(card, values[parts == part])
+        elsewhere[name] = scores(judge_fit.support_card(rows, using), judge_fit.support_rows(others, using))
+    found |= simple
+    crossed |= simple
+    elsewhere |= simple_elsewhere
+    table = []
+    for name in found:
+        table.append(_claim_line(name, "same sources", labels, found[name], found["content-word share"], questions))
+    for source in sorted(set(sources.tolist())):
+        mine = sources == source
+        asked = [q for q, m in zip(questions, mine, strict=True) if m]
+        for name in crossed:
+            base = crossed["content-word share"][mine]
+            table.append(_claim_line(name, f"other source: {source}", labels[mine], crossed[name][mine], base, asked))
+    yes = np.array([float(row.yes) for row in others])
+    for name in elsewhere:
+        base = elsewhere["content-word share"]
+        table.append(
+            _claim_line(name, "ExpertQA, other questions", yes, elsewhere[name], base, [r.question for r in others])
+        )
+    return table
+
+
+def _simple(rows: Sequence[judge_sets.Labelled], meaning: Meaning) -> dict[str, Floats]:
+    """What the judge has to beat."""
+    texts = ["\n".join(row.references) for row in rows]
+    pairs = list(zip([row.claim for row in rows], texts, strict=True))
+    words = WordJudge()
+    return {
+        "WordJudge": np.array([words.support(*pair) for pair in pairs]),
+        "content-word share": np.array([share_found(content_words(a), content_words(b)) for a, b in pairs]),
+        "MiniLM cosine, best window": np.array([signals.meant_signals(*pair, meaning)[-1] for pair in pairs]),
+    }
+
+
+def _claim_line(
+    name: str, where: str, labels: Floats, found: Floats, base: Floats, questions: Sequence[str]
+) -> dict[str, Any]:
+    half = folds(questions, 2)
+    f1 = np.mean(
+        [
+            f1_score(labels[half == k], found[half == k] >= cut(labels[half != k], found[half != k]), average="macro")
+            for k in (0, 1)
+        ]
+    )
+
+    def gain(at: npt.NDArray[np.int64]) -> float:
+        if len(set(labels[at])) < 2:
+            return 0.0
+        return float(roc_auc_score(labels[at], found[at]) - roc_auc_score(labels[at], base[at]))
+
+    low, high = bootstrap(questions, gain)
+    return {
+        "judge": name,
+        "claims": where,
+        "n": len(labels),
+        "AUROC": f"{roc_auc_score(labels, found):.3f}",
+        "macro-F1": f"{f1:.3f}",
+        "AUROC gained on words": f"{gain(np.arange(len(labels))):+.3f} ({low:+.3f} to {high:+.3f})",
+    }
+
+
+def _accuracy() -> list[dict[str, Any]]:
+    rows = judge_sets.systems()
+    values, labels = judge_fit.accuracy_rows(rows), np.array([float(row.yes) for row in rows])
+    parts = folds([row.question for row in rows], 5)
+    ours = np.zeros(len(rows))
+    for part in range(5):
+        card = judge_fit.accuracy_card(values[parts != part], labels[parts != part])
+        ours[parts == part] = scores(card, values[parts == part])
+    names = list(accuracy.DIRECTIONS)
+    words = WordJudge()
+    known = {
+        "ours": ours,
+        "an accepted answer is contained": values[:, names.index("whole")],
+        "recall of the accepted answer's words": values[:, names.index("found")],
+        "WordJudge": np.array([words.accuracy(row.question, row.answer, [row.reference]) for row in rows]),
+    }
+    systems = np.array([row.system for row in rows])
+    return [
+        {
+            "judge": name,
+            "n": len(rows),
+            "AUROC": f"{roc_auc_score(labels, found):.3f}",
+            "balanced accuracy": f"{_balanced(labels, found, parts):.3f}",
+            "wrong signs of 10": _wrong_signs(labels, found >= cut(labels, found), systems),
+        }
+        for name, found in known.items()
+    ]
+
+
+def _balanced(labels: Floats, found: Floats, parts: npt.NDArray[np.int64]) -> float:
+    """Balanced accuracy at the threshold that is best on the other folds."""
+    said = np.zeros(len(labels), bool)
+    for part in sorted(set(parts.tolist())):
+        mine = parts == part
+        places = np.unique(np.quantile(found[~mine], np.linspace(0.01, 0.99, 99)))
+        best = max(places, key=lambda place: balanced_accuracy_score(labels[~mine], found[~mine] >= place))
+        said[mine] = found[mine] >= best
+    return float(balanced_accuracy_score(labels, said))
+
+
+def _wrong_signs(labels: Floats, said: npt.NDArray[np.bool_], systems: npt.NDArray[Any]) -> int:
+    """Of the ten pairs of systems, those that the judge ranks the other way round than people do."""
+    people = {s: labels[systems == s].mean() for s in judge_sets.SYSTEMS}
+    judge = {s: said[systems == s].mean() for s in judge_sets.SYSTEMS}
+    pairs = [(a, b) for i, a in enumerate(judge_sets.SYSTEMS) for b in judge_sets.SYSTEMS[i + 1 :]]
+    return sum((people[a] - people[b]) * (judge[a] - judge[b]) <= 0 for a, b in pairs)
+
+
+def _context(meaning: Meaning) -> list[dict[str, Any]]:
+    rated, asked = judge_sets.feedback(), judge_sets.answerable(per_article=150)
+    table = []
+    means, sources = np.array([np.mean(r.ratings) for r in rated]), np.array([r.source for r in rated])
+    names = list(enough.DIRECTIONS)
+    full = judge_fit.context_rows([(r.question, r.passage) for r in rated], meaning)
+    known = {"word recall": full[:, names.index("share")], "MiniLM cosine": full[:, -1]}
+    for name, using in (("ours", meaning), ("ours, words only", None)):
+        values, found = (full if using else full[:, :-2]), np.zeros(len(rated))
+        for source in sorted(set(sources.tolist())):
+            card = judge_fit.relevance_card([r for r in rated if r.source != source], using)
+            found[sources == source] = scores(card, values[sources == source])
+        known[name] = found
+    pairs = [r.ratings for r in rated if len(r.ratings) > 1]
+    people = spearmanr([p[0] for p in pairs], [p[1] for p in pairs]).statistic
+    first = np.array([r.ratings[0] for r in rated])
+    for name, found in known.items():
+        where = "FeedbackQA, other collection"
+        one, all_ = spearmanr(first, found).statistic, spearmanr(means, found).statistic
+        table.append(
+            {"judge": name, "set": where, "n": len(rated), "Spearman, mean rating": f"{all_:.3f}", "one": f"{one:.3f}"}
+        )
+    table.append(
+        {"judge": "people", "set": "FeedbackQA", "n": len(pairs), "Spearman, mean rating": "", "one": f"{people:.3f}"}
+    )
+    return table + _enough(asked, meaning)
+
+
+def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning) -> list[dict[str, Any]]:
+    articles = sorted({one.article for one in asked})
+    half = {name: place % 2 for place, name in enumerate(articles)}
+    parts = np.array([half[one.article] for one in asked])
+    labels = np.array([float(one.yes) for one in asked])
+    full = judge_fit.context_rows([(one.question, one.passage) for one in asked], meaning)
+    names = list(enough.DIRECTIONS)
+    known = {"word recall": full[:, names.index("share")], "MiniLM cosine, best sentence": full[:, -2]}
+    for name, using in (("ours", meaning), ("ours, words only", None)):
+        values, found = (full if using else full[:, :-2]), np.zeros(len(asked))
+        for part in (0, 1):
+            card = judge_fit.enough_card([one for one, p in zip(asked, parts, strict=True) if p != part], using)
+            found[parts == part] = scores(card, values[parts == part])
+        known[name] = found
+    return [
+        {
+            "judge": name,
+            "set": "SQuAD 2.0, other articles: AUROC",
+            "n": len(asked),
+            "Spearman, mean rating": "",
+            "one": f"{roc_auc_score(labels, found):.3f}",
+        }
+        for name, found in known.items()
+    ]
+
+
+def _changed(meaning: Meaning) -> list[dict[str, Any]]:
+    fit, expert = judge_fit.fitted_answers()
+    spans = judge_sets.squad_answers(articles=slice(1, None, 2), per_article=40)
+    others = [row for row in judge_sets.attribution() if row.source != "ExpertQA"]
+    responds = judge_fit.responds_card(fit)
+    table = []
+    for name, using in (("ours", meaning), ("ours, words only", None)):
+        card = judge_fit.support_card(others, using)
+
+        def score(
+            question: str, answer: str, passages: Sequence[str], card: Scorecard = card, using: Any = using
+        ) -> float:
+            judge = _Support(card, using)
+            told = responding.responding_signals(question, answer, passages)
+            own = responding.own_share(answer, passages)
+            return supported_answer(answer, passages, judge) * responds.probability(told) * own
+
+        table += _won(name, score, expert, spans)
+    words = WordJudge()
+    return table + _won(
+        "WordJudge", lambda _, answer, passages: supported_answer(answer, passages, words), expert, spans
+    )
+
+
+class _Support(WordJudge):
+    """A judge of support by a scorecard that is not the shipped one."""
+
+    def __init__(self, card: Scorecard, meaning: Meaning | None) -> None:
+        self._card, self._meaning = card, meaning
+
+    def support(self, claim: str, passage: str) -> float:
+        """The probability by the scorecard."""
+        if self._meaning is None:
+            return self._card.probability(signals.support_signals(claim, passage))
+        return self._card.probability(signals.meant_signals(claim, passage, self._meaning))
+
+
+def _won(name: str, score: perturbations.Score, expert: Any, spans: Any) -> list[dict[str, Any]]:
+    table = []
+    for where, cases in (("ExpertQA", expert), ("SQuAD", spans)):
+        found = perturbations.outcomes(perturbations.made_worse(cases), score)
+        shares = {one.variant: f"{one.share:.2f} (n = {one.n})" for one in found}
+        table.append({"judge": name, "answers": where, **shares})
+    return table
+
+
+PARTS: dict[str, Callable[[Meaning], list[dict[str, Any]]]] = {
+    "support": _claims,
+    "accuracy": lambda _: _accuracy(),
+    "context": _context,
+    "changed": _changed,
+}
+
+
+def main() -> None:
+    """Print and keep the tables, or fit."""
+    parser = argparse.ArgumentParser(prog="python -m bench.judge", description=__doc__)
+    parser.add_argument("--part", choices=sorted(PARTS))
+    parser.add_argument("--fit", action="store_true")
+    options = parser.parse_args()
+    if not (DATA / "attributionbench").exists():
+        print(f"{DATA} holds no attributionbench: nothing to compare with.")
+        return
+    kept = Kept()
+    meaning = Meaning(kept.encode)
+    if options.fit:
+        judge_fit.write(meaning)
+        print(f"written: {scorecard.WEIGHTS.name}")
+    for name, part in PARTS.items():
+        if not options.fit and options.part in (None, name):
+            show(f"judge_{name}", part(meaning))
+    kept.save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""An answer and a right one -> cheap signals of whether people would call the answer right (pure).
+
+A reference may hold several accepted answers, separated by "/": the signals are of the one that is found best. What
+they are worth together is the business of `finetune/scorecard.py`.
+"""
+
+import re
+from functools import lru_cache
+
+from finetune.metrics import claims, content_words, contradicts, numbers, share_found, words
+from store.answers import without_citations
+
+DIRECTIONS = {
+    "found": 1,
+    "whole": 1,
+    "spelling": 1,
+    "last_word": 1,
+    "early": 1,
+    "one_sentence": 1,
+    "numbers_found": 1,
+    "said_back": 1,
+    "all_accepted": 1,
+    "numbers_missed": -1,
+    "numbers_other": -1,
+    "turned": -1,
+    "unsure": -1,
+    "given_away": -1,
+    "accepted": 0,
+    "answer_words": 0,
+    "wanted_words": 0,
+}
+"""Every signal, and whether more of it may only raise (1), only lower (-1), or both (0), the chance to be right."""
+_ACCEPTED = re.compile(r"(?<!\d)/|/(?!\d)")
+_UNSURE = re.compile(
+    r"\b(?:as an ai|i(?:'m| am) sorry|could(?:n't| not) find|no (?:definitive|specific|official) |"
+    r"not (?:clear|possible|sure|specified)"
+    r"|do(?:es)? not have|don't have|unable to|it depends|more (?:context|information))\b",
+    re.IGNORECASE,
+)
+_NEAR = 0.75
+"""Words that share this much of their letter pairs count as one word misspelt."""
+
+
+def accepted(reference: str) -> list[str]:
+    """The accepted answers in a reference: the parts between slashes, not those within a date or a fraction."""
+    parts = [part.strip() for part in _ACCEPTED.split(reference)]
+    return [part for part in parts if words(part)] or [reference]
+
+
+@lru_cache(maxsize=65_536)
+def _pairs(word: str) -> frozenset[str]:
+    padded = f"^{word}$"
+    return frozenset(padded[i : i + 2] for i in range(len(padded) - 1))
+
+
+def _near(word: str, others: set[str]) -> bool:
+    """Whether a word is there, or one spelt much like it (Dice's coefficient over letter pairs), or its beginning."""
+    if word in others:
+        return True
+    if word[0].isdigit() or len(word) < 4:
+        return False
+    mine = _pairs(word)
+    return any(
+        not other[0].isdigit() and 2 * len(mine & _pairs(other)) / (len(mine) + len(_pairs(other))) >= _NEAR
+        for other in others
+        if len(other) >= 4
+    )
+
+
+def _signals(question: str, answer: str, wanted_text: str) -> dict[str, float]:
+    wanted, said = content_words(wanted_text), content_words(answer)
+    asked, have = set(content_words(question)), set(said)
+    new = [word for word in wanted if word not in asked]
+    aim = new or list(wanted)
+    parts = claims(answer) or [answer]
+    best = max(parts, key=lambda part: share_found(aim, content_words(part)))
+    plain, inside = f" {' '.join(words(wanted_text))} ", f" {' '.join(words(answer))} "
+    first = set(content_words(" ".join(parts[:1])))
+    need, give = numbers(wanted_text), numbers(answer)
+    fresh = [word for word in dict.fromkeys(said) if word not in asked]
+    return {
+        "found": share_found(aim, have),
+        "whole": float(plain in inside),
+        "spelling": sum(_near(word, have) for word in set(aim)) / len(set(aim)) if aim else 0.0,
+        "last_word": float(bool(aim) and _near(aim[-1], have)),
+        "early": share_found(aim, first),
+        "one_sentence": share_found(aim, content_words(best)),
+        "numbers_found": len(need & give) / len(need) if need else 0.0,
+        "said_back": share_found(fresh, wanted),
+        "numbers_missed": len(need - give) / len(need) if need else 0.0,
+        "numbers_other": float(bool(need) and not need & give and bool(give)),
+        "turned": float(contradicts(wanted_text, best)),
+        "given_away": 1 - len(set(new)) / len(set(wanted)) if wanted else 0.0,
+        "wanted_words": min(1.0, len(wanted) / 12),
+    }
+
+
+def right_signals(question: str, answer: str, reference: str) -> tuple[float, ...]:
+    """The signals of an answer against a reference, in order of DIRECTIONS; all 0 for an empty one of either."""
+    bare = without_citations(answer)
+    if not words(bare) or not words(reference):
+        return (0.0,) * len(DIRECTIONS)
+    several = accepted(reference)
+    each = [_signals(question, bare, one) for one in several]
+    best = max(each, key=lambda found: (found["whole"], found["spelling"], found["found"], found["last_word"]))
+    best |= {
+        "all_accepted": sum(found["spelling"] >= 1 for found in each) / len(each),
+        "accepted": min(1.0, (len(each) - 1) / 5),
+        "unsure": float(bool(_UNSURE.search(bare))),
+        "answer_words": min(1.0, len(words(bare)) / 60),
+    }
+    return tuple(best[name] for name in DIRECTIONS)

@@ -1,0 +1,76 @@
+"""The judge that the gate uses: cheap signals weighed by points that were fitted to what people said.
+
+It needs no network and no GPU; with an embedding it also reads meaning. Its points are in `judge_weights.json`, written
+by `python -m bench.judge --fit`, which names the labels and their licences. It knows nothing of adapters or the gate.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from finetune import enough, scorecard, signals
+from finetune.accuracy import DIRECTIONS as RIGHT
+from finetune.accuracy import right_signals
+from finetune.meaning import Encode, Meaning
+from finetune.metrics import answer_accuracy
+from store.answers import declined
+
+
+class FittedJudge:
+    """The gate's default judge: a scorecard each for support, accuracy, relevance and whether the context is enough.
+
+    `bench/judge.py` prints how far each agrees with people on data that it was not fitted on; `docs/quality.md` has the
+    table.
+    """
+
+    family = "fitted"
+
+    def __init__(self, encode: Encode | None = None) -> None:
+        """`encode` gives unit vectors of texts; without it only words are compared."""
+        self._meaning = Meaning(encode) if encode is not None else None
+
+    @property
+    def name(self) -> str:
+        """`fitted`, or `fitted+meaning` where it has an embedding."""
+        return "fitted" if self._meaning is None else "fitted+meaning"
+
+    def _card(self, part: str, directions: Mapping[str, int], more: Mapping[str, int]) -> scorecard.Scorecard:
+        names = (*directions, *more) if self._meaning is not None else tuple(directions)
+        return scorecard.shipped(part if self._meaning is None else f"{part}+meaning", names)
+
+    def support(self, claim: str, passage: str) -> float:
+        """The probability that people find the claim supported by the passage; 0 for an empty one."""
+        found = signals.support_signals(claim, passage)
+        if not any(found):
+            return 0.0
+        if self._meaning is not None:
+            found = signals.meant_signals(claim, passage, self._meaning)
+        return self._card("support", signals.DIRECTIONS, signals.MEANING).probability(found)
+
+    def accuracy(self, question: str, answer: str, references: Sequence[str]) -> float:
+        """The probability that people find the answer right, given right ones; best over the references.
+
+        References that are empty or all decline say that declining is right.
+        """
+        right = [reference for reference in references if not declined(reference)]
+        if not right or declined(answer):
+            return answer_accuracy(answer, right, question=question, answerable=bool(right)) or 0.0
+        card = scorecard.shipped("accuracy", tuple(RIGHT))
+        found = [right_signals(question, answer, reference) for reference in right]
+        return max(card.probability(one) if any(one) else 0.0 for one in found)
+
+    def relevance(self, question: str, passages: Sequence[str]) -> float:
+        """How well people would rate the best of the passages for the question, in [0, 1]; 0 without passages."""
+        return self._context("relevance", question, passages)
+
+    def enough(self, question: str, passages: Sequence[str]) -> float:
+        """The probability that one of the passages holds the answer; 0 without passages."""
+        return self._context("enough", question, passages)
+
+    def _context(self, part: str, question: str, passages: Sequence[str]) -> float:
+        card = self._card(part, enough.DIRECTIONS, enough.MEANING)
+        found = [
+            enough.enough_signals(question, passage)
+            if self._meaning is None
+            else enough.meant_signals(question, passage, self._meaning)
+            for passage in passages
+        ]
+        return max((card.probability(one) if any(one) else 0.0 for one in found), default=0.0)

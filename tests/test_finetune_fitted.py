@@ -1,0 +1,160 @@
+"""Claims about the fitted judge, its scorecards and its signals."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from finetune import accuracy, enough, responding, scorecard, signals
+from finetune.fitted import FittedJudge
+from finetune.judge import supported_answer
+from finetune.meaning import Meaning
+from finetune.responding import answer_quality
+from finetune.scorecard import ScorecardError
+from store.answers import DECLINE
+
+PASSAGE = (
+    "The Harbour Museum opened in 1998 in Lisbon. It is open from Tuesday to Sunday. "
+    "Visitors can not bring dogs into the building. Tickets cost 12 euros for adults."
+)
+judge = FittedJudge()
+
+
+def test_what_the_passage_says_is_supported_more_than_what_it_does_not():
+    good = [
+        "The Harbour Museum opened in 1998 in Lisbon.",
+        "Tickets for adults cost 12 euros [1].",
+        "Visitors can't bring dogs into the building.",
+        "The museum is open from Tuesday to Sunday.",
+    ]
+    bad = ["The roof garden has a view of the river.", "Parking behind the station is cheap at night."]
+    assert min(judge.support(claim, PASSAGE) for claim in good) >= 0.5
+    assert max(judge.support(claim, PASSAGE) for claim in bad) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("honest", "changed"),
+    [
+        ("The Harbour Museum opened in 1998 in Lisbon.", "The Harbour Museum opened in 1989 in Lisbon."),
+        ("The Harbour Museum opened in 1998 in Lisbon.", "The Harbour Museum opened in 1998 in Madrid."),
+        ("Visitors can not bring dogs into the building.", "Visitors can bring dogs into the building."),
+        ("Tickets cost 12 euros for adults.", "Tickets do not cost 12 euros for adults."),
+    ],
+)
+def test_a_changed_number_name_or_negation_lowers_support(honest, changed):
+    assert judge.support(changed, PASSAGE) < judge.support(honest, PASSAGE) - 0.05
+
+
+def test_nothing_supports_nothing():
+    assert judge.support("A claim.", "") == 0.0
+    assert judge.support("", PASSAGE) == 0.0
+    assert judge.relevance("A question?", []) == 0.0
+    assert judge.enough("A question?", [""]) == 0.0
+    assert answer_quality("A question?", "", [PASSAGE], judge) == 0.0
+    assert answer_quality("A question?", DECLINE, [PASSAGE], judge) == 0.0
+
+
+def test_accuracy_accepts_any_of_several_answers_and_half_a_date():
+    assert judge.accuracy("Who sang it?", "It was sung by Mnek and Zara Larsson.", ["Mariah Carey/Zara Larsson"]) >= 0.5
+    assert judge.accuracy("When did it open?", "It opened in 1998.", ["1998"]) >= 0.5
+    assert judge.accuracy("When did it open?", "It opened in 1989.", ["1998"]) < 0.5
+    assert judge.accuracy("Who played him?", "Phillip Paley did.", ["Philip Paley"]) >= 0.5
+    assert judge.accuracy("Who?", DECLINE, [DECLINE]) == 1.0
+    assert judge.accuracy("Who?", DECLINE, ["Ada"]) == 0.0
+    assert judge.accuracy("Who?", "", ["Ada"]) == 0.0
+
+
+def test_accepted_answers_are_told_from_dates_and_fractions():
+    assert accuracy.accepted("291 episodes/291") == ["291 episodes", "291"]
+    assert accuracy.accepted("6/12/2018") == ["6/12/2018"]
+
+
+def test_a_passage_about_the_question_is_more_relevant_than_another():
+    other = "The ferry leaves at nine. It does not run in winter."
+    assert judge.relevance("When did the Harbour Museum open?", [PASSAGE]) > judge.relevance("When is it?", [other])
+    assert judge.enough("When did the Harbour Museum open?", [PASSAGE]) > judge.enough(
+        "When did the Castle Theatre close?", [PASSAGE]
+    )
+
+
+def test_copying_echoing_and_padding_lose_against_an_answer():
+    question = "When did the Harbour Museum open?"
+    passages = [PASSAGE, "The ferry to the castle leaves at nine in the morning. In winter it does not run at all."]
+    honest = answer_quality(question, "The Harbour Museum opened in 1998.", passages, judge)
+    copied = (
+        "The ferry to the castle leaves at nine in the morning. Visitors can not bring dogs into the building. "
+        "Tickets cost 12 euros for adults."
+    )
+    assert honest > answer_quality(question, copied, passages, judge)
+    assert honest > answer_quality(question, question, passages, judge)
+    assert honest > answer_quality(question, f"It opened in 1998. {copied}", passages, judge)
+
+
+def test_scores_stay_between_zero_and_one_for_any_text():
+    pieces = ["The", "Museum", "not", "12", "1,5", "[1]", ".", "?", "\n", "(aside", ")", "ÄÖ", "🎟️", "A.B", "x_y", "/"]
+    rng = random.Random(3)
+    for _ in range(300):
+        claim, passage = (" ".join(rng.choices(pieces, k=rng.randrange(15))) for _ in range(2))
+        found = (
+            judge.support(claim, passage),
+            judge.accuracy(claim, claim, [passage]),
+            judge.relevance(claim, [passage]),
+            judge.enough(claim, [passage]),
+            answer_quality(passage, claim, [passage], judge),
+        )
+        assert all(0.0 <= one <= 1.0 for one in found)
+
+
+def test_the_file_of_points_names_its_labels_and_points_only_go_the_way_they_may():
+    content = json.loads(scorecard.WEIGHTS.read_text())
+    assert "AttributionBench" in content["fitted_on"]["support"]
+    for part, directions in (
+        ("support", signals.DIRECTIONS),
+        ("enough", enough.DIRECTIONS),
+        ("accuracy", accuracy.DIRECTIONS),
+        ("responds", responding.DIRECTIONS),
+    ):
+        for signal in scorecard.shipped(part, tuple(directions)).signals:
+            steps = np.diff(signal.points) * directions[signal.name]
+            assert directions[signal.name] == 0 or (steps >= -1e-6).all(), signal
+
+
+def test_points_for_other_signals_are_refused():
+    with pytest.raises(ScorecardError, match=r"Found points for .* expected a bias and points for"):
+        scorecard.shipped("support", ("other",))
+    with pytest.raises(ScorecardError, match='Found no part "taste"'):
+        scorecard.shipped("taste", ())
+
+
+def test_a_fit_finds_what_matters_and_keeps_to_its_directions():
+    rng = np.random.default_rng(0)
+    values = rng.random((400, 2))
+    labels = (values[:, 0] + 0.1 * rng.standard_normal(400) > 0.5).astype(float)
+    card = scorecard.fit(values, labels, directions={"real": 1, "other": -1}, ridge=0.001)
+    assert card.probability((0.9, 0.5)) > 0.8
+    assert card.probability((0.1, 0.5)) < 0.2
+    assert card.signals[1].points[-1] <= 0
+    pairs = np.array([row for pair in zip(values[labels == 1], values[labels == 0], strict=False) for row in pair])
+    paired = scorecard.fit(pairs, np.zeros(len(pairs)), directions={"real": 1, "other": -1}, paired=True)
+    assert paired.log_odds((0.9, 0.5)) > paired.log_odds((0.1, 0.5))
+
+
+def test_meaning_asks_for_each_text_once():
+    asked: list[str] = []
+
+    def encode(texts: list[str]) -> np.ndarray:
+        asked.extend(texts)
+        return np.array([[1.0, 0.0] if "dog" in text else [0.6, 0.8] for text in texts])
+
+    meaning = Meaning(encode)
+    assert meaning.alike("a dog", ["a cat", "a dog"]) == pytest.approx(1.0)
+    assert meaning.alike("a dog", ["a cat"]) == pytest.approx(0.6)
+    assert meaning.alike("a dog", []) == 0.0
+    assert sorted(asked) == ["a cat", "a dog"]
+
+
+def test_one_unsupported_sentence_makes_an_answer_doubtful():
+    good = "The Harbour Museum opened in 1998 in Lisbon. Tickets cost 12 euros for adults."
+    more = f"{good} Elvis Presley lived there until 1950."
+    assert supported_answer(more, [PASSAGE], judge) < 0.7 * supported_answer(good, [PASSAGE], judge)
