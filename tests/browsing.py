@@ -71,7 +71,8 @@ def begin_anew(bot: QueuedBot) -> None:
         )
         session.exec(delete(Person).where(~col(Person.name).in_(names)))
         session.execute(update(Person).values(consent=True))
-        extra = list(session.exec(select(Document.id).where(~col(Document.source).in_(["river.md", "bread.md"]))))
+        added = select(Document.id).where(~col(Document.source).in_(["river.md", "bread.md"]))
+        extra = list(session.exec(added.where(col(Document.removed_at).is_(None))))
     for document in extra:
         bot.library.remove(document)
     engine = bot.engine

@@ -59,16 +59,15 @@ def open_section(page: Page, name: str) -> None:
     settled(page)
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
-def test_pages_fit_their_width(browser: Browser, bot: QueuedBot, address: str, width: int) -> None:
+def test_every_page_fits_a_phone_a_tablet_and_a_screen(page: Page, bot: QueuedBot, address: str) -> None:
     awaiting(bot.database)
     one_exchange(bot)
-    with watched(browser, width=width) as page:
-        enter(page, bot, address)
-        for path in ("/", *(f"/admin/{name}" for name in PAGES[1:]), "/admin/dossier/v1"):
-            page.goto(address + path)
-            page.wait_for_load_state("networkidle")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    for path in ("/", *(f"/admin/{name}" for name in PAGES[1:]), "/admin/dossier/v1"):
+        page.goto(address + path)
+        page.wait_for_load_state("networkidle")
+        for width in (360, 768, 1440):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
 
 
 def test_admin_reads_the_evidence_approves_and_the_next_answer_names_the_adapter(
