@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlmodel import select
 
 from store import adapters, audit, cycles, people
 from store.models import BASE, Adapter, AuditEntry, Feedback, Label, Person, Role
@@ -333,11 +334,11 @@ def test_audit_shows_who_did_what_and_says_when_the_chain_is_broken(page: Page, 
     page.get_by_role("button", name="Find").click()
     expect(page.get_by_role("row", name="test.done")).to_contain_text("admin")
     with bot.database.write() as session:
-        row = session.get_one(AuditEntry, 2)
+        row = session.exec(select(AuditEntry).where(AuditEntry.action == "test.done")).one()
         row.comment = "changed afterwards"
         session.add(row)
     page.reload()
-    expect(page.get_by_role("heading", name="The chain is broken at entry 2")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"The chain is broken at entry {row.id}")).to_be_visible()
 
 
 def test_lineage_draws_each_version_after_what_it_was_measured_against(page: Page, bot: QueuedBot) -> None:
