@@ -56,6 +56,7 @@ def settings(tasks: Path, options: argparse.Namespace) -> dict[str, str]:
         "TRAINING__UNANSWERABLE_SHARE": str(options.unanswerable),
         "EVALUATION__HELD_OUT_SHARE": "0.12",
         "EVALUATION__BATCH": "16",
+        "EVALUATION__ALTERNATIVE_CASES": "0",
         "EVALUATION__MAX_CASES": "100",
         "SCHEDULER__CRON": '"0 0 1 1 *"',
         "RETRIEVAL__DOCUMENTS": "[]",

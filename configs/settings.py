@@ -145,6 +145,7 @@ class Evaluation(_Section):
 
     held_out_share: float = Field(gt=0, lt=1)
     max_cases: int = Field(ge=2)
+    alternative_cases: int = Field(ge=0)
     batch: int = Field(ge=1)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.settings import Settings, SettingsError, load_settings
-from finetune import jobs
+from finetune import instead, jobs
 from finetune.contest import contest
 from finetune.evaluate import EvaluationError
 from finetune.gate import GateInputError
@@ -189,6 +189,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         seed=job["seed"],
         show=(lambda _: None) if options.json else _show,
     )
+    if options.job is not None:
+        instead.measure(job, rows, engine=engine, candidate=reports[0], judge=WordJudge(), show=_show)
     engine.close()
     _hand_over(options, job, reports, len(rows))
 

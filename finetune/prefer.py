@@ -4,6 +4,7 @@ The adapter that it begins with stays the reference, so that what was learned is
 TRL; it knows no log.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -52,13 +53,37 @@ def prefer(
     datasets.disable_progress_bars()
     torch.set_num_threads(threads)
     model = load(base_model, rank=1, alpha=1, dropout=0.0, target_modules=(), start_from=adapter)
-    options: dict[str, Any] = {
-        "output_dir": str(out.with_suffix(".trl")),
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        options = _options(method, scratch, len(rows), batch_size=batch_size, epochs=epochs, seed=seed)
+        running = getattr(trl, f"{method.upper()}Trainer")(
+            model=model,
+            args=getattr(trl, f"{method.upper()}Config")(max_length=max_tokens, **options),
+            train_dataset=datasets.Dataset.from_list(list(rows)),
+            processing_class=AutoTokenizer.from_pretrained(base_model),
+            callbacks=[_Told(lambda said: progress({"preference": method, **said}))],
+        )
+        running.train()
+    running.model.save_pretrained(str(out), selected_adapters=["default"])
+    history = running.state.log_history
+    return {
+        "method": method,
+        "rows": len(rows),
+        "steps": running.state.global_step,
+        "seconds": round(time.monotonic() - begun, 1),
+        "losses": [round(one["loss"], 4) for one in history if "loss" in one],
+        "margins": [round(one["rewards/margins"], 4) for one in history if "rewards/margins" in one],
+    }
+
+
+def _options(method: Method, scratch: str, rows: int, *, batch_size: int, epochs: int, seed: int) -> dict[str, Any]:
+    """What TRL's configuration gets; losses in bf16 under autocast, LoRA weights in float32."""
+    return {
+        "output_dir": scratch,
         "learning_rate": RATES[method],
         "beta": BETA,
         "num_train_epochs": epochs,
-        "per_device_train_batch_size": min(batch_size, len(rows)),
-        "max_length": max_tokens,
+        "per_device_train_batch_size": min(batch_size, rows),
         "gradient_checkpointing": False,
         "bf16": True,
         "use_cpu": not torch.cuda.is_available(),
@@ -69,25 +94,6 @@ def prefer(
         "disable_tqdm": True,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,
-    }
-    begun = time.monotonic()
-    running = getattr(trl, f"{method.upper()}Trainer")(
-        model=model,
-        args=getattr(trl, f"{method.upper()}Config")(**options),
-        train_dataset=datasets.Dataset.from_list(list(rows)),
-        processing_class=AutoTokenizer.from_pretrained(base_model),
-        callbacks=[_Told(lambda said: progress({"preference": method, **said}))],
-    )
-    running.train()
-    running.model.save_pretrained(str(out), selected_adapters=["default"])
-    history = running.state.log_history
-    return {
-        "method": method,
-        "rows": len(rows),
-        "steps": running.state.global_step,
-        "seconds": round(time.monotonic() - begun, 1),
-        "losses": [round(one["loss"], 4) for one in history if "loss" in one],
-        "margins": [round(one["rewards/margins"], 4) for one in history if "rewards/margins" in one],
     }
 
 

@@ -91,6 +91,7 @@ def bench_of(settings: Settings) -> Workbench:
         answer_tokens=settings.generation.max_tokens,
         context_tokens=settings.generation.context_tokens,
         batch=settings.evaluation.batch,
+        alternative_cases=settings.evaluation.alternative_cases,
         primary=tuple(settings.gate.primary),
         margin=settings.gate.margin,
         loss_margin=settings.gate.loss_margin,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.dataset import Curated, choose
-from finetune.examples import Example
+from finetune.examples import Example, Kind
 from finetune.preferences import preferences, rows_for
 from finetune.sides import Sides
 from scheduler import planning
@@ -20,6 +20,7 @@ from store.errors import Invalid
 from store.models import BASE, Adapter, Side
 
 PROBE = "probe.jsonl"
+VERIFIED = "verified.jsonl"
 PREFERENCES = "preferences.jsonl"
 PROBE_SHARE = 0.12
 MOST_PROBED = 24
@@ -36,6 +37,9 @@ def write_dataset(bench: Workbench, made: Curated, out: Path) -> None:
     write_rows(out / "train.jsonl", [asdict(example) for example in made.train])
     write_rows(out / "held_out.jsonl", [asdict(example) for example in made.cases(bench.max_cases)])
     write_rows(out / "replay.jsonl", [asdict(example) for example in made.replay])
+    approved = [one for one in (*made.train, *made.held_out) if one.kind == Kind.APPROVED and one.answerable]
+    newest = sorted(approved, key=lambda one: one.created_at, reverse=True)
+    write_rows(out / VERIFIED, [asdict(example) for example in newest])
     content = {"digest": made.digest(), "counts": dict(made.funnel), "rows": made.rows}
     (out / "funnel.json").write_text(json.dumps(content, indent=1))
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from finetune import gate
+from finetune import gate, instead
 from finetune.comparison import LOSS, Delta, Rules, Verdict
 from finetune.evaluate import ALL, Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from scheduler import decisions
-from scheduler.dataset_files import PROBE, runs_of
+from scheduler.dataset_files import PROBE, VERIFIED, runs_of
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
 from scheduler.workbench import Workbench
@@ -141,6 +141,10 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "threads": bench.threads,
         "seed": bench.seed,
         "out": str(folder(bench, cycle.id) / f"evaluation-{claim.fence}"),
+        "alternatives": bench.alternative_cases,
+        "train": str(bench.data / cycle.results["curate"]["data"] / "train.jsonl"),
+        "verified": str(bench.data / cycle.results["curate"]["data"] / VERIFIED),
+        "primary": list(bench.primary),
     }
     done = child(bench, claim, "evaluate", job)
     result = {"serving": serving, "cases": done.get("cases", 0), "out": job["out"]}
@@ -161,7 +165,10 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     )
     for place, adapter_id in enumerate(ids):
         report = _kept(bench, cycle, reports[place], serving)
+        beside = instead.read(out) if place == 0 else {}
+        report |= beside
         shown = json.loads(verdicts[place].to_json())
+        shown["reasons"] = [*shown["reasons"], *instead.better_than_training(beside)]
         if place != best:
             leads = f"{_lead(verdicts[best]):+.3f} against {_lead(verdicts[place]):+.3f}"
             better = f"{ids[best]} did better at the same gate: {leads}."

@@ -69,6 +69,7 @@ class Workbench:
     answer_tokens: int
     context_tokens: int
     batch: int
+    alternative_cases: int
     primary: tuple[str, ...]
     margin: float
     loss_margin: float

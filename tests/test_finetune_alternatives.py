@@ -1,9 +1,15 @@
 """Claims about what is tried instead of training: who is asked what, and when it is better."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from finetune import instead
 from finetune.alternatives import EXAMPLES, PROMPTS, against, asked_otherwise, nearest, written_by_people
 from finetune.evaluate import Case, CaseScore, Report
+from finetune.judge import WordJudge
 
 MESSAGES = ({"role": "system", "content": "Cite."}, {"role": "user", "content": "[1] Long.\n\nQuestion: How long?"})
 CASE = Case("c1", "facts", "How long is the Aare?", MESSAGES, ("Long.",), ("288 km.",), True, 1, "doc-a", True)
@@ -73,3 +79,60 @@ def test_an_alternative_is_best_when_it_beats_the_candidate_and_the_others() -> 
 def test_an_alternative_that_is_no_better_than_the_candidate_is_not_best() -> None:
     rows = against(report("v1", [1.0, 1.0]), {"a": report("a", [1.0, 1.0])}, metrics=["accuracy", "unknown"])
     assert [one["best"] for one in rows] == [False]
+
+
+class Echo:
+    """An engine that answers right when its prompt is the stricter one, or when the candidate is asked."""
+
+    def stream(self, messages: list[dict[str, str]], *, adapter: str, max_tokens: int) -> list[str]:
+        """The answer in two pieces."""
+        right = adapter == "v1" or "one or two short sentences" in messages[0]["content"]
+        return ["The Aare is ", "288 km long [1]."] if right else ["I do ", "not know."]
+
+
+def held_out(number: int) -> dict[str, Any]:
+    values = {"id": f"c{number}", "task": "facts", "answerable": True, "cluster": f"d{number}", "kind": "approved"}
+    values |= {"question": "How long is the Aare?", "passages": ["The Aare is 288 km long."], "gold": 1}
+    return {**values, "messages": [*MESSAGES], "target": "The Aare is 288 km long [1]."}
+
+
+def test_an_evaluation_also_asks_the_alternatives_and_the_approved_questions(tmp_path: Path) -> None:
+    rows = [held_out(number) for number in range(4)]
+    (tmp_path / "train.jsonl").write_text("")
+    (tmp_path / "verified.jsonl").write_text(json.dumps({**held_out(9), "id": "ex_9"}) + "\n")
+    job = {
+        **{"out": str(tmp_path / "out"), "alternatives": 3, "train": str(tmp_path / "train.jsonl"), "seed": 1},
+        **{"verified": str(tmp_path / "verified.jsonl"), "primary": ["answer_accuracy"], "max_tokens": 9, "batch": 2},
+    }
+    candidate = Report("v1", "words", tuple(scored(row["id"]) for row in rows), ())
+    instead.measure(job, rows, engine=Echo(), candidate=candidate, judge=WordJudge(), show=lambda _: None)
+    found = instead.read(tmp_path / "out")
+    assert found["verified"] == {"ex_9": True}
+    by_name = {one["what"]: one for one in found["alternatives"]}
+    strict = by_name["the base with a stricter prompt"]
+    assert (strict["n"], strict["best"]) == (3, True)
+    assert strict["difference"] == pytest.approx(0.5, abs=0.05)
+    [said] = instead.better_than_training(found)
+    assert said.startswith(
+        "Training is not the best that was tried: the base with a stricter prompt has answer accuracy"
+    )
+    assert by_name["the base with a worked example in its prompt"]["best"] is False
+
+
+def scored(name: str) -> CaseScore:
+    return CaseScore(name, "facts", name, True, "x", {"answer_accuracy": 0.5}, None, 0)
+
+
+def test_an_approved_question_is_passed_by_being_right_and_citing_what_answers() -> None:
+    judge = WordJudge()
+    assert instead.passes(CASE, "It is 288 km long [1].", judge)
+    assert not instead.passes(CASE, "It is 288 km long.", judge)
+    assert not instead.passes(CASE, "It is 12 miles wide [1].", judge)
+    assert not instead.passes(CASE, "I could not find this in the documents.", judge)
+
+
+def test_nothing_is_asked_that_the_job_does_not_want(tmp_path: Path) -> None:
+    job = {"out": str(tmp_path), "alternatives": 0, "verified": ""}
+    candidate = Report("v1", "words", (), ())
+    instead.measure(job, [], engine=Echo(), candidate=candidate, judge=WordJudge(), show=lambda _: None)
+    assert instead.read(tmp_path) == {}

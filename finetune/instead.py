@@ -1,0 +1,88 @@
+"""Beside the two reports of an evaluation: what else than training would do, and which approved questions it passes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune import metrics
+from finetune.alternatives import against, asked_otherwise, written_by_people
+from finetune.evaluate import Answer, Case, Report, evaluate, score_case
+from finetune.jobs import Show, cases_of, read_rows
+from finetune.judge import Judge
+from store.models import BASE
+
+ALTERNATIVES, VERIFIED = "alternatives.json", "verified.json"
+MOST_VERIFIED = 50
+"""Approved questions that a candidate is asked, the newest: beyond these, verified answers stay in use."""
+
+
+def measure(
+    job: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    *,
+    engine: Any,
+    candidate: Report,
+    judge: Judge,
+    show: Show,
+) -> None:
+    """Ask what the job wants beside the cases, and write it into the job's folder.
+
+    `engine` has the base, and the candidate under its report's name.
+    """
+    out = Path(job["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    if cases := cases_of(rows)[: job.get("alternatives", 0)]:
+        approved = written_by_people(read_rows(Path(job["train"])))
+        found: dict[str, Report] = {}
+        for name, asked in asked_otherwise(cases, approved).items():
+            show({"evaluating": name, "step": len(found), "steps": 3})
+            found[name] = _report(name, asked, engine, job, judge)
+        compared = against(candidate, found, metrics=job["primary"])
+        (out / ALTERNATIVES).write_text(json.dumps(compared))
+    if job.get("verified"):
+        some = cases_of(read_rows(Path(job["verified"])))[:MOST_VERIFIED]
+        said = _answers(engine, candidate.model, some, job["max_tokens"])
+        passed = {case.id: passes(case, text, judge) for case, text in zip(some, said, strict=True)}
+        (out / VERIFIED).write_text(json.dumps(passed))
+
+
+def passes(case: Case, text: str, judge: Judge) -> bool:
+    """Whether an answer is as right as the approved one: accurate, and citing what answers where that is known."""
+    scores = score_case(case, Answer(text), judge).scores
+    accurate = (scores["answer_accuracy"] or 0.0) >= metrics.YES
+    return accurate and scores["right_citation"] in (None, 1.0)
+
+
+def _report(name: str, cases: list[Case], engine: Any, job: Mapping[str, Any], judge: Judge) -> Report:
+    return evaluate(
+        cases,
+        lambda some: _answers(engine, BASE, some, job["max_tokens"]),
+        lambda some: [[] for _ in some],
+        model=name,
+        judge=judge,
+        seed=job["seed"],
+        batch=job["batch"],
+    )
+
+
+def _answers(engine: Any, adapter: str, cases: list[Case], most: int) -> list[str]:
+    writing = [engine.stream(list(case.messages), adapter=adapter, max_tokens=most) for case in cases]
+    return ["".join(answer).strip() for answer in writing]
+
+
+def better_than_training(found: Mapping[str, Any]) -> list[str]:
+    """A sentence for each metric on which something else than training did best."""
+    return [
+        f"Training is not the best that was tried: {row['what']} has {row['metric'].replace('_', ' ')} "
+        f"{row['mean']:.2f}, {row['difference']:+.2f} against the candidate (95 % interval {row['low']:+.2f} to "
+        f"{row['high']:+.2f}, n = {row['n']})."
+        for row in found.get("alternatives", [])
+        if row["best"]
+    ]
+
+
+def read(out: Path) -> dict[str, Any]:
+    """What `measure` wrote, for the registry; nothing where it was not asked to."""
+    files = {"alternatives": out / ALTERNATIVES, "verified": out / VERIFIED}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
