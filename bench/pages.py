@@ -89,7 +89,7 @@ def painted(browser: Browser, bot: QueuedBot, address: str) -> list[dict[str, An
         context = browser.new_context()
         page = context.new_page()
         page.goto(address, wait_until="networkidle")
-        paints.append(page.evaluate(PAINT))
+        paints.append(page.wait_for_function(PAINT).json_value())
         bot.engine.default = ANSWER
         ask(page)
         answered(page)

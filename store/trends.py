@@ -6,7 +6,7 @@ It counts what is in the log; whether answers are grounded is the judge's matter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlmodel import Session, col, select
 
@@ -41,8 +41,10 @@ class Day:
 
 def read(session: Session, *, since: datetime) -> list[Said]:
     """The answered exchanges since a moment, oldest first."""
-    query = select(Exchange.created_at, Exchange.declined, Exchange.citations, Feedback.rating, Label.task)
-    query = query.select_from(Exchange).where(Exchange.created_at >= since, col(Exchange.state).in_(ANSWERED))
+    columns: list[Any] = [Exchange.created_at, Exchange.declined, Exchange.citations, Feedback.rating, Label.task]
+    query = (
+        select(*columns).select_from(Exchange).where(Exchange.created_at >= since, col(Exchange.state).in_(ANSWERED))
+    )
     query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
     rows = session.exec(query.order_by(col(Exchange.created_at)))

@@ -52,10 +52,10 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no 
 
 
 @contextmanager
-def fresh_bot(folder: Path, migrated: Path) -> Iterator[QueuedBot]:
+def fresh_bot(folder: Path, migrated: Path, *, approvers: int = 1) -> Iterator[QueuedBot]:
     """A bot in `folder` whose chat is open on this machine; `migrated` is an empty database to begin with."""
     shutil.copyfile(migrated, folder / "ratchet.db")
-    with queued_bot(folder, open_chat=True) as bot:
+    with queued_bot(folder, open_chat=True, approvers=approvers) as bot:
         yield bot
 
 
@@ -71,7 +71,8 @@ def begin_anew(bot: QueuedBot) -> None:
         )
         session.exec(delete(Person).where(~col(Person.name).in_(names)))
         session.execute(update(Person).values(consent=True))
-        extra = list(session.exec(select(Document.id).where(~col(Document.source).in_(["river.md", "bread.md"]))))
+        added = select(Document.id).where(~col(Document.source).in_(["river.md", "bread.md"]))
+        extra = list(session.exec(added.where(col(Document.removed_at).is_(None))))
     for document in extra:
         bot.library.remove(document)
     engine = bot.engine

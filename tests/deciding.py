@@ -28,15 +28,25 @@ GUARD: dict[str, Any] = {
 }
 
 
-def awaiting(database: Database, **values: Any) -> Adapter:
+def awaiting(database: Database, *, report: dict[str, Any] | None = None, **values: Any) -> Adapter:
     """An adapter that passed the gate and waits for a decision."""
     verdict = {"verdict": "promote", "sentence": "It gains.", "reasons": ["It gains."], "deltas": [PRIMARY, GUARD]}
-    row = adapters.create(
-        database, actor="test", verdict=verdict, report_digest=adapters.report_digest({}), digest="d" * 64, **values
-    )
+    kept = {"report": report or {}, "report_digest": adapters.report_digest(report or {}), "digest": "d" * 64}
+    row = adapters.create(database, actor="test", verdict=verdict, **kept, **values)
     with database.write() as session:
         adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test")
         return adapters.move(session, row.id, AdapterState.AWAITING_APPROVAL, actor="test")
+
+
+def evaluated(bot: QueuedBot, *answers: tuple[str, float, str, float]) -> dict[str, Any]:
+    """A report over as many logged questions: what the candidate and what serves answered, with their scores."""
+    sides: dict[str, list[dict[str, Any]]] = {"candidate": [], "serving": []}
+    for n, (mine, score, theirs, other) in enumerate(answers):
+        row = one_exchange(bot, question=f"Question {n}?")
+        for side, text, value in (("candidate", mine, score), ("serving", theirs, other)):
+            case = {"case_id": row.id, "task": "travel", "cluster": row.id, "answerable": True, "answer": text}
+            sides[side].append({**case, "scores": {"source_attribution": value}})
+    return {side: {"judge": "words", "cases": cases} for side, cases in sides.items()}
 
 
 def running_cycle(database: Database) -> tuple[Cycle, cycles.Claim]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlmodel import select
 
 from store import adapters, audit, cycles, people
 from store.models import BASE, Adapter, AuditEntry, Feedback, Label, Person, Role
 from tests.browsing import answered, ask, begin_anew, enter, fresh_bot, needs_chromium, settled, sign_in, watched
-from tests.deciding import awaiting, one_exchange, running_cycle, train
+from tests.deciding import awaiting, evaluated, one_exchange, running_cycle, train
 from tests.queued import QUESTION, QueuedBot, serve, until
 from tests.test_bot_api_admin import scheduler
 
@@ -59,16 +60,15 @@ def open_section(page: Page, name: str) -> None:
     settled(page)
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
-def test_pages_fit_their_width(browser: Browser, bot: QueuedBot, address: str, width: int) -> None:
+def test_every_page_fits_a_phone_a_tablet_and_a_screen(page: Page, bot: QueuedBot, address: str) -> None:
     awaiting(bot.database)
     one_exchange(bot)
-    with watched(browser, width=width) as page:
-        enter(page, bot, address)
-        for path in ("/", *(f"/admin/{name}" for name in PAGES[1:]), "/admin/dossier/v1"):
-            page.goto(address + path)
-            page.wait_for_load_state("networkidle")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    for path in ("/", *(f"/admin/{name}" for name in PAGES[1:]), "/admin/dossier/v1"):
+        page.goto(address + path)
+        page.wait_for_load_state("networkidle")
+        for width in (360, 768, 1440):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
 
 
 def test_admin_reads_the_evidence_approves_and_the_next_answer_names_the_adapter(
@@ -105,6 +105,78 @@ def test_admin_reads_the_evidence_approves_and_the_next_answer_names_the_adapter
     expect(page.locator("article.answer")).to_contain_text("base model")
     with bot.database.read() as session:
         assert session.get_one(Adapter, row.id).state == "rolled_back"
+
+
+def test_worst_regressions_come_first_with_their_differences_and_the_dossier_prints_them(
+    page: Page, bot: QueuedBot, address: str
+) -> None:
+    report = evaluated(
+        bot,
+        ("It is long [1].", 0.9, "It is short.", 0.2),
+        ("Blue [1].", 0.1, "Red [1].", 0.3),
+        ("No.", 0.0, "Yes [1].", 1.0),
+    )
+    row = awaiting(bot.database, report=report)
+    open_section(page, "Approval")
+    losses = page.get_by_role("region", name="Worst regressions (2)").locator("details.case")
+    expect(losses.nth(0)).to_contain_text("−1.000 source_attribution · Question 2?")
+    expect(losses.nth(1)).to_contain_text("−0.200 source_attribution · Question 1?")
+    assert losses.nth(0).locator("mark").all_inner_texts() == ["Yes", "[", "1", "]", "No"]
+    expect(page.get_by_role("region", name="Largest gains (1)")).to_contain_text("+0.700")
+    page.get_by_role("link", name="Printable dossier").click()
+    settled(page)
+    expect(page.get_by_role("heading", name=f"Dossier of {row.id}")).to_be_visible()
+    expect(page.locator("details.case").first).to_contain_text("The river Aare is 288 kilometres long.")
+
+
+def test_cases_are_compared_blind_and_the_tally_goes_into_the_comment(page: Page, bot: QueuedBot) -> None:
+    report = evaluated(bot, ("It is long [1].", 0.9, "It is short.", 0.2), ("Blue [1].", 0.1, "Red [1].", 0.3))
+    awaiting(bot.database, report=report)
+    open_section(page, "Approval")
+    blind = page.get_by_role("group", name="Blind comparison")
+    for number in (1, 2):
+        expect(blind).to_contain_text(f"Case {number} of 2")
+        assert blind.locator("h3").all_inner_texts() == ["A", "B"]
+        blind.get_by_role("button", name="A is better").click()
+        names = blind.locator("h3").all_inner_texts()
+        assert sorted(name[3:] for name in names) == ["the candidate", "what serves"]
+        expect(blind).to_contain_text("You preferred " + names[0][3:])
+        if number == 1:
+            blind.get_by_role("button", name="Next case").click()
+    expect(blind).to_contain_text("That was the last one.")
+    said = page.get_by_label("Comment", exact=True).input_value()
+    assert said.startswith("Blind: the candidate preferred") and "no difference 0 times." in said
+
+
+def test_a_second_person_must_agree_and_sees_who_did(browser: Browser, tmp_path: Path, migrated: Path) -> None:
+    with fresh_bot(tmp_path, migrated, approvers=2) as bot, serve(bot.app) as address:
+        bot.people["ben"] = people.add(bot.database, "ben", role=Role.ADMIN, actor="test")
+        row = awaiting(bot.database)
+        for who, told in (("admin", "2 people must agree"), ("ben", "Agreed so far: admin (“admin says yes”).")):
+            with watched(browser) as page:
+                enter(page, bot, address, who, "/admin/approval")
+                expect(page.locator("aside")).to_contain_text(told)
+                page.get_by_label("Comment", exact=True).fill(f"{who} says yes")
+                page.get_by_role("button", name="Approve and deploy").click()
+                expect(page.locator("#toast")).to_contain_text("needs one more" if who == "admin" else "is approved")
+        until(lambda: bot.live.serving.adapter == row.id)
+
+
+def test_approval_is_decided_with_the_keyboard_alone(page: Page, bot: QueuedBot, address: str) -> None:
+    row = awaiting(bot.database)
+    page.goto(f"{address}/admin/approval")
+    settled(page)
+    typed = {"Comment": "Good.", "Share in percent": "", "Testers": ""}
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        label = page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
+        if typed.get(label):
+            page.keyboard.type(typed[label])
+        if label == "Approve and deploy":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
+    until(lambda: bot.live.serving.adapter == row.id)
 
 
 def test_cycle_is_seen_to_progress_and_a_reload_keeps_its_course(page: Page, bot: QueuedBot) -> None:
@@ -262,11 +334,11 @@ def test_audit_shows_who_did_what_and_says_when_the_chain_is_broken(page: Page, 
     page.get_by_role("button", name="Find").click()
     expect(page.get_by_role("row", name="test.done")).to_contain_text("admin")
     with bot.database.write() as session:
-        row = session.get_one(AuditEntry, 2)
+        row = session.exec(select(AuditEntry).where(AuditEntry.action == "test.done")).one()
         row.comment = "changed afterwards"
         session.add(row)
     page.reload()
-    expect(page.get_by_role("heading", name="The chain is broken at entry 2")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"The chain is broken at entry {row.id}")).to_be_visible()
 
 
 def test_lineage_draws_each_version_after_what_it_was_measured_against(page: Page, bot: QueuedBot) -> None:

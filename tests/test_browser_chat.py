@@ -48,7 +48,7 @@ def stored(bot: QueuedBot) -> Exchange:
 
 
 def test_answer_comes_word_by_word_with_its_adapter_and_passages(page: Page, bot: QueuedBot) -> None:
-    bot.engine.pace = 0.15
+    bot.engine.pace = 0.8
     ask(page)
     answer = page.locator("article.answer")
     expect(answer.locator(".text")).to_contain_text("The Aare")
@@ -61,7 +61,7 @@ def test_answer_comes_word_by_word_with_its_adapter_and_passages(page: Page, bot
 
 
 def test_page_says_what_happens_before_the_first_word(page: Page, bot: QueuedBot) -> None:
-    bot.engine.pace = 1.5
+    bot.engine.pace = 4.0
     ask(page)
     status = page.locator("article.answer .status")
     expect(status).to_have_text("Reading 1 passage…")

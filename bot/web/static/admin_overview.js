@@ -30,7 +30,7 @@ export async function section(load) {
     ),
     ...(cards.length ? [h("h2", {}, "Open cycles"), ...cards] : []),
     h("h2", {}, `The last ${DAYS} days`),
-    charts(trends.data),
+    charts(trends.data, scheduling(found)),
     h("h2", {}, "Processes"),
     processes(found.processes),
   ];
@@ -90,13 +90,11 @@ function tiles(found, health, days) {
       next ? when(next) : "None",
       h("a", { href: "/admin/schedule" }, found.schedule.enabled ? "change the schedule" : "the schedule is paused"),
     ),
-    tile(
-      "Scheduler",
-      found.processes.some((one) => one.kind === "scheduler") ? "Running" : "Not running",
-      "runs the cycles",
-    ),
+    tile("Scheduler", scheduling(found) ? "Running" : "Not running", "runs the cycles"),
   );
 }
+
+const scheduling = (found) => found.processes.some((one) => one.kind === "scheduler");
 
 const sum = (days, name) => days.reduce((total, day) => total + day[name], 0);
 
@@ -157,7 +155,7 @@ export function takeBack(found, load) {
   });
 }
 
-function charts(days) {
+function charts(days, judging) {
   const share = (part, whole) => days.map((day) => (whole(day) ? part(day) / whole(day) : null));
   const xs = days.map((day) => day.day);
   const quality = lines({
@@ -196,41 +194,45 @@ function charts(days) {
     { class: "charts" },
     quality.element,
     stacked({ title: "Questions by task", rows: days.map((day) => ({ day: day.day, parts: day.tasks })) }),
-    grounded(),
+    grounded(judging),
   );
 }
 
-/** Groundedness is the judge's: asked for when wanted, because judging takes some seconds. */
-function grounded() {
-  const box = h(
-    "div",
-    {},
+/** Groundedness is the judge's, and takes some seconds: asked for by itself while a scheduler runs, else on demand. */
+function grounded(running) {
+  const box = h("div", {});
+  const judge = async () => {
+    box.replaceChildren(h("p", { class: "muted" }, "Judging the newest answers…"));
+    const found = await call("GET", "/v1/admin/groundedness").catch((error) => {
+      box.replaceChildren(h("p", { class: "alert" }, error.message));
+      throw error;
+    });
+    box.replaceChildren(
+      found.data.length ? support(found) : empty("No answer with passages yet: ask something in the chat first."),
+    );
+    return found;
+  };
+  box.append(
     h(
       "p",
       { class: "muted" },
-      "How far the judge finds each answer's sentences in its passages. Judging the newest answers takes some seconds.",
+      "How far the judge finds each answer's sentences in its passages. The scheduler does that, and none is running now.",
     ),
+    act("Judge the newest answers", judge, { done: "Judged." }),
   );
-  const ask = act(
-    "Judge the newest answers",
-    async () => {
-      const found = await call("GET", "/v1/admin/groundedness");
-      const drawn = found.data.length
-        ? lines({
-            title: `Groundedness by day (judge: ${found.judge})`,
-            xs: found.data.map((day) => day.day),
-            days: true,
-            series: [{ label: "mean support", share: true, values: found.data.map((day) => day.mean) }],
-          }).element
-        : empty("No answer with passages yet: ask something in the chat first.");
-      box.replaceChildren(drawn);
-      return found;
-    },
-    { done: "Judged." },
-  );
-  box.append(ask);
+  if (running) judge().catch(() => {});
   return h("section", { class: "box", "aria-label": "Groundedness" }, h("h3", {}, "Groundedness"), box);
 }
+
+const support = (found) =>
+  lines({
+    title: `Mean support by day (judge: ${found.judge})`,
+    xs: found.data.map((day) => day.day),
+    days: true,
+    series: [
+      { label: "mean support of an answer's sentences", share: true, values: found.data.map((day) => day.mean) },
+    ],
+  }).element;
 
 const processes = (rows) =>
   table(

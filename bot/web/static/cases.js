@@ -6,7 +6,7 @@ import { signed } from "./forest.js";
 import { against } from "./words.js";
 
 /** A case with both answers side by side; `names` are the heads of the two. */
-export function sides(one, [left, right], names, { marked = true } = {}) {
+export function sides(one, left, right, names, { marked = true } = {}) {
   const text = (mine, other) =>
     h("p", { class: "pre" }, ...(mine.text ? (marked ? against(mine.text, other.text ?? "") : [mine.text]) : ["–"]));
   const column = (name, mine, other) =>

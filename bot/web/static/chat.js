@@ -109,7 +109,7 @@ function started(answer, begun, mine) {
   answer.start(begun);
   if (mine !== turns) return;
   const isNew = conversation === null;
-  conversation = begun.conversation_id;
+  inConversation(begun.conversation_id);
   if (isNew && !learn.checked && consent)
     attempt(() => call("PATCH", `/v1/conversations/${conversation}`, { train: false }));
 }
@@ -170,7 +170,7 @@ function grow() {
 async function openConversation(id) {
   const found = await call("GET", `/v1/conversations/${id}`);
   clear();
-  conversation = id;
+  inConversation(id);
   for (const row of path(found.exchanges)) {
     const { answer } = show(row.question);
     Object.assign(answer, { id: row.id, passages: row.passages, adapter: row.adapter, cut: row.cut, text: row.answer });
@@ -191,10 +191,16 @@ function path(exchanges) {
   return found;
 }
 
+/** The address names the conversation, so that a reload comes back to it. */
+function inConversation(id) {
+  conversation = id;
+  globalThis.history.replaceState(null, "", id ? `#${id}` : location.pathname);
+}
+
 function clear() {
   running?.abort();
   endEditing();
-  conversation = null;
+  inConversation(null);
   turns = [];
   log.replaceChildren();
   if (passageOpen()) closePassage();
@@ -276,4 +282,5 @@ addEventListener("online", () => toast("You are online again."));
 fillIcons();
 consented(consent);
 fill(draftOf(null));
-attempt(() => history.refresh());
+if (/^#co_\w+$/.test(location.hash)) openConversation(location.hash.slice(1)).catch(begin);
+else attempt(() => history.refresh());
