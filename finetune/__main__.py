@@ -195,7 +195,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         known=jobs.known_answers(job.get("known", ""), rows),
     )
     if options.job is not None:
-        instead.measure(job, rows, engine=engine, candidate=reports[0], judge=WordJudge(), show=_show)
+        instead.measure(job, rows, engine=engine, candidate=reports[0], judge=FittedJudge(), show=_show)
     engine.close()
     _hand_over(options, job, reports, len(rows))
 
