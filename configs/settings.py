@@ -138,6 +138,8 @@ class Gate(_Section):
     margin: float = Field(ge=0, le=1)
     loss_margin: float = Field(ge=0, le=1)
     min_cases: int = Field(ge=2)
+    min_agreement: float = Field(ge=0, le=1)
+    min_labels: int = Field(ge=2)
 
 
 class Scheduler(_Section):

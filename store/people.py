@@ -19,6 +19,7 @@ from store.models import (
     Exchange,
     ExchangePassage,
     Feedback,
+    JudgeLabel,
     Key,
     Label,
     Login,
@@ -196,7 +197,7 @@ def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
         flagged = _flag_adapters(session, person.id)
         for start in range(0, len(exchanges), 500):
             ids = exchanges[start : start + 500]
-            for table in (Label, Feedback, ExchangePassage, Embedding):
+            for table in (Label, JudgeLabel, Feedback, ExchangePassage, Embedding):
                 session.exec(delete(table).where(col(table.exchange_id).in_(ids)))
         session.exec(delete(Feedback).where(col(Feedback.person_id) == person.id))
         session.exec(delete(Exchange).where(col(Exchange.person_id) == person.id))
