@@ -3,6 +3,7 @@
 python -m bench.judge                    everything; embeds once, then a few minutes
 python -m bench.judge --part support     one part: support, accuracy, context or changed
 python -m bench.judge --fit              fit anew, write finetune/judge_weights.json
+python -m bench.judge --meaning          with an embedding's cosines too; embeds for an hour the first time
 
 Support: AttributionBench dev, ten folds by question ("same sources"), and each source judged by what the other three
 taught ("other source"); ExpertQA's claims on questions that AttributionBench dev does not have. Thresholds for macro-F1
@@ -67,17 +68,22 @@ def bootstrap(groups: Sequence[str], measure: Callable[[npt.NDArray[np.int64]], 
     return float(low), float(high)
 
 
-def _claims(meaning: Meaning) -> list[dict[str, Any]]:
+def _ways(meaning: Meaning | None) -> list[tuple[str, Meaning | None]]:
+    """Our judge by words alone, and where asked for, with meaning."""
+    return [("ours", None), *([("ours, with meaning", meaning)] if meaning is not None else [])]
+
+
+def _claims(meaning: Meaning | None, cosines: Meaning) -> list[dict[str, Any]]:
     rows = judge_sets.attribution()
     known = frozenset(row.question for row in rows)
     others = judge_sets.expert_claims(without=known)
     labels = np.array([float(row.yes) for row in rows])
     sources, questions = np.array([row.source for row in rows]), [row.question for row in rows]
-    found = {name: np.zeros(len(rows)) for name in ("ours", "ours, words only")}
+    found = {name: np.zeros(len(rows)) for name, _ in _ways(meaning)}
     crossed = {name: np.zeros(len(rows)) for name in found}
     elsewhere: dict[str, Floats] = {}
-    simple, simple_elsewhere = _simple(rows, meaning), _simple(others, meaning)
-    for name, using in (("ours", meaning), ("ours, words only", None)):
+    simple, simple_elsewhere = _simple(rows, cosines), _simple(others, cosines)
+    for name, using in _ways(meaning):
         values = judge_fit.support_rows(rows, using)
         for into, parts in ((found, folds(questions, 10)), (crossed, sources)):
             for part in sorted(set(parts.tolist())):
@@ -192,15 +198,17 @@ def _wrong_signs(labels: Floats, said: npt.NDArray[np.bool_], systems: npt.NDArr
     return sum(bool((people[a] - people[b]) * (judge[a] - judge[b]) <= 0) for a, b in pairs)
 
 
-def _context(meaning: Meaning) -> list[dict[str, Any]]:
+def _context(meaning: Meaning | None) -> list[dict[str, Any]]:
     rated, asked = judge_sets.feedback(), judge_sets.answerable(per_article=150)
     table = []
     means, sources = np.array([np.mean(r.ratings) for r in rated]), np.array([r.source for r in rated])
     names = list(enough.DIRECTIONS)
     full = judge_fit.context_rows([(r.question, r.passage) for r in rated], meaning)
-    known = {"word recall": full[:, names.index("share")], "MiniLM cosine": full[:, -1]}
-    for name, using in (("ours", meaning), ("ours, words only", None)):
-        values, found = (full if using else full[:, :-2]), np.zeros(len(rated))
+    known = {"word recall": full[:, names.index("share")]}
+    if meaning is not None:
+        known["MiniLM cosine"] = full[:, -1]
+    for name, using in _ways(meaning):
+        values, found = full[:, : len(names) + 2 * (using is not None)], np.zeros(len(rated))
         for source in sorted(set(sources.tolist())):
             card = judge_fit.relevance_card([r for r in rated if r.source != source], using)
             found[sources == source] = scores(card, values[sources == source])
@@ -220,16 +228,18 @@ def _context(meaning: Meaning) -> list[dict[str, Any]]:
     return table + _enough(asked, meaning)
 
 
-def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning) -> list[dict[str, Any]]:
+def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning | None) -> list[dict[str, Any]]:
     articles = sorted({one.article for one in asked})
     half = {name: place % 2 for place, name in enumerate(articles)}
     parts = np.array([half[one.article] for one in asked])
     labels = np.array([float(one.yes) for one in asked])
     full = judge_fit.context_rows([(one.question, one.passage) for one in asked], meaning)
     names = list(enough.DIRECTIONS)
-    known = {"word recall": full[:, names.index("share")], "MiniLM cosine, best sentence": full[:, -2]}
-    for name, using in (("ours", meaning), ("ours, words only", None)):
-        values, found = (full if using else full[:, :-2]), np.zeros(len(asked))
+    known = {"word recall": full[:, names.index("share")]}
+    if meaning is not None:
+        known["MiniLM cosine, best sentences"] = full[:, -2]
+    for name, using in _ways(meaning):
+        values, found = full[:, : len(names) + 2 * (using is not None)], np.zeros(len(asked))
         for part in (0, 1):
             card = judge_fit.enough_card([one for one, p in zip(asked, parts, strict=True) if p != part], using)
             found[parts == part] = scores(card, values[parts == part])
@@ -286,11 +296,11 @@ def _won(name: str, score: perturbations.Score, expert: Any, spans: Any) -> list
     return table
 
 
-PARTS: dict[str, Callable[[Meaning], list[dict[str, Any]]]] = {
+PARTS: dict[str, Callable[[Meaning | None, Meaning], list[dict[str, Any]]]] = {
     "support": _claims,
-    "accuracy": lambda _: _accuracy(),
-    "context": _context,
-    "changed": lambda _: _changed(),
+    "accuracy": lambda *_: _accuracy(),
+    "context": lambda meaning, _: _context(meaning),
+    "changed": lambda *_: _changed(),
 }
 
 
@@ -299,18 +309,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.judge", description=__doc__)
     parser.add_argument("--part", choices=sorted(PARTS))
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--meaning", action="store_true")
     options = parser.parse_args()
     if not (DATA / "attributionbench").exists():
         print(f"{DATA} holds no attributionbench: nothing to compare with.")
         return
     kept = Kept()
-    meaning = Meaning(kept.encode)
+    cosines = Meaning(kept.encode)
+    meaning = cosines if options.meaning else None
     if options.fit:
         judge_fit.write(meaning)
         print(f"written: {scorecard.WEIGHTS.name}")
     for name, part in PARTS.items():
         if not options.fit and options.part in (None, name):
-            show(f"judge_{name}", part(meaning))
+            show(f"judge_{name}", part(meaning, cosines))
     kept.save()
 
 

@@ -40,17 +40,21 @@ def support_rows(rows: Sequence[Labelled], meaning: Meaning | None) -> Floats:
 
 
 def changed_claims(rows: Sequence[Labelled], *, seed: int = 0) -> list[Labelled]:
-    """Supported claims negated, with another number or name, or another question's claim: unsupported ones."""
-    rng, made = random.Random(seed), []
+    """Supported claims negated, with another number or name, or another question's claim: unsupported ones.
+
+    What is swapped in comes from all claims, whoever they are of; their labels are not looked at.
+    """
+    made, pool = [], judge_sets.attribution()
     for row in (row for row in rows if row.yes):
+        rng = random.Random(f"{seed} {row.claim}")
         case = Honest(row.question, row.claim, row.references)
-        strange = [name for other in rng.sample(list(rows), 8) for name in perturbations.names(other.claim)]
+        strange = [name for other in rng.sample(pool, 8) for name in perturbations.names(other.claim)]
         texts = (
             perturbations.negated(case, rng),
             perturbations.number_changed(case, rng),
             perturbations.name_swapped(case, rng, pool=strange),
         )
-        elsewhere = next(o for o in rng.sample(list(rows), 8) if o.question != row.question)
+        elsewhere = next(o for o in rng.sample(pool, 8) if o.question != row.question)
         texts = (*texts, elsewhere.claim)
         made += [Labelled(t, row.references, row.question, row.source, False) for t in texts if t is not None]
     return made

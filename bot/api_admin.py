@@ -14,7 +14,7 @@ from sqlmodel import Session, col, or_, select
 
 from bot import api_exchanges, api_golden, api_rankings, api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
-from store import adapters, audit, cycles, deployments, exchanges, people, processes, staleness
+from store import adapters, audit, cycles, deployments, exchanges, judge_labels, people, processes, staleness
 from store.errors import Conflict, Invalid
 from store.models import AdapterState, AuditEntry, Cycle, CycleState, Schedule, now
 from store.requests import ask
@@ -203,6 +203,27 @@ def change_schedule(body: NewSchedule, parts: WithParts, admin: Admin) -> dict[s
         details = {"cron": cron, "enabled": body.enabled}
         audit.record(session, actor=admin.person.id, action="schedule.changed", subject="schedule", details=details)
     return show_schedule(parts)
+
+
+class JudgeWord(BaseModel):
+    """What a person says of an answer on one metric: is it supported, right, are its passages to the point."""
+
+    metric: Name
+    value: bool
+    comment: Text = Field("", max_length=5_000)
+
+
+@router.put("/exchanges/{exchange_id}/judge-label")
+def label_for_judge(exchange_id: Name, body: JudgeWord, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Say whether an answer is supported, right, or its passages relevant: how far the judge is trusted rests on it."""
+    row = judge_labels.put(parts.database, exchange_id, **body.model_dump(), actor=admin.person.id)
+    return {"exchange_id": row.exchange_id, "metric": row.metric, "value": row.value, "labelled_by": row.labelled_by}
+
+
+@router.get("/judge")
+def show_judge(parts: WithParts) -> dict[str, Any]:
+    """How far the judge agrees with people, per metric and task with n, and whose label would help most."""
+    return _ask(parts, "judge")
 
 
 @router.get("/documents/stale")

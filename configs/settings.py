@@ -157,6 +157,8 @@ class Gate(_Section):
     loss_margin: float = Field(ge=0, le=1)
     min_cases: int = Field(ge=2)
     approvers: int = Field(ge=1, le=10)
+    min_agreement: float = Field(ge=0, le=1)
+    min_labels: int = Field(ge=2)
 
 
 class Scheduler(_Section):

@@ -96,6 +96,8 @@ def bench_of(settings: Settings) -> Workbench:
         margin=settings.gate.margin,
         loss_margin=settings.gate.loss_margin,
         min_cases=settings.gate.min_cases,
+        min_agreement=settings.gate.min_agreement,
+        min_labels=settings.gate.min_labels,
         approval_days=settings.scheduler.approval_days,
         watch_hours=settings.watch.hours,
         max_decline_rise=settings.watch.max_decline_rise,

@@ -11,7 +11,7 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlmodel import col, select
 
-from scheduler import adoption, cycle, decisions, due, judged, planning, trouble
+from scheduler import adoption, cycle, decisions, due, judged, judging, planning, trouble
 from scheduler.strategy import SETTINGS
 from scheduler.workbench import Workbench
 from store import cycles, processes, requests
@@ -128,6 +128,8 @@ def answer(bench: Workbench, asked: Ask) -> dict[str, Any]:
             return judged.groundedness_now(bench)
         if asked.kind == "discovered":
             return adoption.discovered_now(bench)
+        if asked.kind == "judge":
+            return judging.judged_now(bench)
         if asked.kind == "adopt":
             return adoption.adopt(bench, **asked.payload)
         if asked.kind == "run_cycle":

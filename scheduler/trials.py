@@ -5,6 +5,7 @@ finalists meet at the same gate, the best of them goes on and the others end as 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from finetune.comparison import LOSS, Delta, Rules, Verdict
 from finetune.evaluate import ALL, Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
-from scheduler import decisions
+from scheduler import decisions, judging
 from scheduler.dataset_files import PROBE, VERIFIED, runs_of
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
@@ -193,6 +194,8 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
     verdicts = [_verdict(bench, cycle, report, serving, anchor, len(ids)) for report in reports]
+    if why := judging.doubt(bench):
+        verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
     cycles.renew(bench.database, claim)
     best = min(
         range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -_lead(verdicts[place]), place)

@@ -74,6 +74,8 @@ class Workbench:
     margin: float
     loss_margin: float
     min_cases: int
+    min_agreement: float
+    min_labels: int
     approval_days: float
     watch_hours: float
     max_decline_rise: float

@@ -19,7 +19,7 @@ from typing import Any
 from sqlmodel import Session
 
 from configs.settings import Settings, SettingsError, load_settings
-from store import adapters, cycles, deployments, exchanges, golden, labels, people, staleness, transfer
+from store import adapters, cycles, deployments, exchanges, golden, judge_labels, labels, people, staleness, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
 from store.models import Adapter, AdapterState, Cycle, Document, Exchange, Role, Row
@@ -91,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--format", choices=["openai", "flywheel", "ratchet"], required=True)
     label = command("label", "label ex_1f… travel", _label, "exchange", "task")
     label.description = "Say which task an exchange is; that wins, and the next cycle learns from it."
+    word = command("judge-label", "judge-label ex_1f… --metric support --value yes", _judge_label, "exchange")
+    word.description = "Say whether an answer is supported, right or to the point: the judge is measured by it."
+    word.add_argument("--metric", choices=judge_labels.METRICS, required=True)
+    word.add_argument("--value", choices=["yes", "no"], required=True)
+    word.add_argument("--comment", default="")
     user = command("user", "user add ann --role chat", _user_add).add_subparsers(required=True)
     add = command("add", "user add ann --role chat", _user_add, "name", into=user)
     add.add_argument("--role", choices=list(Role), default=Role.CHAT)
@@ -276,6 +281,14 @@ def _label(options: argparse.Namespace, settings: Settings, database: Database) 
     known = settings.taxonomy().tasks
     row = labels.correct(database, options.exchange, options.task, known=known, actor=ACTOR)
     print(f"{row.exchange_id} is {row.task} now; the next cycle learns from it.")
+
+
+def _judge_label(options: argparse.Namespace, settings: Settings, database: Database) -> None:
+    said = options.value == "yes"
+    row = judge_labels.put(
+        database, options.exchange, metric=options.metric, value=said, comment=options.comment, actor=ACTOR
+    )
+    print(f"{row.exchange_id}: {row.metric} is {'yes' if row.value else 'no'}.")
 
 
 def _user_add(options: argparse.Namespace, settings: Settings, database: Database) -> None:

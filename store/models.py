@@ -197,6 +197,17 @@ class Label(Row, table=True):
     labelled_at: datetime = time_column()
 
 
+class JudgeLabel(Row, table=True):
+    """What a person says of an answer where a judge says it too: is it supported, right, to the point."""
+
+    exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
+    metric: str = Field(primary_key=True)
+    value: bool
+    comment: str = ""
+    labelled_by: str = ""
+    labelled_at: datetime = time_column()
+
+
 class Embedding(Row, table=True):
     """What tasks are told by, kept so that nothing is embedded twice: vectors of one embedding model.
 

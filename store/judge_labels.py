@@ -1,0 +1,47 @@
+"""What people say of answers that a judge scores too: the measure of how far the judge can be trusted."""
+
+from sqlmodel import Session, select
+
+from store import audit
+from store.database import Database
+from store.errors import Invalid, NotFound
+from store.exchanges import Logged
+from store.models import Exchange, ExchangeState, Feedback, JudgeLabel, Label, now
+
+METRICS = ("support", "accuracy", "relevance")
+
+
+def put(database: Database, exchange_id: str, *, metric: str, value: bool, comment: str = "", actor: str) -> JudgeLabel:
+    """Keep what a person says of an exchange's answer; a second word on the same metric replaces the first.
+
+    Raises NotFound, and Invalid for an unknown metric or an exchange that was not finished.
+    """
+    if metric not in METRICS:
+        raise Invalid(f'the metric is "{metric}", expected one of {", ".join(METRICS)}.')
+    with database.write() as session:
+        exchange = session.get(Exchange, exchange_id)
+        if exchange is None:
+            raise NotFound(f"no exchange {exchange_id}.")
+        if exchange.state != ExchangeState.FINISHED:
+            raise Invalid(f"exchange {exchange_id} is {exchange.state}: there is no whole answer to judge.")
+        row = session.get(JudgeLabel, (exchange_id, metric)) or JudgeLabel(
+            exchange_id=exchange_id, metric=metric, value=value
+        )
+        row.value, row.comment, row.labelled_by, row.labelled_at = value, comment, actor, now()
+        session.add(row)
+        details = {"metric": metric, "value": value}
+        audit.record(
+            session, actor=actor, action="judge.labelled", subject=exchange_id, comment=comment, details=details
+        )
+    return row
+
+
+def labelled(session: Session) -> list[tuple[JudgeLabel, Logged]]:
+    """Every label with its exchange and what else was said of it."""
+    found = session.exec(
+        select(JudgeLabel, Exchange).where(JudgeLabel.exchange_id == Exchange.id).order_by(JudgeLabel.exchange_id)
+    ).all()
+    return [
+        (row, Logged(exchange, session.get(Feedback, exchange.id), session.get(Label, exchange.id)))
+        for row, exchange in found
+    ]

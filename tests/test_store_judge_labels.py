@@ -1,0 +1,119 @@
+"""Claims about what people say of answers for the judge's sake, and how far the judge agrees with them."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import select
+from starlette.testclient import TestClient
+
+from finetune.agreement import Judged, agreement, distrusted, most_useful
+from scheduler import judging
+from scheduler.workbench import Workbench
+from store import judge_labels, people
+from store.__main__ import main
+from store.database import Database
+from store.errors import Invalid, NotFound
+from store.models import AuditEntry, JudgeLabel, Role
+from tests.queued import QueuedBot, error, queued_bot
+from tests.test_store_exchanges import asked, user
+
+
+def test_a_second_word_on_the_same_metric_replaces_the_first_and_both_are_on_record(database: Database) -> None:
+    ann = people.add(database, "ann", role=Role.ADMIN, actor="test")
+    row = asked(database, ann, [user("How long is the Aare?")], "It is 288 km [1].")
+    judge_labels.put(database, row.id, metric="support", value=True, actor=ann.id)
+    judge_labels.put(database, row.id, metric="support", value=False, comment="not in the passage", actor=ann.id)
+    judge_labels.put(database, row.id, metric="accuracy", value=True, actor=ann.id)
+    with database.read() as session:
+        found = {(label.metric, label.value): logged.exchange.id for label, logged in judge_labels.labelled(session)}
+        assert found == {("support", False): row.id, ("accuracy", True): row.id}
+        actions = session.exec(select(AuditEntry).where(AuditEntry.action == "judge.labelled")).all()
+        assert [entry.details["value"] for entry in actions] == [True, False, True]
+
+
+def test_unknown_metrics_and_exchanges_are_refused(database: Database) -> None:
+    with pytest.raises(Invalid, match='the metric is "taste", expected one of support, accuracy, relevance'):
+        judge_labels.put(database, "ex_none", metric="taste", value=True, actor="ann")
+    with pytest.raises(NotFound, match="no exchange ex_none"):
+        judge_labels.put(database, "ex_none", metric="support", value=True, actor="ann")
+
+
+def test_an_erased_persons_labels_go_with_the_exchange(database: Database) -> None:
+    ann = people.add(database, "ann", role=Role.CHAT, actor="test")
+    row = asked(database, ann, [user("How long is the Aare?")], "It is 288 km [1].")
+    judge_labels.put(database, row.id, metric="support", value=True, actor="rita")
+    people.erase(database, ann.id, actor="rita")
+    with database.read() as session:
+        assert session.exec(select(JudgeLabel)).all() == []
+
+
+def rows(*found: tuple[float, bool | None], metric: str = "support") -> list[Judged]:
+    return [Judged(f"ex_{n}", metric, "facts", score, value) for n, (score, value) in enumerate(found)]
+
+
+def test_agreement_by_hand() -> None:
+    found = agreement(rows((0.9, True), (0.8, True), (0.6, False), (0.2, False)))
+    everything = next(one for one in found if one.task == "all")
+    assert (everything.n, everything.accuracy, everything.balanced) == (4, 0.75, 0.75)
+    assert everything.kappa == pytest.approx(0.5)
+    assert everything.auroc == 1.0
+    assert {one.task for one in found} == {"all", "facts"}
+
+
+def test_one_answer_only_gives_no_auroc_and_no_distrust() -> None:
+    found = agreement(rows((0.9, True), (0.1, True)))
+    assert found[0].auroc is None and found[0].balanced is None
+    assert distrusted(found, least=0.9, labels=1) == []
+
+
+def test_a_judge_that_guesses_is_distrusted_once_there_are_labels_enough() -> None:
+    guesses = agreement(rows(*[(0.9, n % 2 == 0) for n in range(30)]))
+    assert [one.metric for one in distrusted(guesses, least=0.6, labels=20)] == ["support"]
+    assert distrusted(guesses, least=0.6, labels=40) == []
+
+
+def test_the_most_useful_labels_are_nearest_to_the_judges_line() -> None:
+    found = rows((0.9, None), (0.52, None), (0.1, None), (0.45, None), (0.5, True))
+    assert most_useful(found, 2) == ["ex_1", "ex_3"]
+
+
+def test_a_label_by_command(database: Database, monkeypatch: Any, capsys: Any) -> None:
+    ann = people.add(database, "ann", role=Role.ADMIN, actor="test")
+    row = asked(database, ann, [user("How long is the Aare?")], "It is 288 km [1].")
+    monkeypatch.setenv("RATCHET_DATABASE_URL", database.url)
+    assert main(["judge-label", row.id, "--metric", "support", "--value", "no"]) == 0
+    assert f"{row.id}: support is no." in capsys.readouterr().out
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> Iterator[QueuedBot]:
+    with queued_bot(tmp_path) as bot:
+        yield bot
+
+
+def test_admins_label_over_http(bot: QueuedBot) -> None:
+    ann = people.add(bot.database, "the-asker", role=Role.CHAT, actor="test")
+    row = asked(bot.database, ann, [user("How long is the Aare?")], "It is 288 km [1].")
+    path = f"/v1/admin/exchanges/{row.id}/judge-label"
+    with TestClient(bot.app, headers=bot.headers("admin"), raise_server_exceptions=False) as client:
+        said = client.put(path, json={"metric": "support", "value": True, "comment": "word for word"})
+        assert (said.status_code, said.json()["value"]) == (200, True)
+        assert 'the metric is "taste"' in error(client.put(path, json={"metric": "taste", "value": True}))["message"]
+        assert client.put(path.replace(row.id, "ex_no"), json={"metric": "support", "value": True}).status_code == 404
+
+
+def test_the_scheduler_tells_the_agreement_and_whose_label_would_help_most(database: Database) -> None:
+    ann = people.add(database, "ann", role=Role.ADMIN, actor="test")
+    unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
+    bench = Workbench(**{**unused, "database": database, "min_agreement": 0.6, "min_labels": 4})
+    texts = ["It is 288 km.", "Parking is cheap.", "It rains.", "The moon is far."]
+    for number, text in enumerate(texts):
+        row = asked(database, ann, [user("How long is the Aare?")], text)
+        judge_labels.put(database, row.id, metric="support", value=number % 2 == 0, actor=ann.id)
+    found = judging.judged_now(bench)
+    assert found["name"] == "fitted"
+    assert [one["n"] for one in found["agreement"]] == [4, 4]
+    assert found["trusted"] is (not judging.doubt(bench))
