@@ -135,9 +135,21 @@ def delta(
     low, high = interval(comparison.draws, confidence=confidence)
     passed, words = judge(low, high)
     sentence = _said(comparison, low, high, 100 * confidence) + f": {words}."
-    numbers = (comparison.candidate, comparison.serving, comparison.difference, low, high, comparison.n)
-    named = (comparison.metric, comparison.task)
-    return Delta(*named, *numbers, role, margin, passed, sentence, comparison.against)
+    return Delta(
+        metric=comparison.metric,
+        task=comparison.task,
+        candidate=comparison.candidate,
+        serving=comparison.serving,
+        difference=comparison.difference,
+        low=low,
+        high=high,
+        n=comparison.n,
+        role=role,
+        margin=margin,
+        passed=passed,
+        sentence=sentence,
+        against=comparison.against,
+    )
 
 
 def _holm(confidence: float, tests: int, rank: int) -> float:
