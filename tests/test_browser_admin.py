@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlmodel import select
 
 from store import adapters, audit, cycles, people
-from store.models import BASE, Adapter, AuditEntry, Feedback, Label, Person, Role
+from store.models import BASE, Adapter, AuditEntry, Feedback, JudgeLabel, Label, Person, Role
 from tests.browsing import answered, ask, begin_anew, enter, fresh_bot, needs_chromium, settled, sign_in, watched
 from tests.deciding import awaiting, evaluated, one_exchange, running_cycle, train
 from tests.queued import QUESTION, QueuedBot, serve, until
@@ -238,7 +238,11 @@ def test_exchange_shows_what_the_model_saw_and_takes_a_task_and_the_right_answer
     card.get_by_label("The right answer").fill("It is 288 km long [1].")
     card.get_by_role("button", name="Approve as the right answer").click()
     expect(page.locator("#toast")).to_contain_text("Kept as an approved answer")
+    card.get_by_text("Judge it yourself").click()
+    card.get_by_role("button", name="Is the answer right? No").click()
+    expect(page.locator("#toast")).to_contain_text("Noted: Is the answer right? No.")
     with bot.database.read() as session:
+        assert session.get_one(JudgeLabel, (row.id, "accuracy")).value is False
         label, said = session.get_one(Label, row.id), session.get_one(Feedback, row.id)
     assert (label.task, label.labelled_by) == ("travel", bot.people["admin"].id)
     assert (said.correction, said.approved_by) == ("It is 288 km long [1].", bot.people["admin"].id)

@@ -63,6 +63,7 @@ function opened(row, tasks, fault) {
       ? h("p", { class: "said" }, "Said: ", [...reasons, comment].filter(Boolean).join(" · "))
       : null,
     judgedBox(row),
+    row.state === "finished" ? ownJudgement(row) : null,
     passages(row),
     messages(row),
     taskRow(row, tasks),
@@ -147,6 +148,25 @@ function judgedBox(row) {
     { done: "Judged." },
   );
   return h("div", { class: "row judging" }, ask, shown);
+}
+
+const ASKED = [
+  ["support", "Do the passages support the answer?"],
+  ["accuracy", "Is the answer right?"],
+  ["relevance", "Are the passages about the question?"],
+];
+
+/** What people say where the judge scores too: how far it is trusted rests on it. */
+function ownJudgement(row) {
+  const asked = ([metric, question]) => {
+    const answer = (word, value) =>
+      act(word, () => call("PUT", `/v1/admin/exchanges/${row.id}/judge-label`, { metric, value }), {
+        name: `${question} ${word}`,
+        done: `Noted: ${question} ${word}.`,
+      });
+    return h("div", { class: "row" }, h("span", {}, question), answer("Yes", true), answer("No", false));
+  };
+  return h("details", {}, h("summary", {}, "Judge it yourself"), ...ASKED.map(asked));
 }
 
 function taskRow(row, tasks) {
