@@ -6,7 +6,7 @@ python examples/starter.py --measure     only measures what var/starter holds, a
 Every question of examples/questions.jsonl over what the bot's own search finds in docs/handbook, twice with other
 passages beside the one that answers, and the short notes of examples/labelled.jsonl; answers cite the passage that they
 were written from, and decline where none of those shown answers. A second, short phase adds questions about everything
-else (examples/off_topic.txt) over no passage or over unrelated ones. Five pages and some of the questions without an
+else (examples/off_topic.txt), for which nothing is found. Five pages and some of the questions without an
 answer stay out; base and starter are asked about them, and the card says what they answered. About an hour on one core.
 """
 
@@ -69,9 +69,9 @@ RECIPE = {
 """Every linear layer at a low rank: at most 12 MB, and no layer has to learn citing alone."""
 
 
-NOTHING_FOUND, REPLAYED = 0.6, 100
-"""The share of the off-topic questions that are shown no passage; examples of the first phase that are seen again."""
-SECOND = {**RECIPE, "learning_rate_used": 3e-4, "warmup_steps": 3}
+REPLAYED = 100
+"""Answerable examples of the first phase that the second one sees again."""
+SECOND = {**RECIPE, "learning_rate_used": 2e-4, "warmup_steps": 3}
 
 
 class Written:
@@ -151,25 +151,12 @@ def of_the_notes(variant: int) -> list[dict[str, Any]]:
     return made
 
 
-def of_other_things(rows: Sequence[dict[str, Any]], passages: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
-    """Questions that have nothing to do with the documents, over no passage or unrelated ones, and some rows again."""
+def of_other_things(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Questions on other topics, for which nothing is found, and some answerable rows again."""
     chance = random.Random(SEED)
     questions = (ROOT / "examples" / "off_topic.txt").read_text().splitlines()
-    chance.shuffle(questions)
-    bare = round(NOTHING_FOUND * len(questions))
-    made = [example(question, [], "", None, "off topic") for question in questions[:bare]]
-    made += [
-        example(question, chance.sample(list(passages), chance.choice((1, 2, 3))), "", None, "off topic")
-        for question in questions[bare:]
-    ]
-    again = chance.sample([row for row in rows if row["target"] != DECLINE], REPLAYED)
-    return [*made, *again]
-
-
-def pages() -> list[dict[str, str]]:
-    """Passages of the handbook, one for each question that has one."""
-    rows = [json.loads(line) for line in (ROOT / "examples" / "questions.jsonl").read_text().splitlines()]
-    return [{"title": row["document"], "text": row["passage"]} for row in rows if row["passage"]]
+    made = [example(question, [], "", None, "off topic") for question in questions]
+    return [*made, *chance.sample([row for row in rows if row["target"] != DECLINE], REPLAYED)]
 
 
 def examples() -> list[dict[str, Any]]:
@@ -254,7 +241,7 @@ def train(settings: Settings, folder: str) -> None:
     work.mkdir(parents=True, exist_ok=True)
     for name, part in (
         ("train", kept),
-        ("second", of_other_things(kept, pages())),
+        ("second", of_other_things(kept)),
         ("held_out", _measured_rows(rows)),
     ):
         (work / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
