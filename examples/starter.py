@@ -5,9 +5,8 @@ python examples/starter.py --measure     only measures what var/starter holds, a
 
 Every question of examples/questions.jsonl over what the bot's own search finds in docs/handbook, twice with other
 passages beside the one that answers, and the short notes of examples/labelled.jsonl; answers cite the passage that they
-were written from, and decline where none of those shown answers. A second, short phase adds questions about everything
-else (examples/off_topic.txt), for which nothing is found. Five pages and some of the questions without an
-answer stay out; base and starter are asked about them, and the card says what they answered. About an hour on one core.
+were written from, and decline where none of those shown answers. Five pages and some of the questions without an answer
+stay out; base and starter are asked about them, and the card says what they answered. About an hour on one core.
 """
 
 import hashlib
@@ -67,11 +66,6 @@ RECIPE = {
     "batch_size": 4,
 }
 """Every linear layer at a low rank: at most 12 MB, and no layer has to learn citing alone."""
-
-
-REPLAYED = 100
-"""Answerable examples of the first phase that the second one sees again."""
-SECOND = {**RECIPE, "learning_rate_used": 2e-4, "warmup_steps": 3}
 
 
 class Written:
@@ -149,14 +143,6 @@ def of_the_notes(variant: int) -> list[dict[str, Any]]:
         chance.shuffle(shown)
         made.append(example(row["question"], shown, row["answer"], row["passages"][0], "notes"))
     return made
-
-
-def of_other_things(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Questions on other topics, for which nothing is found, and some answerable rows again."""
-    chance = random.Random(SEED)
-    questions = (ROOT / "examples" / "off_topic.txt").read_text().splitlines()
-    made = [example(question, [], "", None, "off topic") for question in questions]
-    return [*made, *chance.sample([row for row in rows if row["target"] != DECLINE], REPLAYED)]
 
 
 def examples() -> list[dict[str, Any]]:
@@ -239,24 +225,15 @@ def train(settings: Settings, folder: str) -> None:
     print(f"{len(kept)} examples, {sum(row['target'] == DECLINE for row in kept)} of them decline", flush=True)
     work = settings.server.data / "starter"
     work.mkdir(parents=True, exist_ok=True)
-    for name, part in (
-        ("train", kept),
-        ("second", of_other_things(kept)),
-        ("held_out", _measured_rows(rows)),
-    ):
+    for name, part in (("train", kept), ("held_out", _measured_rows(rows))):
         (work / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     shutil.rmtree(work / "out", ignore_errors=True)
     job = {
-        "phases": [
-            {"tasks": ["starter"], "recipe": RECIPE, "file": str(work / "train.jsonl")},
-            {"tasks": ["nothing found"], "recipe": SECOND, "file": str(work / "second.jsonl")},
-        ],
+        "phases": [{"tasks": ["starter"], "recipe": RECIPE, "file": str(work / "train.jsonl")}],
         "out": str(work / "out"),
         "base_model": settings.models.chat,
         "base_folder": folder,
-        "dataset_digest": hashlib.sha256(
-            (work / "train.jsonl").read_bytes() + (work / "second.jsonl").read_bytes()
-        ).hexdigest(),
+        "dataset_digest": hashlib.sha256((work / "train.jsonl").read_bytes()).hexdigest(),
         "max_tokens": settings.training.max_tokens,
         "seed": SEED,
         "threads": settings.training.threads,
