@@ -7,7 +7,7 @@ weights of retrieval. Intervals are paired bootstraps over clusters; several pri
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -136,8 +136,8 @@ def delta(
     passed, words = judge(low, high)
     sentence = _said(comparison, low, high, 100 * confidence) + f": {words}."
     numbers = (comparison.candidate, comparison.serving, comparison.difference, low, high, comparison.n)
-    named = (comparison.metric, comparison.task)
-    return Delta(*named, *numbers, role, margin, passed, sentence, comparison.against)
+    found = Delta(comparison.metric, comparison.task, *numbers, role, margin, passed, sentence)
+    return replace(found, against=comparison.against)
 
 
 def _holm(confidence: float, tests: int, rank: int) -> float:
