@@ -7,7 +7,7 @@ weights of retrieval. Intervals are paired bootstraps over clusters; several pri
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -135,21 +135,9 @@ def delta(
     low, high = interval(comparison.draws, confidence=confidence)
     passed, words = judge(low, high)
     sentence = _said(comparison, low, high, 100 * confidence) + f": {words}."
-    return Delta(
-        metric=comparison.metric,
-        task=comparison.task,
-        candidate=comparison.candidate,
-        serving=comparison.serving,
-        difference=comparison.difference,
-        low=low,
-        high=high,
-        n=comparison.n,
-        role=role,
-        margin=margin,
-        passed=passed,
-        sentence=sentence,
-        against=comparison.against,
-    )
+    numbers = (comparison.candidate, comparison.serving, comparison.difference, low, high, comparison.n)
+    found = Delta(comparison.metric, comparison.task, *numbers, role, margin, passed, sentence)
+    return replace(found, against=comparison.against)
 
 
 def _holm(confidence: float, tests: int, rank: int) -> float:

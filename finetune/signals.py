@@ -93,8 +93,7 @@ def _together(wanted: Sequence[str], sentences: Sequence[Sequence[str]]) -> floa
 
 def _weakest_clause(claim: str, wanted: Sequence[str], sentences: Sequence[Sequence[str]]) -> float:
     """How much of the least supported clause of the claim any two neighbouring sentences have."""
-    clauses: list[Sequence[str]] = [part for text in _CLAUSE.split(claim) if len(part := content_words(text)) >= 2]
-    clauses = clauses or [wanted]
+    clauses = [part for text in _CLAUSE.split(claim) if len(part := content_words(text)) >= 2] or [tuple(wanted)]
     windows = [[*a, *b] for a, b in pairwise(sentences)] or [list(s) for s in sentences]
     return min(max((share_found(clause, window) for window in windows), default=0.0) for clause in clauses)
 
