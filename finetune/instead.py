@@ -26,7 +26,7 @@ def measure(
     judge: Judge,
     show: Show,
 ) -> None:
-    """Ask what the job wants beside the cases, and write it into the job's folder.
+    """Ask what the job wants beside the cases, a batch at a time, and write it into the job's folder.
 
     `engine` has the base, and the candidate under its report's name.
     """
@@ -42,7 +42,11 @@ def measure(
         (out / ALTERNATIVES).write_text(json.dumps(compared))
     if job.get("verified"):
         some = cases_of(read_rows(Path(job["verified"])))[:MOST_VERIFIED]
-        said = _answers(engine, candidate.model, some, job["max_tokens"])
+        said = [
+            text
+            for start in range(0, len(some), job["batch"])
+            for text in _answers(engine, candidate.model, some[start : start + job["batch"]], job["max_tokens"])
+        ]
         passed = {case.id: passes(case, text, judge) for case, text in zip(some, said, strict=True)}
         (out / VERIFIED).write_text(json.dumps(passed))
 

@@ -1,6 +1,7 @@
 """Claims about what is tried instead of training: who is asked what, and when it is better."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,23 @@ def test_an_alternative_that_is_no_better_than_the_candidate_is_not_best() -> No
 
 
 class Echo:
-    """An engine that answers right when its prompt is the stricter one, or when the candidate is asked."""
+    """An engine that answers right when its prompt is the stricter one, or when the candidate is asked.
 
-    def stream(self, messages: list[dict[str, str]], *, adapter: str, max_tokens: int) -> list[str]:
+    At most two answers wait at once, as in a queue that is full after them.
+    """
+
+    waiting = 0
+
+    def stream(self, messages: list[dict[str, str]], *, adapter: str, max_tokens: int) -> Iterator[str]:
         """The answer in two pieces."""
+        self.waiting += 1
+        assert self.waiting <= 2, "more answers were asked for at once than a batch"
+        return self._answer(messages, adapter)
+
+    def _answer(self, messages: list[dict[str, str]], adapter: str) -> Iterator[str]:
+        self.waiting -= 1
         right = adapter == "v1" or "one or two short sentences" in messages[0]["content"]
-        return ["The Aare is ", "288 km long [1]."] if right else ["I do ", "not know."]
+        yield from ["The Aare is ", "288 km long [1]."] if right else ["I do ", "not know."]
 
 
 def held_out(number: int) -> dict[str, Any]:
@@ -99,7 +111,8 @@ def held_out(number: int) -> dict[str, Any]:
 def test_an_evaluation_also_asks_the_alternatives_and_the_approved_questions(tmp_path: Path) -> None:
     rows = [held_out(number) for number in range(4)]
     (tmp_path / "train.jsonl").write_text("")
-    (tmp_path / "verified.jsonl").write_text(json.dumps({**held_out(9), "id": "ex_9"}) + "\n")
+    approved = [{**held_out(9), "id": f"ex_{number}"} for number in range(5)]
+    (tmp_path / "verified.jsonl").write_text("".join(json.dumps(row) + "\n" for row in approved))
     job = {
         **{"out": str(tmp_path / "out"), "alternatives": 3, "train": str(tmp_path / "train.jsonl"), "seed": 1},
         **{"verified": str(tmp_path / "verified.jsonl"), "primary": ["answer_accuracy"], "max_tokens": 9, "batch": 2},
@@ -107,7 +120,7 @@ def test_an_evaluation_also_asks_the_alternatives_and_the_approved_questions(tmp
     candidate = Report("v1", "words", tuple(scored(row["id"]) for row in rows), ())
     instead.measure(job, rows, engine=Echo(), candidate=candidate, judge=WordJudge(), show=lambda _: None)
     found = instead.read(tmp_path / "out")
-    assert found["verified"] == {"ex_9": True}
+    assert found["verified"] == {row["id"]: True for row in approved}
     by_name = {one["what"]: one for one in found["alternatives"]}
     strict = by_name["the base with a stricter prompt"]
     assert (strict["n"], strict["best"]) == (3, True)
