@@ -6,8 +6,10 @@ python -m bench.judge --fit              fit anew, write finetune/judge_weights.
 python -m bench.judge --meaning          with an embedding's cosines too; embeds for an hour the first time
 
 Support: AttributionBench dev, ten folds by question ("same sources"), and each source judged by what the other three
-taught ("other source"); ExpertQA's claims on questions that AttributionBench dev does not have. Thresholds for macro-F1
-come from the fitting part, for every judge. The difference to the share of content words is bootstrapped by question.
+taught ("other source"); ExpertQA's claims on questions that AttributionBench dev does not have. The threshold of
+macro-F1 comes from the other half of the same claims' questions, for every judge. WordJudge's constants were fitted on
+AttributionBench dev itself: its lines there are no test. The difference to the share of content words is
+bootstrapped by question.
 Accuracy: EVOUNA NQ, five folds by question. Context: FeedbackQA, each collection by the other two; SQuAD 2.0, articles
 in two halves. Changed: does the honest answer win over the one we made worse;
 support without ExpertQA's labels, responding fitted on the other half of the questions; words only. Signs and coverage
