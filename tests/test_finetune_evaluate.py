@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from finetune.evaluate import Case, EvaluationError, Report, evaluate, interval, resampled_means
-from finetune.judge import WordJudge
+from finetune.jobs import evaluate_job
+from finetune.judge import SELECTING, WordJudge
 from store.answers import DECLINE
+from store.errors import Invalid
 
 PASSAGES = ("Tickets cost 12 euros for adults.", "The museum opens at nine.")
 
@@ -148,3 +150,8 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(documents):
         low, high = interval(resampled_means(values, [str(c) for c in clusters], seed=trial, samples=400))
         held += low <= 0.0 <= high
     assert 0.90 <= held / 200 <= 0.99
+
+
+def test_the_judge_that_selects_training_data_does_not_evaluate() -> None:
+    with pytest.raises(Invalid, match='the judge "words" is of the family that selects training data, "words"'):
+        evaluate_job([], engine=None, adapters=[], max_tokens=8, batch=1, seed=1, show=lambda _: None, judge=SELECTING)
