@@ -26,8 +26,8 @@ from finetune.evaluate import ALL, CaseScore, Report, value_of
 
 OTHER = "other tasks"
 PLANNED = "planned tasks"
-SHOWN = ("context_relevance", "citation_recall", "citation_precision", "right_citation", "verbatim_share")
-OVERALL = ("decline_correct", "groundedness", "responding", "concision", "selective_citing")
+SHOWN = ("responding", "context_relevance", "citation_recall", "citation_precision", "right_citation", "verbatim_share")
+OVERALL = ("decline_correct", "groundedness", "concision", "selective_citing")
 """Guarded over all cases: wrong declining, unsupported words, and answers that game the others (docs/quality.md)."""
 
 Pair = tuple[CaseScore, CaseScore]
