@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Browser, Locator, Page, Request, expect
 from sqlalchemy import update
 from sqlmodel import col, delete, select
 
@@ -146,3 +146,8 @@ def findings(page: Page) -> list[str]:
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     grave = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['failureSummary'][:200]}" for one in grave]
+
+
+def has_focus(locator: Locator) -> None:
+    """Wait until an element has the focus in its page, whether or not the page's window is the active one."""
+    locator.page.wait_for_function("element => element === document.activeElement", arg=locator.element_handle())

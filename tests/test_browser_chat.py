@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlmodel import select
 
 from store.models import BASE, Exchange, Feedback
-from tests.browsing import ask, begin_anew, fresh_bot, needs_chromium, watched
+from tests.browsing import ask, begin_anew, fresh_bot, has_focus, needs_chromium, watched
 from tests.queued import QUESTION, QueuedBot, serve, until
 
 pytestmark = needs_chromium
@@ -57,7 +57,7 @@ def test_answer_comes_word_by_word_with_its_adapter_and_passages(page: Page, bot
     expect(answer).to_contain_text("288 kilometres long")
     expect(answer).to_contain_text("base model")
     expect(answer).to_have_attribute("aria-busy", "false")
-    expect(page.get_by_label("Your question")).to_be_focused()
+    has_focus(page.get_by_label("Your question"))
 
 
 def test_page_says_what_happens_before_the_first_word(page: Page, bot: QueuedBot) -> None:
@@ -77,7 +77,7 @@ def test_citation_opens_its_passage_in_the_document_and_escape_closes_it(page: P
     expect(panel.locator("mark")).to_contain_text("288 kilometres long")
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
-    expect(cite).to_be_focused()
+    has_focus(cite)
 
 
 def test_thumbs_down_and_a_better_answer_are_stored_and_can_be_taken_back(page: Page, bot: QueuedBot) -> None:
