@@ -56,7 +56,7 @@ def create_app(
     data: Path,
     approvers: int = 1,
     provider: Provider | None = None,
-    requests_per_minute: int = 600,
+    requests_per_minute: int = 6_000,
     sign_ins_per_minute: int = 20,
 ) -> FastAPI:
     """The application over these parts.
