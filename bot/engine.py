@@ -63,7 +63,7 @@ class TransformersEngine:
         folder: str,
         *,
         name: str = "",
-        dtype: str = "bfloat16",
+        dtype: str = "auto",
         slots: int = 8,
         queue_limit: int = 64,
         context_tokens: int = 2048,

@@ -15,6 +15,12 @@ TOLERANCE = {torch.bfloat16: 0.2, torch.float32: 1e-3}
 """Mean difference of the probe's log-probabilities that is rounding; bfloat16 itself is 0.1 away from float32."""
 
 
+def computes_bfloat16() -> bool:
+    """Whether oneDNN multiplies bfloat16 on this processor."""
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(torch.backends.mkldnn.is_available() and asked and asked())  # type: ignore[no-untyped-call]
+
+
 def fits(model: PreTrainedModel) -> bool:
     """Whether a model is of a kind that this module computes."""
     config: Any = model.config
@@ -23,6 +29,7 @@ def fits(model: PreTrainedModel) -> bool:
         config.model_type in FAMILIES
         and model.device.type == "cpu"
         and model.dtype in TOLERANCE
+        and (model.dtype == torch.float32 or computes_bfloat16())
         and config.hidden_act == "silu"
         and rope in ROPES
         and not getattr(config, "sliding_window", None)

@@ -70,7 +70,7 @@ class Models(_Section):
     chat: str
     embedding: str
     folder: Path
-    dtype: str = Field(pattern="^(bfloat16|float16|float32)$")
+    dtype: str = Field(pattern="^(auto|bfloat16|float16|float32)$")
 
 
 class Retrieval(_Section):

@@ -60,7 +60,7 @@ def load(
     start_from: Path | None = None,
     qlora: bool = False,
 ) -> PeftModel:
-    """The base model in bf16 (4-bit with `qlora`) with fp32 LoRA weights, new ones or those of `start_from`.
+    """The base model in bf16, or fp32 where a CPU only imitates bf16 (4-bit with `qlora`) with fp32 LoRA weights, new ones or those of `start_from`.
 
     Raises TrainingError when the model lacks a target module, or `qlora` has no GPU or no bitsandbytes.
     """
@@ -79,10 +79,17 @@ def load(
     return get_peft_model(base, config, autocast_adapter_dtype=True)
 
 
+def compute_dtype() -> torch.dtype:
+    """bfloat16 on a GPU and where oneDNN multiplies it on this processor, else float32."""
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    on_cpu = torch.backends.mkldnn.is_available() and asked and asked()  # type: ignore[no-untyped-call]
+    return torch.bfloat16 if torch.cuda.is_available() or on_cpu else torch.float32
+
+
 def _base(base_model: str, qlora: bool) -> PreTrainedModel:
     cuda = torch.cuda.is_available()
     # On a CPU, torch 2.13's fused attention in bf16 is slower than plain matrix products.
-    options: dict[str, Any] = {"dtype": torch.bfloat16, "attn_implementation": "sdpa" if cuda else "eager"}
+    options: dict[str, Any] = {"dtype": compute_dtype(), "attn_implementation": "sdpa" if cuda else "eager"}
     if not qlora:
         base: Any = AutoModelForCausalLM.from_pretrained(base_model, **options)
         plain: PreTrainedModel = base.to("cuda" if cuda else "cpu")

@@ -1,6 +1,6 @@
 """The loss of an adapter on examples put aside from training: cheap, no answer is written.
 
-It loads the base model with the adapter folder and reads each example once; bf16, one example at a time.
+It loads the base model with the adapter folder and reads each example once; one example at a time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from finetune.loading import compute_dtype
+
 
 def losses(
     rows: Sequence[Mapping[str, Any]], *, base_model: str, adapter: Path, max_tokens: int, threads: int
@@ -19,7 +21,7 @@ def losses(
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = AutoTokenizer.from_pretrained(base_model)
-    base: Any = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.bfloat16)
+    base: Any = AutoModelForCausalLM.from_pretrained(base_model, dtype=compute_dtype())
     model = PeftModel.from_pretrained(base.to(device), str(adapter)).eval()
     with torch.inference_mode():
         return [_loss(model, tokenizer, row, max_tokens) for row in rows]
