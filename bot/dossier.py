@@ -15,6 +15,8 @@ from store.signing import Signer, signed_text
 
 SHOWN = 20
 """Wins and losses that are shown, each, the largest first."""
+TRIED: dict[str, Any] = {"suite": [], "agreement": [], "counts": [], "reasons": []}
+"""What a dossier says of a judge that nobody tried."""
 ERASED = "(no longer in the log)"
 
 
@@ -45,7 +47,7 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         "losses": losses,
         "slices": row.report.get("slices", []),
         "alternatives": row.report.get("alternatives", []),
-        "judge": {"name": row.report.get("candidate", {}).get("judge"), "agreement": row.report.get("agreement", [])},
+        "judge": {"name": row.report.get("candidate", {}).get("judge"), **TRIED, **row.report.get("judge", {})},
         "cost": cost(cycle, steps),
         "expectation": expectation(cycle, row.verdict),
         "approvals": [

@@ -149,6 +149,17 @@ class Evaluation(_Section):
     batch: int = Field(ge=1)
 
 
+class Judge(_Section):
+    """A judge in place of the fitted one, once it was tried."""
+
+    kind: str = Field(pattern="^(fitted|nli|cross-encoder|chat)$")
+    model: str
+    options: dict[str, Any]
+    min_suite: float = Field(ge=0.5, le=1)
+    min_balanced: float = Field(ge=0.5, le=1)
+    min_labels: int = Field(ge=2)
+
+
 class Gate(_Section):
     """Deciding on a candidate."""
 
@@ -189,6 +200,7 @@ class Settings(_Section):
     vllm: Vllm
     training: Training
     evaluation: Evaluation
+    judge: Judge
     gate: Gate
     scheduler: Scheduler
     watch: Watch
@@ -199,6 +211,12 @@ class Settings(_Section):
     def database_url(self) -> str:
         """The database's URL; SQLite in the data folder when none is set."""
         return self.database.url or f"sqlite:///{self.server.data.resolve()}/ratchet.db"
+
+    @property
+    def tested(self) -> list[str]:
+        """What never judges: the base model by name, and the addresses where this product or its engines answer."""
+        own = [f"http://{host}:{self.server.port}" for host in {self.server.host, "127.0.0.1", "localhost"}]
+        return [self.models.chat, *own, *self.vllm.urls]
 
     @property
     def adopted(self) -> Path:

@@ -11,12 +11,14 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from configs.settings import Settings, SettingsError, load_settings
-from finetune import instead, jobs
+from finetune import instead, jobs, judges
+from finetune.admission import Labelled, honest_of
 from finetune.contest import contest
 from finetune.evaluate import EvaluationError
 from finetune.fitted import FittedJudge
@@ -184,6 +186,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     for side in sides:
         if side["id"] != BASE:
             engine.load(side["id"], Path(side["folder"]), digest=side["digest"])
+    labels = [Labelled(**{**row, "passages": tuple(row["passages"])}) for row in job["labels"]]
+    judge, tried = judges.admitted(job["judge"], honest_of(rows), labels)
     reports = jobs.evaluate_job(
         rows,
         engine=engine,
@@ -193,9 +197,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         seed=job["seed"],
         show=(lambda _: None) if options.json else _show,
         known=jobs.known_answers(job.get("known", ""), rows),
+        judge=judge,
     )
     if options.job is not None:
-        instead.measure(job, rows, engine=engine, candidate=reports[0], judge=FittedJudge(), show=_show)
+        instead.measure(job, rows, engine=engine, candidate=reports[0], judge=judge, show=_show)
+        (Path(job["out"]) / "judge.json").write_text(json.dumps(tried.as_json()))
     engine.close()
     _hand_over(options, job, reports, len(rows))
 
@@ -227,12 +233,15 @@ def _hand_over(options: argparse.Namespace, job: dict[str, Any], reports: list[A
 
 def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     from bot.models import chat_model
+    from scheduler import judging
     from scheduler.dataset_files import adapter_side
 
     if options.data is None:
         raise Invalid("evaluate needs --data.", "See python -m finetune evaluate --help.")
     bench = _bench(settings)
     return {
+        "judge": settings.judge.model_dump(),
+        "labels": [asdict(row) for row in judging.labels(bench)],
         "cases": str(_data(options.data, "held_out.jsonl") / "held_out.jsonl"),
         "base_folder": chat_model(settings.models.chat, models=settings.models.folder),
         "candidate": adapter_side(bench, options.adapter),
@@ -264,7 +273,10 @@ def _judge(options: argparse.Namespace) -> None:
                 rows.append(json.loads(line))
             except ValueError as error:
                 raise JudgeInputError(f"Line {number}: not JSON ({error}).") from error
-    scores = judge_rows(rows, metric=options.metric, judge=FittedJudge())
+    settings = load_settings()
+    judges.check(settings.judge.model_dump(), settings.tested)
+    judge = judges.made(settings.judge.model_dump()) or FittedJudge()
+    scores = judge_rows(rows, metric=options.metric, judge=judge)
     print(json.dumps(scores) if options.json else "\n".join(f"{row['score']:.3f}" for row in scores))
 
 

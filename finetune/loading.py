@@ -60,7 +60,9 @@ def load(
     start_from: Path | None = None,
     qlora: bool = False,
 ) -> PeftModel:
-    """The base model in bf16, or fp32 where a CPU only imitates bf16 (4-bit with `qlora`) with fp32 LoRA weights, new ones or those of `start_from`.
+    """The base model in bf16, fp32 where a CPU only imitates that, 4-bit with `qlora`; LoRA weights in fp32.
+
+    They are new ones, or those of `start_from`.
 
     Raises TrainingError when the model lacks a target module, or `qlora` has no GPU or no bitsandbytes.
     """

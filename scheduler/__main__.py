@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bot.models import chat_model, embedding_model
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
+from finetune import judges
 from finetune.examples import Rules
 from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
@@ -37,7 +38,8 @@ from store.models import Cycle, CycleState
 
 
 def bench_of(settings: Settings) -> Workbench:
-    """The workbench, as the settings say."""
+    """The workbench, as the settings say; raises Invalid for a judge that may not judge."""
+    judges.check(settings.judge.model_dump(), settings.tested)
     taxonomy = settings.taxonomy()
     embedder = Embedder(embedding_model(settings.models.embedding), name=settings.models.embedding)
     data = settings.server.data.resolve()
@@ -92,6 +94,7 @@ def bench_of(settings: Settings) -> Workbench:
         context_tokens=settings.generation.context_tokens,
         batch=settings.evaluation.batch,
         alternative_cases=settings.evaluation.alternative_cases,
+        judge=settings.judge.model_dump(),
         primary=tuple(settings.gate.primary),
         margin=settings.gate.margin,
         loss_margin=settings.gate.loss_margin,

@@ -1,11 +1,14 @@
 """How far the judge agrees with the people of this installation, and whose word would help most."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from finetune.agreement import Judged, agreement, distrusted, most_useful
+from finetune.admission import Labelled, judged
+from finetune.agreement import agreement, distrusted, most_useful
 from finetune.fitted import FittedJudge
-from finetune.judge import Judge, supported_answer
+from finetune.judge import Judge
 from scheduler.workbench import Workbench
 from store import exchanges, judge_labels
 from store.exchanges import Logged
@@ -13,60 +16,67 @@ from store.exchanges import Logged
 ASKED_FOR = 20
 """As many answers are named whose labels would help most."""
 NEWEST = 200
+TRIED = "judge.json"
+"""What an evaluation's folder holds about the configured judge."""
 
 
 def judged_now(bench: Workbench, judge: Judge | None = None) -> dict[str, Any]:
-    """Agreement per metric and task with n, and the answers to label next."""
+    """Agreement per metric and task with n, the answers to label next, and how the configured judge last did."""
     judge = judge or FittedJudge()
+    known = labels(bench)
     with bench.database.read() as session:
-        labelled = judge_labels.labelled(session)
         newest = exchanges.page(session, limit=NEWEST)
-    known = [
-        Judged(row.exchange_id, row.metric, _task(logged), _score(judge, logged, row.metric), row.value)
-        for row, logged in labelled
-    ]
-    seen = {(row.exchange_id, row.metric) for row, _ in labelled}
+    seen = {(row.id, row.metric) for row in known}
     fresh = [one for one in newest if one.exchange.answer and one.exchange.passages and not one.exchange.declined]
-    open_ = [
-        Judged(one.exchange.id, "support", _task(one), _score(judge, one, "support"), None)
-        for one in fresh
-        if (one.exchange.id, "support") not in seen
-    ]
-    found = agreement(known)
+    open_ = [_row(one, "support", None) for one in fresh if (one.exchange.id, "support") not in seen]
+    found = agreement(judged(judge, known))
     low = distrusted(found, least=bench.min_agreement, labels=bench.min_labels)
     return {
         "name": judge.name,
         "agreement": [asdict(one) for one in found],
         "trusted": not low,
         "distrusted": [one.metric for one in low],
-        "label_next": most_useful(open_, ASKED_FOR),
+        "label_next": most_useful(judged(judge, open_), ASKED_FOR),
+        "tried": last_tried(bench),
     }
 
 
-def _task(logged: Logged) -> str:
-    return logged.label.task if logged.label is not None else "unclassified"
+def labels(bench: Workbench) -> list[Labelled]:
+    """Everything that people said of logged answers."""
+    with bench.database.read() as session:
+        return [_row(logged, row.metric, row.value) for row, logged in judge_labels.labelled(session)]
 
 
-def _score(judge: Judge, logged: Logged, metric: str) -> float:
+def last_tried(bench: Workbench) -> dict[str, Any] | None:
+    """How the configured judge did at the last evaluation; None before one."""
+    found = sorted(bench.data.glob(f"cycles/*/evaluation-*/{TRIED}"), key=lambda path: path.stat().st_mtime)
+    return dict(json.loads(found[-1].read_text())) if found else None
+
+
+def _row(logged: Logged, metric: str, value: bool | None) -> Labelled:
     exchange = logged.exchange
-    texts = [passage["text"] for passage in exchange.passages]
-    if metric == "support":
-        return supported_answer(exchange.answer, texts, judge)
-    if metric == "relevance":
-        return judge.relevance(exchange.question, texts)
-    correction = logged.feedback.correction if logged.feedback is not None else ""
-    if correction:
-        return judge.accuracy(exchange.question, exchange.answer, [correction])
-    # Nobody wrote a right answer: what is supported and was not disliked is the judge's best guess.
-    return supported_answer(exchange.answer, texts, judge)
+    return Labelled(
+        exchange.id,
+        metric,
+        logged.label.task if logged.label is not None else "unclassified",
+        exchange.question,
+        exchange.answer,
+        tuple(passage["text"] for passage in exchange.passages),
+        logged.feedback.correction if logged.feedback is not None else "",
+        value,
+    )
 
 
-def doubt(bench: Workbench) -> str:
-    """Why the gate may not rely on the judge, as a sentence; empty where it may."""
+def doubt(bench: Workbench, counted: Sequence[str] = ()) -> str:
+    """Why the gate may not rely on the fitted judge, as a sentence; empty where it may.
+
+    On the metrics of `counted` another judge was used, which people agree with.
+    """
     found = judged_now(bench)
-    if found["trusted"]:
+    metrics = [metric for metric in found["distrusted"] if metric not in counted]
+    if not metrics:
         return ""
-    low = [one for one in found["agreement"] if one["task"] == "all" and one["metric"] in found["distrusted"]]
+    low = [one for one in found["agreement"] if one["task"] == "all" and one["metric"] in metrics]
     said = "; ".join(f"{one['metric']} {one['balanced']:.2f} over {one['n']} labels" for one in low)
     wanted = ", ".join(found["label_next"]) or "any answers"
     return (

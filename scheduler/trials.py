@@ -5,7 +5,7 @@ finalists meet at the same gate, the best of them goes on and the others end as 
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,8 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "train": str(bench.data / cycle.results["curate"]["data"] / "train.jsonl"),
         "verified": str(bench.data / cycle.results["curate"]["data"] / VERIFIED),
         "primary": list(bench.primary),
+        "judge": dict(bench.judge),
+        "labels": [asdict(row) for row in judging.labels(bench)],
     }
     done = child(bench, claim, "evaluate", job)
     result = {"serving": serving, "cases": done.get("cases", 0), "out": job["out"]}
@@ -194,7 +196,8 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
     verdicts = [_verdict(bench, cycle, report, serving, anchor, len(ids)) for report in reports]
-    if why := judging.doubt(bench):
+    tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
+    if why := judging.doubt(bench, tried.get("counts", ())):
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
     cycles.renew(bench.database, claim)
     best = min(
@@ -203,7 +206,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     for place, adapter_id in enumerate(ids):
         report = _kept(bench, cycle, reports[place], serving)
         beside = instead.read(out) if place == 0 else {}
-        report |= beside
+        report |= {**beside, "judge": tried}
         shown = json.loads(verdicts[place].to_json())
         shown["reasons"] = [*shown["reasons"], *instead.better_than_training(beside)]
         if place != best:

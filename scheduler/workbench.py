@@ -70,6 +70,7 @@ class Workbench:
     context_tokens: int
     batch: int
     alternative_cases: int
+    judge: Mapping[str, Any]
     primary: tuple[str, ...]
     margin: float
     loss_margin: float

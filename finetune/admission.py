@@ -1,0 +1,138 @@
+"""May a judge count: it must notice answers that were made worse, and agree with people on each metric it scores.
+
+Both are measured on this installation's own answers before any adapter is judged. It knows no model and no gate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from finetune.agreement import ALL, Agreement, Judged, agreement
+from finetune.judge import Judge, supported_answer
+from finetune.perturbations import Honest, Outcome, made_worse, outcomes
+
+MOST_HONEST = 60
+"""Answers that are made worse; a judge that asks a server answers some six questions for each."""
+FEWEST = 10
+"""Fewer cases of one kind of change say nothing about it."""
+COPIED = "copied"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a person said of a logged answer on one metric; `reference` is a right answer, empty without one."""
+
+    id: str
+    metric: str
+    task: str
+    question: str
+    answer: str
+    passages: tuple[str, ...]
+    reference: str
+    value: bool | None
+
+
+@dataclass(frozen=True)
+class Admission:
+    """How a judge did: won cases per kind of change, agreement per metric and task, the metrics on which it counts."""
+
+    name: str
+    suite: tuple[Outcome, ...]
+    agreement: tuple[Agreement, ...]
+    counts: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As the report keeps it, with the share of cases that the honest answer won."""
+        suite = [{**asdict(one), "share": one.share} for one in self.suite if one.n]
+        told = {"counts": list(self.counts), "reasons": list(self.reasons)}
+        return {"name": self.name, "suite": suite, "agreement": [asdict(one) for one in self.agreement], **told}
+
+
+def score_of(judge: Judge, row: Labelled) -> float:
+    """What a judge says of a labelled answer on the label's metric.
+
+    Where nobody wrote a right answer, what the passages support is the best guess at accuracy.
+    """
+    if row.metric == "relevance":
+        return judge.relevance(row.question, row.passages)
+    if row.metric == "accuracy" and row.reference:
+        return judge.accuracy(row.question, row.answer, [row.reference])
+    return supported_answer(row.answer, row.passages, judge)
+
+
+def judged(judge: Judge, rows: Sequence[Labelled]) -> list[Judged]:
+    """Each row with the judge's score beside the person's word."""
+    return [Judged(row.id, row.metric, row.task, score_of(judge, row), row.value) for row in rows]
+
+
+def honest_of(rows: Sequence[Mapping[str, Any]]) -> list[Honest]:
+    """Answers that people gave or approved, of rows of a dataset."""
+    return [
+        Honest(row["question"], row["target"], tuple(row["passages"]), (row["target"],))
+        for row in rows
+        if row["answerable"] and row["passages"] and row["kind"] in ("approved", "correction")
+    ][:MOST_HONEST]
+
+
+def suite(judge: Judge, honest: Sequence[Honest], *, seed: int = 0) -> tuple[Outcome, ...]:
+    """How often the honest answer beats each kind of worse one, asked as the gate asks.
+
+    Copied sentences are told by their accuracy against the honest answer, everything else by support.
+    """
+    right = {(case.question, case.passages): case.answer for case in honest}
+    worse = made_worse(honest, seed=seed)
+
+    def supported(_: str, answer: str, passages: Sequence[str]) -> float:
+        return supported_answer(answer, passages, judge)
+
+    def accurate(question: str, answer: str, passages: Sequence[str]) -> float:
+        return judge.accuracy(question, answer, [right[question, tuple(passages)]])
+
+    copies = [(case, {COPIED: texts[COPIED]}) for case, texts in worse if COPIED in texts]
+    others = [(case, {name: text for name, text in texts.items() if name != COPIED}) for case, texts in worse]
+    found = {one.variant: one for one in outcomes(others, supported)}
+    return tuple(one if one.variant == COPIED else found[one.variant] for one in outcomes(copies, accurate))
+
+
+def admission(
+    judge: Judge,
+    metrics: Sequence[str],
+    honest: Sequence[Honest],
+    labels: Sequence[Labelled],
+    *,
+    min_suite: float,
+    min_balanced: float,
+    min_labels: int,
+) -> Admission:
+    """Try a judge; it counts on those of `metrics` on which people agree with it, and on none if the suite fails."""
+    won = suite(judge, honest)
+    known = [row for row in labels if row.metric in metrics and row.value is not None]
+    agreed = agreement(judged(judge, known))
+    reasons = _blind(won, min_suite)
+    counts = []
+    for metric in metrics:
+        one = next((one for one in agreed if one.metric == metric and one.task == ALL), None)
+        n, balanced = (one.n, one.balanced) if one else (0, None)
+        if n < min_labels or balanced is None:
+            reasons.append(f"{metric}: {n} labels of people, expected at least {min_labels} with both answers.")
+        elif balanced < min_balanced:
+            reasons.append(f"{metric}: balanced accuracy {balanced:.2f} over {n} labels, expected {min_balanced:.2f}.")
+        else:
+            counts.append(metric)
+    failed = bool(_blind(won, min_suite))
+    return Admission(judge.name, won, tuple(agreed), () if failed else tuple(counts), tuple(reasons))
+
+
+def _blind(won: Sequence[Outcome], least: float) -> list[str]:
+    """Why the suite fails, as sentences; empty where it passes."""
+    tried = [one for one in won if one.n >= FEWEST]
+    if not tried:
+        return [
+            f"fewer than {FEWEST} answers of people could be made worse in any one way: there is nothing to try it on."
+        ]
+    return [
+        f"{one.variant}: the honest answer wins {one.share:.2f} of {one.n} cases, expected {least:.2f}."
+        for one in tried
+        if one.share < least
+    ]
