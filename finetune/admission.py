@@ -3,6 +3,7 @@
 Both are measured on this installation's own answers before any adapter is judged. It knows no model and no gate.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,18 +35,22 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Admission:
-    """How a judge did: won cases per kind of change, agreement per metric and task, the metrics on which it counts."""
+    """How a judge did: won cases per kind of change, agreement per metric and task, the metrics on which it counts.
+
+    `blind` says on which changes the judge that is used in the end clearly fails: then nothing may be promoted by it.
+    """
 
     name: str
     suite: tuple[Outcome, ...]
     agreement: tuple[Agreement, ...]
     counts: tuple[str, ...]
     reasons: tuple[str, ...]
+    blind: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As the report keeps it, with the share of cases that the honest answer won."""
         suite = [{**asdict(one), "share": one.share} for one in self.suite if one.n]
-        told = {"counts": list(self.counts), "reasons": list(self.reasons)}
+        told = {"counts": list(self.counts), "reasons": list(self.reasons), "blind": list(self.blind)}
         return {"name": self.name, "suite": suite, "agreement": [asdict(one) for one in self.agreement], **told}
 
 
@@ -109,8 +114,9 @@ def admission(
     won = suite(judge, honest)
     known = [row for row in labels if row.metric in metrics and row.value is not None]
     agreed = agreement(judged(judge, known))
-    reasons = _blind(won, min_suite)
-    counts = []
+    failed = _blind(won, min_suite)
+    reasons = list(failed)
+    counts: list[str] = []
     for metric in metrics:
         one = next((one for one in agreed if one.metric == metric and one.task == ALL), None)
         n, balanced = (one.n, one.balanced) if one else (0, None)
@@ -120,7 +126,6 @@ def admission(
             reasons.append(f"{metric}: balanced accuracy {balanced:.2f} over {n} labels, expected {min_balanced:.2f}.")
         else:
             counts.append(metric)
-    failed = bool(_blind(won, min_suite))
     return Admission(judge.name, won, tuple(agreed), () if failed else tuple(counts), tuple(reasons))
 
 
@@ -128,11 +133,17 @@ def _blind(won: Sequence[Outcome], least: float) -> list[str]:
     """Why the suite fails, as sentences; empty where it passes."""
     tried = [one for one in won if one.n >= FEWEST]
     if not tried:
-        return [
-            f"fewer than {FEWEST} answers of people could be made worse in any one way: there is nothing to try it on."
-        ]
-    return [
-        f"{one.variant}: the honest answer wins {one.share:.2f} of {one.n} cases, expected {least:.2f}."
-        for one in tried
-        if one.share < least
+        return [f"fewer than {FEWEST} answers of people could be made worse in any way: nothing to try it on."]
+    return [_lost(one, least) for one in tried if one.share < least]
+
+
+def clearly_blind(won: Sequence[Outcome], least: float) -> tuple[str, ...]:
+    """The changes on which a judge stays below `least` even by the upper end of the share's 95 % interval."""
+    bounds = [
+        (one, one.share + 1.96 * math.sqrt(one.share * (1 - one.share) / one.n)) for one in won if one.n >= FEWEST
     ]
+    return tuple(_lost(one, least) for one, upper in bounds if upper < least)
+
+
+def _lost(one: Outcome, least: float) -> str:
+    return f"{one.variant}: the honest answer wins {one.share:.2f} of {one.n} cases, expected {least:.2f}."

@@ -6,12 +6,13 @@ knows no adapter; the model under test never judges itself.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from finetune.admission import Admission, Labelled, admission
+from finetune.admission import Admission, Labelled, admission, clearly_blind
 from finetune.chat_judge import ChatJudge
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
@@ -187,11 +188,13 @@ def admitted(spec: Mapping[str, Any], honest: Sequence[Honest], labels: Sequence
     """
     limits = {name: spec[name] for name in LIMITS}
     fitted = FittedJudge()
+    base = admission(fitted, ("support", "accuracy", "relevance"), honest, labels, **limits)
+    blind = clearly_blind(base.suite, spec["min_suite"])
     try:
         judge = made(spec)
         if judge is None:
-            return fitted, admission(fitted, ("support", "accuracy", "relevance"), honest, labels, **limits)
+            return fitted, replace(base, blind=blind)
         found = admission(judge, judge.metrics, honest, labels, **limits)
     except Invalid as error:
-        return fitted, Admission(f"{spec['kind']}:{spec['model']}", (), (), (), (error.message,))
-    return (Counted(judge, found.counts) if found.counts else fitted), found
+        return fitted, Admission(f"{spec['kind']}:{spec['model']}", (), (), (), (error.message,), blind)
+    return (Counted(judge, found.counts), found) if found.counts else (fitted, replace(found, blind=blind))

@@ -1,7 +1,7 @@
 """How far the judge agrees with the people of this installation, and whose word would help most."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -67,13 +67,17 @@ def _row(logged: Logged, metric: str, value: bool | None) -> Labelled:
     )
 
 
-def doubt(bench: Workbench, counted: Sequence[str] = ()) -> str:
-    """Why the gate may not rely on the fitted judge, as a sentence; empty where it may.
+def doubt(bench: Workbench, tried: Mapping[str, Any] | None = None) -> str:
+    """Why the gate may not rely on the judge, as a sentence; empty where it may.
 
-    On the metrics of `counted` another judge was used, which people agree with.
+    `tried` is how the evaluation's judge did: what it is blind to, and the metrics on which another judge than the
+    fitted one counted because people agree with it.
     """
+    tried = tried or {}
+    if blind := tried.get("blind"):
+        return f"The judge does not notice answers made worse: {' '.join(blind)}"
     found = judged_now(bench)
-    metrics = [metric for metric in found["distrusted"] if metric not in counted]
+    metrics = [metric for metric in found["distrusted"] if metric not in _replaced(tried)]
     if not metrics:
         return ""
     low = [one for one in found["agreement"] if one["task"] == "all" and one["metric"] in metrics]
@@ -83,3 +87,8 @@ def doubt(bench: Workbench, counted: Sequence[str] = ()) -> str:
         f"The judge agrees too little with people: balanced accuracy of {said}, expected at least "
         f"{bench.min_agreement:.2f}. Labels of these {len(found['label_next'])} answers would help most: {wanted}."
     )
+
+
+def _replaced(tried: Mapping[str, Any]) -> Sequence[str]:
+    """The metrics that another judge than the fitted one scored."""
+    return () if tried.get("name") == FittedJudge().name else tried.get("counts", ())

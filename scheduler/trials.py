@@ -197,7 +197,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
     verdicts = [_verdict(bench, cycle, report, serving, anchor, len(ids)) for report in reports]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
-    if why := judging.doubt(bench, tried.get("counts", ())):
+    if why := judging.doubt(bench, tried):
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
     cycles.renew(bench.database, claim)
     best = min(

@@ -105,10 +105,10 @@ def test_admins_label_over_http(bot: QueuedBot) -> None:
         assert client.put(path.replace(row.id, "ex_no"), json={"metric": "support", "value": True}).status_code == 404
 
 
-def test_the_scheduler_tells_the_agreement_and_whose_label_would_help_most(database: Database) -> None:
+def test_the_scheduler_tells_the_agreement_and_whose_label_would_help_most(database: Database, tmp_path: Path) -> None:
     ann = people.add(database, "ann", role=Role.ADMIN, actor="test")
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
-    bench = Workbench(**{**unused, "database": database, "min_agreement": 0.6, "min_labels": 4})
+    bench = Workbench(**{**unused, "database": database, "data": tmp_path, "min_agreement": 0.6, "min_labels": 4})
     texts = ["It is 288 km.", "Parking is cheap.", "It rains.", "The moon is far."]
     for number, text in enumerate(texts):
         row = asked(database, ann, [user("How long is the Aare?")], text)
@@ -117,3 +117,6 @@ def test_the_scheduler_tells_the_agreement_and_whose_label_would_help_most(datab
     assert found["name"] == "fitted"
     assert [one["n"] for one in found["agreement"]] == [4, 4]
     assert found["trusted"] is (not judging.doubt(bench))
+    assert found["tried"] is None
+    assert judging.doubt(bench, {"name": "nli:x", "counts": ["support"]}) == ""
+    assert "does not notice" in judging.doubt(bench, {"name": "fitted", "blind": ["negated: lost."]})

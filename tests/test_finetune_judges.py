@@ -1,0 +1,203 @@
+"""Claims about plugged-in judges: none counts untried, none judges itself, and what fails leaves the fitted one."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+from bot.models import PACKAGED_EMBEDDING, embedding_model
+from finetune import judges
+from finetune.admission import Labelled, admission, clearly_blind, honest_of, suite
+from finetune.chat_judge import ChatJudge
+from finetune.fitted import FittedJudge
+from finetune.judges import CrossEncoderJudge, NliJudge
+from finetune.perturbations import Honest, Outcome
+from store.errors import Invalid
+from tests.conftest import ROOT
+from tests.grader import grading
+
+SPEC: dict[str, Any] = {"kind": "fitted", "model": "", "options": {}}
+SPEC |= {"min_suite": 0.75, "min_balanced": 0.7, "min_labels": 20}
+LIMITS = {name: SPEC[name] for name in judges.LIMITS}
+_PART = re.compile(r"^(passage|claim|question|right answer|answer):\n-----\n(.*?)\n-----$", re.DOTALL | re.MULTILINE)
+
+
+class Grader(BaseChatModel):
+    """A chat model that grades as the fitted judge does, or gives everybody the same grade."""
+
+    always: str = ""
+
+    @property
+    def _llm_type(self) -> str:
+        return "grader"
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        parts = dict(_PART.findall(str(messages[-1].content)))
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=self.always or _graded(parts)))])
+
+
+def _graded(parts: dict[str, str]) -> str:
+    judge = FittedJudge()
+    if "claim" in parts:
+        return str(round(10 * judge.support(parts["claim"], parts["passage"])))
+    return str(round(10 * judge.accuracy(parts["question"], parts["answer"], [parts["right answer"]])))
+
+
+@pytest.fixture(scope="module")
+def honest() -> list[Honest]:
+    rows = [json.loads(line) for line in (ROOT / "examples" / "questions.jsonl").read_text().splitlines()]
+    told = [row for row in rows if row["passage"]]
+    texts = [row["passage"] for row in told]
+    data = [
+        {**row, "target": row["answer"], "passages": [row["passage"], *texts[n - 3 : n - 1]], "answerable": True}
+        for n, row in enumerate(told[3:], start=3)
+    ]
+    return honest_of([{**row, "kind": "approved"} for row in data])
+
+
+def labels(count: int, honest: list[Honest], *, right: bool = True) -> list[Labelled]:
+    """Labels on support: every second answer is of another question, which `right` people call unsupported."""
+    found = []
+    for number in range(count):
+        case, other = honest[number], honest[number - 7]
+        fits = number % 2 == 0
+        said = case.answer if fits else other.answer
+        value = fits if right else number % 4 < 2
+        found.append(Labelled(f"ex_{number}", "support", "facts", case.question, said, case.passages, "", value))
+    return found
+
+
+def test_the_fitted_judge_notices_every_kind_of_worse_answer(honest: list[Honest]) -> None:
+    found = {one.variant: one for one in suite(FittedJudge(), honest) if one.n >= 10}
+    assert len(found) >= 4
+    assert {name: one.share for name, one in found.items() if one.share < 0.75} == {}
+
+
+def test_a_judge_that_likes_everything_counts_for_nothing(honest: list[Honest]) -> None:
+    judge = ChatJudge(Grader(always="10"), "flatterer")
+    found = admission(judge, judge.metrics, honest, labels(40, honest), **LIMITS)
+    assert found.counts == ()
+    assert any(reason.startswith("negated: the honest answer wins 0.50") for reason in found.reasons)
+
+
+def test_a_good_judge_counts_where_people_agree_with_it_only(honest: list[Honest]) -> None:
+    judge = ChatJudge(Grader(), "careful")
+    agreed = admission(judge, judge.metrics, honest, labels(40, honest), **LIMITS)
+    assert agreed.counts == ("support",)
+    assert "accuracy: 0 labels of people, expected at least 20 with both answers." in agreed.reasons
+    told = admission(judge, judge.metrics, honest, labels(40, honest, right=False), **LIMITS)
+    assert told.counts == ()
+    assert any(reason.startswith("support: balanced accuracy 0.") for reason in told.reasons)
+    assert admission(judge, judge.metrics, honest, labels(10, honest), **LIMITS).counts == ()
+
+
+def test_nothing_to_try_it_on_is_a_reason(honest: list[Honest]) -> None:
+    judge = ChatJudge(Grader(), "careful")
+    found = admission(judge, judge.metrics, honest[:3], labels(40, honest), **LIMITS)
+    assert found.counts == () and "nothing to try it on" in found.reasons[0]
+
+
+def test_a_chat_model_is_asked_over_http_and_equal_questions_once() -> None:
+    asked: list[str] = []
+    with grading(lambda text: asked.append(text) or "I say 7") as url:
+        judge = ChatJudge.named("openai:grader", {"base_url": url, "api_key": "none"})
+        assert judge.support("It rains.", "It rains today.") == 0.7
+        assert judge.support("It rains.", "It rains today.") == 0.7
+    assert len(asked) == 1 and "It rains today." in asked[0]
+    assert judge.name == "chat:openai:grader"
+    assert judge.accuracy("Why?", "The documents do not say.", ["Because it rains."]) == 0.0
+
+
+def test_a_reply_without_a_number_is_an_error() -> None:
+    with pytest.raises(Invalid, match="expected a number from 0 to 10"):
+        ChatJudge(Grader(always="sure!"), "talker").relevance("Why?", ["Because."])
+
+
+def test_a_judge_that_cannot_be_asked_leaves_the_fitted_one_in_charge(honest: list[Honest]) -> None:
+    options = {"base_url": "http://127.0.0.1:9/v1", "api_key": "none", "max_retries": 0}
+    spec = {**SPEC, "kind": "chat", "model": "openai:gone", "options": options}
+    judge, tried = judges.admitted(spec, honest, [])
+    assert judge.name == "fitted"
+    assert tried.name == "chat:openai:gone" and "could not be asked" in tried.reasons[0]
+    judge, tried = judges.admitted({**spec, "model": "nobody:knows"}, honest, [])
+    assert judge.name == "fitted" and "cannot be made" in tried.reasons[0]
+
+
+def test_an_admitted_judge_scores_what_it_counts_for_and_the_fitted_one_the_rest(honest: list[Honest]) -> None:
+    grader = Grader()
+
+    def reply(text: str) -> str:
+        return str(grader.invoke([("human", text)]).text)
+
+    with grading(reply) as url:
+        spec = {**SPEC, "kind": "chat", "model": "openai:g", "options": {"base_url": url, "api_key": "none"}}
+        judge, tried = judges.admitted(spec, honest, labels(40, honest))
+        assert tried.counts == ("support",)
+        assert judge.name == "chat:openai:g (support), fitted"
+        assert judge.support("Bread is baked.", "Stones are heavy.") in [n / 10 for n in range(11)]
+    question, passages = honest[0].question, honest[0].passages
+    assert judge.relevance(question, passages) == FittedJudge().relevance(question, passages)
+    assert {one["variant"] for one in tried.as_json()["suite"]} >= {"negated", "sentence added"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"model": " "}, "names no model"),
+        ({"model": "openai:smollm"}, "approve of itself"),
+        ({"model": "openai:x", "options": {"base_url": "http://127.0.0.1:8777/v1"}}, "approve of itself"),
+    ],
+)
+def test_the_model_under_test_never_judges(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        judges.check({**SPEC, "kind": "chat", **changed}, ["smollm", "http://127.0.0.1:8777"])
+    judges.check({**SPEC, **changed}, ["smollm"])
+
+
+def tiny_encoder(folder: Path, labels: list[str]) -> str:
+    """A random two-layer cross-encoder with these outputs."""
+    tokenizer = AutoTokenizer.from_pretrained(embedding_model(PACKAGED_EMBEDDING))
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={name: place for place, name in enumerate(labels)},
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_an_nli_model_and_a_cross_encoder_judge_by_their_outputs(tmp_path: Path, honest: list[Honest]) -> None:
+    nli = tiny_encoder(tmp_path / "nli", ["contradiction", "entailment", "neutral"])
+    ranks = tiny_encoder(tmp_path / "ranks", ["LABEL_0"])
+    judge = NliJudge(nli)
+    assert judge.name == "nli:nli" and 0 < judge.support("It rains.", "It rains today.") < 1
+    assert judge.support("", "It rains.") == 0.0
+    assert 0 < judge.accuracy("Why?", "It rains.", ["Because of rain."]) < 1
+    assert 0 < CrossEncoderJudge(ranks).relevance("Why?", ["It rains.", "It pours."]) < 1
+    with pytest.raises(Invalid, match="expected one called entailment"):
+        NliJudge(ranks)
+    with pytest.raises(Invalid, match="has 3 outputs, expected one"):
+        CrossEncoderJudge(nli)
+    with pytest.raises(Invalid, match="cannot be loaded"):
+        NliJudge(str(tmp_path / "nowhere"))
+    kept, tried = judges.admitted({**SPEC, "kind": "nli", "model": nli}, honest[:20], labels(20, honest))
+    assert kept.name == "fitted" and tried.counts == () and tried.name == "nli:nli"
+
+
+def test_a_judge_in_use_that_clearly_fails_the_suite_is_called_blind() -> None:
+    assert clearly_blind([Outcome("negated", 40.0, 60), Outcome("copied", 5.0, 10)], 0.75) == ()
+    assert clearly_blind([Outcome("negated", 30.0, 60), Outcome("copied", 1.0, 9)], 0.75) == (
+        "negated: the honest answer wins 0.50 of 60 cases, expected 0.75.",
+    )
