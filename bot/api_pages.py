@@ -27,6 +27,7 @@ SECTIONS = {
     "adapters": "Adapters",
     "cycles": "Cycles",
     "exchanges": "Exchanges",
+    "judge": "Judge",
     "documents": "Documents",
     "people": "People",
     "schedule": "Schedule",

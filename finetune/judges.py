@@ -193,7 +193,7 @@ def admitted(spec: Mapping[str, Any], honest: Sequence[Honest], labels: Sequence
     try:
         judge = made(spec)
         if judge is None:
-            return fitted, replace(base, blind=blind)
+            return fitted, replace(base, counts=(), reasons=blind, blind=blind)
         found = admission(judge, judge.metrics, honest, labels, **limits)
     except Invalid as error:
         return fitted, Admission(f"{spec['kind']}:{spec['model']}", (), (), (), (error.message,), blind)

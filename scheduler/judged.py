@@ -6,7 +6,8 @@ It labels and decides nothing. Groundedness is `finetune/metrics.py`'s: the mean
 from collections import defaultdict
 from typing import Any
 
-from finetune.judge import WordJudge
+from finetune.fitted import FittedJudge
+from finetune.judge import Judge
 from finetune.metrics import groundedness
 from scheduler.trouble import newest
 from scheduler.workbench import Workbench
@@ -24,7 +25,7 @@ def exchange_now(bench: Workbench, exchange_id: str) -> dict[str, Any]:
     """One answer's sentences, each with its support in [0, 1] and the passage that bears it out best."""
     with bench.database.read() as session:
         row = exchanges.get(session, exchange_id)
-    judge, passages = WordJudge(), row.exchange.passages
+    judge, passages = FittedJudge(), row.exchange.passages
     said = []
     for sentence in sentences(row.exchange.answer):
         scored = [(judge.support(without_citations(sentence), p["text"]), p.get("n")) for p in passages]
@@ -35,7 +36,7 @@ def exchange_now(bench: Workbench, exchange_id: str) -> dict[str, Any]:
 
 def groundedness_now(bench: Workbench) -> dict[str, Any]:
     """Mean groundedness of the newest answers by day, oldest first; answers that decline fairly are left out."""
-    judge, days = WordJudge(), defaultdict[str, list[float]](list)
+    judge, days = FittedJudge(), defaultdict[str, list[float]](list)
     for row in newest(bench, most=NEWEST):
         score = _grounded(row, judge)
         if score is not None and not row.exchange.declined:
@@ -44,6 +45,6 @@ def groundedness_now(bench: Workbench) -> dict[str, Any]:
     return {"judge": judge.name, "newest": NEWEST, "data": data, "next": None}
 
 
-def _grounded(row: Logged, judge: WordJudge) -> float | None:
+def _grounded(row: Logged, judge: Judge) -> float | None:
     texts = [passage["text"] for passage in row.exchange.passages]
     return groundedness(row.exchange.answer, texts, judge.support, answerable=False)

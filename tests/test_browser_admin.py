@@ -15,7 +15,7 @@ from tests.queued import QUESTION, QueuedBot, serve, until
 from tests.test_bot_api_admin import scheduler
 
 pytestmark = needs_chromium
-PAGES = ("overview", "approval", "adapters", "cycles", "exchanges", "documents", "people", "schedule", "audit")
+PAGES = ("overview", "approval", "adapters", "cycles", "exchanges", "judge", "documents", "people", "schedule", "audit")
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +268,32 @@ def test_judge_and_faults_are_asked_of_the_scheduler(page: Page, bot: QueuedBot)
         card.get_by_role("button", name="What the judge says").click()
         expect(card.locator(".judged")).to_contain_text("80 % by [1] 288 km [1].")
     assert asked[-1] == ("judged", {"exchange_id": row.id})
+
+
+def test_judge_shows_its_agreement_and_asks_for_the_labels_that_help_most(page: Page, bot: QueuedBot) -> None:
+    row = one_exchange(bot)
+    measured = {
+        "metric": "support",
+        "task": "all",
+        "n": 40,
+        "accuracy": 0.8,
+        "balanced": 0.78,
+        "kappa": 0.6,
+        "auroc": 0.85,
+    }
+    tried = {"name": "nli:small", "counts": ["support"], "reasons": ["accuracy: 3 labels."], "agreement": []}
+    tried["suite"] = [{"variant": "negated", "wins": 57.0, "n": 60, "share": 0.95}]
+    found = {"name": "fitted", "trusted": False, "distrusted": ["relevance"], "agreement": [measured]}
+    answers = {"judge": {**found, "label_next": [row.id], "tried": tried}, "groundedness": {"data": []}}
+    with scheduler(bot, answers):
+        open_section(page, "Judge")
+        expect(page.get_by_label("Agreement", exact=True)).to_contain_text("agrees too little with people on relevance")
+        expect(page.get_by_role("region", name="Table: Agreement with people")).to_contain_text("0.78")
+        expect(page.get_by_label("Tried")).to_contain_text("It counts for support.")
+        expect(page.get_by_role("region", name="Table: Answers made worse")).to_contain_text("95 %")
+        card = page.locator(f"#{row.id}")
+        card.locator("summary").first.click()
+        expect(card.get_by_role("button", name="What the judge says")).to_be_visible()
 
 
 def test_document_is_added_with_progress_and_a_bad_one_is_skipped_with_its_reason(page: Page, bot: QueuedBot) -> None:

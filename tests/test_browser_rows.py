@@ -16,7 +16,7 @@ from tests.deciding import awaiting, many, one_exchange, running_cycle, train
 from tests.queued import QueuedBot, serve
 
 pytestmark = needs_chromium
-SECTIONS = ("approval", "adapters", "cycles", "exchanges", "documents", "people", "schedule", "audit")
+SECTIONS = ("approval", "adapters", "cycles", "exchanges", "judge", "documents", "people", "schedule", "audit")
 PATHS = ("/admin", *(f"/admin/{name}" for name in SECTIONS))
 FIRE, AWAY = "window.fired=(window.fired||0)+1", "https://example.org/x"
 LINES = (Path(__file__).parent / "payloads.txt").read_text().splitlines()

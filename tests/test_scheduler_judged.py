@@ -28,7 +28,7 @@ def test_groundedness_by_day_leaves_declines_out(database: Database, tmp_path: P
         session.add(row)
     work = bench(database, tmp_path)
     [day] = judged.groundedness_now(work)["data"]
-    assert day["n"] == 1 and day["mean"] > 0.9
+    assert day["n"] == 1 and day["mean"] > 0.8
 
 
 def test_an_unknown_exchange_is_told_to_the_page(database: Database, tmp_path: Path) -> None:

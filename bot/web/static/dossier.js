@@ -1,5 +1,6 @@
 // The dossier of an adapter: what was measured, on what, at what cost. The approval and the printable page show it.
 import { call, counted, h, lasted } from "./dom.js";
+import { agreement, suite } from "./admin_judge.js";
 import { empty, facts, table } from "./admin_shared.js";
 import { forest, signed } from "./forest.js";
 
@@ -210,18 +211,9 @@ export function rest({ slices, alternatives, judge, cost, changes, digests }) {
       judge
         ? [
             h("p", {}, `“${judge.name}”`),
-            table(
-              ["Measure", "Task", "n", "Accuracy", "κ", "AUROC"],
-              (judge.agreement ?? []).map((one) => [
-                one.metric,
-                one.task ?? "all",
-                String(one.n),
-                number(one.accuracy),
-                number(one.kappa),
-                number(one.auroc),
-              ]),
-              "Nobody has labelled cases yet: agreement with people is not measured.",
-            ),
+            agreement(judge.agreement ?? []),
+            suite(judge.suite ?? []),
+            ...(judge.reasons ?? []).map((reason) => h("p", { class: "muted" }, reason)),
           ]
         : h("p", { class: "muted" }, NOT_MEASURED),
     ),
