@@ -166,6 +166,7 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         tasks=lambda: _tasks(settings),
         data=settings.server.data,
         approvers=settings.gate.approvers,
+        min_labels=settings.gate.min_labels,
         provider=_provider(settings),
         requests_per_minute=settings.server.requests_per_minute,
         sign_ins_per_minute=settings.server.sign_ins_per_minute,

@@ -55,6 +55,7 @@ def create_app(
     tasks: Callable[[], Collection[str]],
     data: Path,
     approvers: int = 1,
+    min_labels: int = 20,
     provider: Provider | None = None,
     requests_per_minute: int = 6_000,
     sign_ins_per_minute: int = 20,
@@ -62,8 +63,8 @@ def create_app(
     """The application over these parts.
 
     `open_chat` lets anonymous requests from this machine chat; `tasks` names the taxonomy's tasks of this moment; in
-    the folder `data` lies the key that signs; so many `approvers` must agree before an adapter is deployed; people may
-    sign in through `provider`.
+    the folder `data` lies the key that signs; so many `approvers` must agree before an adapter is deployed, and so many
+    `min_labels` of held-out cases count at the gate; people may sign in through `provider`.
     """
     access = Access(
         database,
@@ -93,6 +94,7 @@ def create_app(
         signer=Signer(data),
         data=data,
         approvers=approvers,
+        min_labels=min_labels,
         provider=provider,
     )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")

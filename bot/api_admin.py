@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, or_, select
 
-from bot import api_exchanges, api_golden, api_rankings, api_views
+from bot import api_exchanges, api_golden, api_labels, api_rankings, api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from store import adapters, audit, cycles, deployments, exchanges, judge_labels, people, processes, staleness
 from store.errors import Conflict, Invalid
@@ -22,6 +22,7 @@ from store.requests import ask
 NEXT_TIMES = 5
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
 router.include_router(api_rankings.router)
+router.include_router(api_labels.router)
 router.include_router(api_golden.router)
 router.include_router(api_exchanges.router)
 

@@ -52,6 +52,7 @@ class Parts:
     signer: Signer
     data: Path
     approvers: int = 1
+    min_labels: int = 20
     provider: Provider | None = None
 
 

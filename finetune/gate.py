@@ -122,6 +122,7 @@ def decide(
     *,
     planned_tasks: Sequence[str],
     anchor: Report | None = None,
+    judged: Report | None = None,
     primary: Sequence[str] = ("source_attribution", "answer_accuracy"),
     margin: float = Rules.margin,
     hard_margin: float = Rules.hard_margin,
@@ -134,7 +135,9 @@ def decide(
 ) -> Verdict:
     """Compare reports of the same cases: the candidate's with what serves and, where it is another, with the anchor's.
 
-    `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the other's loss. A
+    `judged` is the candidate's report as the judge alone has it, for the anchor, where people's labels corrected the
+    other two. `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the other's
+    loss. A
     guardrail holds when its interval lies above minus the margin; fails when the interval lies wholly below 0 or,
     from `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases to certify the
     margin holds when its point estimate is within it and the held-out loss over all cases holds.
@@ -146,7 +149,9 @@ def decide(
         said = f"No held-out case of the planned tasks ({', '.join(planned_tasks) or 'none'}) has a primary metric."
         return Verdict("not_enough_evidence", (said,), (), min_cases)
     if anchor is not None and anchor.model != serving.model:
-        found += _beside(_pairs(candidate, anchor), planned_tasks, primary, rules, f"the anchor {anchor.model}")
+        found += _beside(
+            _pairs(judged or candidate, anchor), planned_tasks, primary, rules, f"the anchor {anchor.model}"
+        )
     shown = [one for metric in SHOWN if (one := _compare(metric, ALL, pairs, rules, SERVING))]
     informed = [
         delta(c, role="shown", margin=0.0, confidence=confidence, judge=lambda *_: (None, "shown")) for c in shown

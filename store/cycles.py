@@ -253,6 +253,29 @@ def retry(database: Database, cycle_id: str, *, actor: str) -> Cycle:
         return cycle
 
 
+def decide_again(database: Database, adapter_id: str, *, actor: str, comment: str, step: str = "gate") -> Cycle:
+    """Take up the cycle of a candidate that the gate could not tell about, at its gate: people have labelled since.
+
+    Raises NotFound, Invalid without a comment, or Conflict when its cycle ended otherwise or another one runs.
+    """
+    adapters.need_comment(comment, "deciding again")
+    with database.write() as session:
+        row = adapters.get(session, adapter_id)
+        cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
+        if cycle is None or cycle.outcome != Outcome.NOT_ENOUGH_EVIDENCE or cycle.adapter_id != adapter_id:
+            raise Conflict(
+                f"adapter {adapter_id} is {row.state}: decided again is only what the gate could not tell about."
+            )
+        other = session.exec(select(Cycle.id).where(Cycle.state == CycleState.RUNNING)).first()
+        if other is not None:
+            raise Conflict(f"cycle {other} is running.", "Wait for its end, or cancel it.")
+        cycle.state, cycle.outcome, cycle.step, cycle.finished_at = CycleState.RUNNING, None, step, None
+        cycle.attempts, cycle.error, cycle.lease_until = 0, "", None
+        session.add(cycle)
+        audit.record(session, actor=actor, action="cycle.decided_again", subject=cycle.id, comment=comment)
+        return cycle
+
+
 def get(session: Session, cycle_id: str) -> Cycle:
     """One cycle; raises NotFound."""
     row = session.get(Cycle, cycle_id)

@@ -208,6 +208,16 @@ class JudgeLabel(Row, table=True):
     labelled_at: datetime = time_column()
 
 
+class CaseLabel(Row, table=True):
+    """Whether an answer to a held-out question is right, as a person says; it holds for the text, whoever wrote it."""
+
+    exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
+    answer_digest: str = Field(primary_key=True)
+    value: bool
+    labelled_by: str = ""
+    labelled_at: datetime = time_column()
+
+
 class Embedding(Row, table=True):
     """What tasks are told by, kept so that nothing is embedded twice: vectors of one embedding model.
 

@@ -36,7 +36,7 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no 
 def fresh_bot(folder: Path, migrated: Path, *, approvers: int = 1) -> Iterator[QueuedBot]:
     """A bot in `folder` whose chat is open on this machine; `migrated` is an empty database to begin with."""
     shutil.copyfile(migrated, folder / "ratchet.db")
-    with queued_bot(folder, open_chat=True, approvers=approvers) as bot:
+    with queued_bot(folder, open_chat=True, approvers=approvers, min_labels=4) as bot:
         yield bot
 
 

@@ -1,5 +1,6 @@
 """The admin desk in a real browser: watching a cycle, reading the evidence, deciding, and taking a decision back."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from playwright.sync_api import Browser, Page, expect
 from sqlmodel import select
 
 from store import adapters, audit, cycles, people
-from store.models import BASE, Adapter, AuditEntry, Feedback, JudgeLabel, Label, Person, Role
+from store.models import BASE, Adapter, AuditEntry, Cycle, Feedback, JudgeLabel, Label, Person, Role
 from tests.browsing import answered, ask, begin_anew, enter, fresh_bot, needs_chromium, settled, sign_in, watched
 from tests.deciding import awaiting, evaluated, one_exchange, running_cycle, train
 from tests.queued import QUESTION, QueuedBot, serve, until
 from tests.test_bot_api_admin import scheduler
+from tests.test_store_case_labels import CASES, undecided
 
 pytestmark = needs_chromium
 PAGES = ("overview", "approval", "adapters", "cycles", "exchanges", "judge", "documents", "people", "schedule", "audit")
@@ -294,6 +296,26 @@ def test_judge_shows_its_agreement_and_asks_for_the_labels_that_help_most(page: 
         card = page.locator(f"#{row.id}")
         card.locator("summary").first.click()
         expect(card.get_by_role("button", name="What the judge says")).to_be_visible()
+
+
+def test_held_out_answers_are_labelled_until_the_gate_may_decide_again(page: Page, bot: QueuedBot) -> None:
+    adapter = undecided(bot)
+    page.goto(f"{page.url.split('/admin')[0]}/admin/judge?adapter={adapter.id}")
+    settled(page)
+    box = page.get_by_label(f"Held-out answers of {adapter.id}")
+    again = box.get_by_role("button", name="Decide again")
+    for number in range(CASES):
+        expect(box).to_contain_text(f"{number} of {CASES} cases labelled")
+        for answer in box.get_by_label(re.compile("^Answer [AB]$")).all():
+            answer.get_by_role("button", name="Right").click()
+            if number < CASES - 1:
+                expect(again).to_be_hidden()
+    expect(box).to_contain_text("There is no case left to label.")
+    box.get_by_label("Comment").fill("four labelled")
+    again.click()
+    expect(page.locator("#toast")).to_contain_text("The gate decides again.")
+    with bot.database.read() as session:
+        assert session.get_one(Cycle, adapter.cycle_id).state == "running"
 
 
 def test_document_is_added_with_progress_and_a_bad_one_is_skipped_with_its_reason(page: Page, bot: QueuedBot) -> None:

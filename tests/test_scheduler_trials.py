@@ -14,10 +14,10 @@ from finetune.preferences import available
 from scheduler import jobs, planning, trials
 from scheduler.dataset_files import PROBE, put_aside, runs_of, write_plan
 from scheduler.workbench import Workbench
-from store import adapters, cycles
+from store import adapters, case_labels, cycles, people
 from store.database import Database
 from store.errors import Invalid
-from store.models import Adapter, AdapterState, Ask, AuditEntry, Cycle
+from store.models import Adapter, AdapterState, Ask, AuditEntry, CaseLabel, Conversation, Cycle, Exchange, Role
 from tests.test_finetune_gate import COUNTS, noisy, report
 from tests.test_scheduler_workbench import bench
 
@@ -30,7 +30,12 @@ VARIANTS = [
 
 @pytest.fixture
 def work(database: Database, tmp_path: Path) -> Workbench:
-    values = {"primary": ("source_attribution", "answer_accuracy"), "margin": 0.05, "loss_margin": 0.02}
+    values = {
+        "primary": ("source_attribution", "answer_accuracy"),
+        "margin": 0.05,
+        "loss_margin": 0.02,
+        "min_labels": 20,
+    }
     return replace(bench(database, tmp_path), min_cases=24, seed=1, max_minutes=60.0, **values)
 
 
@@ -87,6 +92,35 @@ def test_a_single_candidate_is_judged_as_ever(work: Workbench) -> None:
     assert after.outcome == "rejected" and "winner" not in after.result
     with work.database.read() as session:
         assert adapters.get(session, only.id).state == "rejected"
+
+
+def test_labels_of_people_count_once_there_are_enough_of_both_sides(work: Workbench) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.25])
+    sides = {name: json.loads((work.data / f"{name}.json").read_text()) for name in ("candidate", "serving")}
+    person = people.add(work.database, "ann", role=Role.ADMIN, actor="test")
+    for side, kept in sides.items():
+        for case in kept["cases"]:
+            case["answer"] = f"{side} {case['case_id']}"
+        (work.data / f"{side}.json").write_text(json.dumps(kept))
+    with work.database.write() as session:
+        talk = Conversation(person_id=person.id)
+        session.add(talk)
+        session.flush()
+        for case in sides["serving"]["cases"]:
+            session.add(Exchange(id=case["case_id"], conversation_id=talk.id, person_id=person.id, question="?"))
+        session.flush()
+        for side, kept in sides.items():
+            for case in kept["cases"]:
+                digest = case_labels.digest_of(case["answer"])
+                session.add(CaseLabel(exchange_id=case["case_id"], answer_digest=digest, value=side == "serving"))
+        found = adapters.get(session, only.id)
+        found.report = sides
+        session.add(found)
+    after = trials.decide(work, claim, row)
+    assert after.result["verdict"] != "promote"
+    assert after.result["reasons"][0].startswith("People labelled 160 held-out cases")
+    assert after.result["gained"]["answer_accuracy"][0] == pytest.approx(-1.0)
 
 
 def test_a_variant_that_left_early_is_registered_and_rejected_with_its_reason(work: Workbench) -> None:

@@ -115,6 +115,9 @@ function opened(adapter, serving, load, flags) {
       { class: "row" },
       h("a", { class: "button small", href: `/admin/dossier/${adapter.id}` }, "Dossier"),
       h("a", { class: "button small", href: `/admin/exchanges?adapter=${adapter.id}` }, "Its answers"),
+      adapter.state === "candidate" && adapter.verdict?.verdict
+        ? h("a", { class: "button small", href: `/admin/judge?adapter=${adapter.id}` }, "Label its answers")
+        : null,
       adapter.state === "awaiting_approval"
         ? h("a", { class: "button primary small", href: "/admin/approval" }, "Decide")
         : null,

@@ -1,0 +1,62 @@
+"""Labelling held-out answers over HTTP, for admins, and letting the gate decide again with what was said."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from bot.api_parts import Admin, Name, Text, WithParts, admin_only
+from store import adapters, case_labels, cycles
+from store.models import Exchange, Feedback
+
+router = APIRouter(prefix="/adapters", dependencies=[Depends(admin_only)])
+
+
+class CaseWord(BaseModel):
+    """Whether an answer, named by the digest of its text, is right."""
+
+    answer: Name
+    value: bool
+
+
+class Again(BaseModel):
+    """Why the gate is to decide again."""
+
+    comment: Text = Field("", max_length=5_000)
+
+
+@router.get("/{adapter_id}/label-next")
+def label_next(adapter_id: str, parts: WithParts) -> dict[str, Any]:
+    """The next held-out case to label, its answers in an order that tells nothing, and how far one is."""
+    with parts.database.read() as session:
+        found = case_labels.next_open(session, adapters.get(session, adapter_id))
+        exchange = session.get(Exchange, found.case_id) if found.case_id else None
+        told: dict[str, Any] = {"labelled": found.labelled, "cases": found.cases, "needed": parts.min_labels}
+        if exchange is None:
+            return {**told, "next": None}
+        feedback = session.get(Feedback, exchange.id)
+    answers = sorted(({"digest": case_labels.digest_of(text), "text": text} for text in found.answers), key=_digest)
+    passages = [{"n": p["n"], "title": p.get("title", ""), "text": p["text"]} for p in exchange.passages]
+    right = (feedback.correction if feedback else "") or exchange.answer
+    shown = {"case_id": exchange.id, "question": exchange.question, "passages": passages, "references": [right]}
+    return {**told, "next": {**shown, "answers": answers}}
+
+
+def _digest(answer: dict[str, str]) -> str:
+    return answer["digest"]
+
+
+@router.put("/{adapter_id}/cases/{case_id}/label")
+def label_case(adapter_id: str, case_id: Name, body: CaseWord, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Say whether an answer to a held-out question is right."""
+    row = case_labels.put(
+        parts.database, adapter_id, case_id, answer=body.answer, value=body.value, actor=admin.person.id
+    )
+    return {"case_id": row.exchange_id, "answer": row.answer_digest, "value": row.value}
+
+
+@router.post("/{adapter_id}/decide-again")
+def decide_again(adapter_id: str, body: Again, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Let the gate decide again on a candidate that it could not tell about."""
+    row = cycles.decide_again(parts.database, adapter_id, actor=admin.person.id, comment=body.comment)
+    return {"cycle_id": row.id, "state": row.state, "step": row.step}

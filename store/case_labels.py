@@ -1,0 +1,95 @@
+"""What people say of answers to held-out questions: is this one right. The gate's intervals rest on it beside a judge.
+
+A label holds for a text, whichever adapter wrote it. Cases are asked in an order thrown by the adapter's digest and
+count only up to the first that is open, so that they are a random sample: picked ones would bend the result.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session, select
+
+from store import adapters, audit
+from store.database import Database
+from store.errors import Invalid, NotFound
+from store.models import Adapter, CaseLabel, Exchange, now
+
+SIDES = ("candidate", "serving")
+METRIC = "answer_accuracy"
+
+
+@dataclass(frozen=True)
+class Open:
+    """How many cases in order are labelled whole, of how many; the next one with its answers, equal ones once."""
+
+    labelled: int
+    cases: int
+    case_id: str | None
+    answers: tuple[str, ...]
+
+
+def digest_of(text: str) -> str:
+    """What a label is tied to."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _cases(row: Adapter) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The cases on which accuracy is measured on both sides, in the order in which they are asked."""
+    sides: list[dict[str, Any]] = [
+        {case["case_id"]: case for case in row.report.get(side, {}).get("cases", ())} for side in SIDES
+    ]
+    shared = [name for name in sides[0] if name in sides[1]]
+    for name in sorted(shared, key=lambda name: hashlib.sha256(f"{row.digest}{name}".encode()).hexdigest()):
+        found = [side[name] for side in sides]
+        if all(case["scores"].get(METRIC) is not None for case in found):
+            yield name, tuple(dict.fromkeys(case["answer"] for case in found))
+
+
+def _known(session: Session, case_id: str) -> dict[str, bool]:
+    rows = session.exec(select(CaseLabel).where(CaseLabel.exchange_id == case_id))
+    return {row.answer_digest: row.value for row in rows}
+
+
+def counted(session: Session, row: Adapter) -> dict[tuple[str, str], bool]:
+    """The labels that count, by case and answer text: of the first cases in order, up to the first that is open."""
+    found: dict[tuple[str, str], bool] = {}
+    for case_id, answers in _cases(row):
+        known = _known(session, case_id)
+        if not all(digest_of(text) in known for text in answers):
+            break
+        found |= {(case_id, text): known[digest_of(text)] for text in answers}
+    return found
+
+
+def next_open(session: Session, row: Adapter) -> Open:
+    """The first case in order with an answer that nobody labelled, whose question is still in the log."""
+    cases = list(_cases(row))
+    for place, (case_id, answers) in enumerate(cases):
+        known = _known(session, case_id)
+        left = tuple(text for text in answers if digest_of(text) not in known)
+        if left and session.get(Exchange, case_id) is not None:
+            return Open(place, len(cases), case_id, left)
+    return Open(len(cases), len(cases), None, ())
+
+
+def put(database: Database, adapter_id: str, case_id: str, *, answer: str, value: bool, actor: str) -> CaseLabel:
+    """Say of an answer, by the digest of its text, whether it is right; a second word replaces the first.
+
+    Raises NotFound for an adapter or a case that there is not, and Invalid for an answer that neither side gave.
+    """
+    with database.write() as session:
+        answers = dict(_cases(adapters.get(session, adapter_id))).get(case_id)
+        if answers is None or session.get(Exchange, case_id) is None:
+            raise NotFound(f"adapter {adapter_id} was not measured on a case {case_id}.")
+        if answer not in {digest_of(text) for text in answers}:
+            raise Invalid("no such answer to this case.", "Take its digest from label-next.")
+        row = session.get(CaseLabel, (case_id, answer)) or CaseLabel(
+            exchange_id=case_id, answer_digest=answer, value=value
+        )
+        row.value, row.labelled_by, row.labelled_at = value, actor, now()
+        session.add(row)
+        details = {"adapter": adapter_id, "answer": answer, "value": value}
+        audit.record(session, actor=actor, action="case.labelled", subject=case_id, details=details)
+    return row
