@@ -130,6 +130,7 @@ class Training(_Section):
     stop_share: float = Field(ge=0, le=0.5)
     memory_mb: int = Field(ge=0)
     qlora: bool
+    processes: int = Field(ge=0)
     preference: str = Field(pattern="^(auto|dpo|kto|off)$")
     min_preferences: int = Field(ge=2)
     threads: int = Field(ge=1)
@@ -137,7 +138,12 @@ class Training(_Section):
 
     def trainer(self) -> dict[str, Any]:
         """What a training job takes as it is."""
-        return {"stop_share": self.stop_share, "memory_mb": self.memory_mb, "qlora": self.qlora}
+        return {
+            "stop_share": self.stop_share,
+            "memory_mb": self.memory_mb,
+            "qlora": self.qlora,
+            "processes": self.processes,
+        }
 
 
 class Evaluation(_Section):

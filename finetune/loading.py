@@ -81,6 +81,11 @@ def load(
     return get_peft_model(base, config, autocast_adapter_dtype=True)
 
 
+def gpus() -> int:
+    """How many CUDA GPUs this machine has."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def compute_dtype() -> torch.dtype:
     """bfloat16 on a GPU and where oneDNN multiplies it on this processor, else float32."""
     asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)

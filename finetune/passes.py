@@ -141,15 +141,19 @@ def cut(batch: Sequence[Tokens], tokens: int) -> list[list[Tokens]]:
     return passes
 
 
+def answer_tokens(batch: Sequence[Tokens]) -> int:
+    """How many tokens are learned from."""
+    return sum(len(one.ids) - one.answer for one in batch)
+
+
 def whole_batch(
-    step: Pass, batch: Sequence[Tokens], parameters: Sequence[torch.Tensor], tokens: int
+    step: Pass, batch: Sequence[Tokens], total: int, parameters: Sequence[torch.Tensor], tokens: int
 ) -> tuple[float, int]:
-    """A batch's mean loss per answer token with its gradients, and the tokens in a pass from now on.
+    """A batch's summed loss over `total` with its gradients, and the tokens in a pass from now on.
 
     Out of memory, the batch starts again in passes of half as many tokens. Raises TrainingError when one sequence
     does not fit alone.
     """
-    total = sum(len(one.ids) - one.answer for one in batch)
     while True:
         passes = cut(batch, tokens)
         try:

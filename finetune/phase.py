@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import TrainingError
+from finetune.loading import gpus
 from finetune.search import Found, grid, search
+from finetune.spread import launched
 from finetune.train import Trained, train
 
 SEARCH_SHARE, SEARCH_STEPS = 0.15, 20
+RECIPE = ("rank", "alpha", "dropout", "target_modules", "epochs", "warmup_steps", "batch_size")
 LEAST_WATCHED = 16
 """Fewer examples say too little about when to stop."""
 
@@ -84,23 +87,20 @@ def _train(
     out: Path,
     **more: Any,
 ) -> Trained:
-    return train(
-        rows,
-        base_model=job["base_folder"],
-        out=out,
-        rank=recipe["rank"],
-        alpha=recipe["alpha"],
-        dropout=recipe["dropout"],
-        target_modules=recipe["target_modules"],
-        learning_rate=recipe["learning_rate_used"],
-        epochs=recipe["epochs"],
-        warmup_steps=recipe["warmup_steps"],
-        batch_size=recipe["batch_size"],
-        max_tokens=job["max_tokens"],
-        seed=job["seed"],
-        threads=job["threads"],
-        held_out=watched,
-        memory_mb=job.get("memory_mb", 0),
-        qlora=job.get("qlora", False),
+    progress = more.pop("progress", lambda _: None)
+    arguments: dict[str, Any] = {
+        "examples": rows,
+        "base_model": job["base_folder"],
+        "out": out,
+        **{name: recipe[name] for name in RECIPE},
+        "learning_rate": recipe["learning_rate_used"],
+        **{name: job[name] for name in ("max_tokens", "seed", "threads")},
+        "held_out": watched,
+        "memory_mb": job.get("memory_mb", 0),
+        "qlora": job.get("qlora", False),
         **more,
-    )
+    }
+    processes = job.get("processes") or gpus() or 1
+    if processes > 1:
+        return launched(arguments, processes, progress=progress)
+    return train(**arguments, progress=progress)

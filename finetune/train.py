@@ -18,7 +18,7 @@ import torch
 from finetune import checkpoint
 from finetune.errors import TrainingError as TrainingError
 from finetune.loading import Tokens, fingerprint, load, tokenised
-from finetune.passes import Pass, choose, cut, whole_batch
+from finetune.passes import Pass, answer_tokens, choose, cut, whole_batch
 
 Progress = Callable[[dict[str, Any]], None]
 LOOKS, PATIENCE = 12, 3
@@ -61,6 +61,33 @@ class _State:
         return sum(step > self.best_step() for step, _ in self.held_out)
 
 
+class Alone:
+    """The only process of a training; `finetune/spread.py` has one among several."""
+
+    rank, size = 0, 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes and tells."""
+        return self.rank == 0
+
+    def share(self, batch: Sequence[Tokens]) -> Sequence[Tokens]:
+        """The part of a batch that this process computes."""
+        return batch
+
+    def add_up(self, parameters: Sequence[torch.nn.Parameter], loss: float) -> float:
+        """Make gradients and loss those of the whole batch."""
+        return loss
+
+    def agreed(self, yes: bool) -> bool:
+        """What the first process says."""
+        return yes
+
+    def states(self, own: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The random states of all processes, by name."""
+        return {"random.0": own}
+
+
 def train(
     examples: Sequence[Mapping[str, Any]],
     *,
@@ -84,14 +111,17 @@ def train(
     memory_mb: int = 0,
     qlora: bool = False,
     progress: Progress = lambda _: None,
+    spread: Alone | None = None,
 ) -> Trained:
     """Train on examples with `messages` and `target` and save the adapter's weights and configuration into `out`.
 
     `learning_rate` is used as it is; `start_from` continues an adapter (progressive phases). Longer examples than
     `max_tokens` are left out. With `held_out` examples the training ends when their loss stops falling, and the best
     weights are kept. With a file `checkpoints` a killed run goes on there. `memory_mb` is what activations may take,
-    0 what is free. Raises TrainingError when nothing is left to train on or the model lacks a target module.
+    0 what is free; `spread` is this process among several. Raises TrainingError when nothing is left to train on or the
+    model lacks a target module.
     """
+    spread = spread or Alone()
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     sequences = _short(examples, base_model, max_tokens)
@@ -101,7 +131,7 @@ def train(
     lora: dict[str, Any] = {"rank": rank, "alpha": alpha, "dropout": dropout, "target_modules": list(target_modules)}
     model = load(base_model, **lora, start_from=start_from, qlora=qlora)
     longest = max(len(one.ids) for one in [*sequences, *watched])
-    step, tokens = choose(model, longest=longest, seed=seed, memory_mb=memory_mb)
+    step, tokens = choose(model, longest=longest, seed=seed + 1_000 * spread.rank, memory_mb=memory_mb)
     order = _batches([one.weight for one in sequences], epochs, batch_size, seed)
     loop = Loop(
         step,
@@ -112,12 +142,15 @@ def train(
         warmup=min(warmup_steps, len(order) // 10),
         tokens=tokens,
         progress=progress,
+        spread=spread,
     )
     if checkpoints is not None:
         run = {**lora, "rate": learning_rate, "order": order, "warmup": warmup_steps, "seed": seed, "qlora": qlora}
+        run["processes"] = spread.size
         loop.keep(checkpoints, fingerprint([*sequences, *watched], start_from, **run), checkpoint_seconds)
     state = loop.run()
-    model.save_pretrained(str(out))
+    if spread.main:
+        model.save_pretrained(str(out))
     left = len(examples) - len(sequences)
     return Trained(state.step, state.tokens, state.seconds, state.losses, left, state.held_out, state.best_step())
 
@@ -153,11 +186,12 @@ class Loop:
         warmup: int,
         tokens: int,
         progress: Progress,
+        spread: Alone,
     ) -> None:
         self._pass, self._parameters, self._batches, self._watched = step, list(parameters), batches, watched
         self._rate, self._warmup, self._tokens, self._progress = learning_rate, warmup, tokens, progress
         self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
-        self._state = _State()
+        self._state, self._spread = _State(), spread
         self._file: Path | None = None
         self._fingerprint, self._every, self._kept_at = "", 0.0, time.monotonic()
         self._look_every = max(1, len(batches) // LOOKS)
@@ -181,8 +215,10 @@ class Loop:
             if self._watched and (ended or state.step % self._look_every == 0):
                 self._look()
             self._tell(loss)
-            if self._file is not None and (ended or time.monotonic() - self._kept_at >= self._every):
-                self._keep()
+            if self._file is not None:
+                due = ended or time.monotonic() - self._kept_at >= self._every
+                if self._spread.agreed(due):
+                    self._keep()
         with torch.no_grad():
             for parameter, best in zip(self._parameters, state.best, strict=bool(state.best)):
                 parameter.copy_(best)
@@ -190,7 +226,9 @@ class Loop:
 
     def _one(self, batch: Sequence[Tokens]) -> float:
         state = self._state
-        loss, self._tokens = whole_batch(self._pass, batch, self._parameters, self._tokens)
+        part, total = self._spread.share(batch), answer_tokens(batch)
+        loss, self._tokens = whole_batch(self._pass, part, total, self._parameters, self._tokens)
+        loss = self._spread.add_up(self._parameters, loss)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} at step {state.step + 1}: lower the learning rate of the recipe."
@@ -207,9 +245,10 @@ class Loop:
 
     def _look(self) -> None:
         """Measure the held-out loss, and keep the weights when it is the lowest so far."""
-        total = sum(len(one.ids) - one.answer for one in self._watched)
-        passes = cut(self._watched, self._tokens)
+        total = answer_tokens(self._watched)
+        passes = cut(self._spread.share(self._watched), self._tokens)
         loss = sum(self._pass.add_gradients(some, total, learn=False) for some in passes)
+        loss = self._spread.add_up((), loss)
         self._state.held_out.append((self._state.step, loss))
         if self._state.best_step() == self._state.step:
             self._state.best = [parameter.detach().clone() for parameter in self._parameters]
@@ -230,7 +269,10 @@ class Loop:
 
     def _keep(self) -> None:
         assert self._file is not None
-        tensors = {"random": self._pass.random_state()}
+        tensors = self._spread.states(self._pass.random_state())
+        self._kept_at = time.monotonic()
+        if not self._spread.main:
+            return
         for i, parameter in enumerate(self._parameters):
             moments = self._optimizer.state[parameter]
             tensors |= {f"{i}.weight": parameter.detach(), f"{i}.step": moments["step"]}
@@ -238,7 +280,6 @@ class Loop:
         tensors |= {f"{i}.best": best for i, best in enumerate(self._state.best)}
         facts = {key: value for key, value in asdict(self._state).items() if key != "best"}
         checkpoint.save(self._file, tensors, {**facts, "fingerprint": self._fingerprint, "pass_tokens": self._tokens})
-        self._kept_at = time.monotonic()
 
     def _resume(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         held_out = [(int(step), float(loss)) for step, loss in facts["held_out"]]
@@ -255,7 +296,7 @@ class Loop:
                     "exp_avg": tensors[f"{i}.mean"].to(device),
                     "exp_avg_sq": tensors[f"{i}.square"].to(device),
                 }
-        self._pass.set_random_state(tensors["random"])
+        self._pass.set_random_state(tensors[f"random.{self._spread.rank}"])
         self._pass.refresh()
 
 

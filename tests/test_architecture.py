@@ -19,7 +19,8 @@ MAY: dict[str, set[str]] = {
     "scheduler": {"scheduler", "store", "retrieval", "finetune", *SERVING},
 }
 TRAINER = {
-    f"finetune/{name}.py" for name in ("train", "loading", "passes", "llama", "projection", "spans", "checkpoint")
+    f"finetune/{name}.py"
+    for name in ("train", "loading", "passes", "llama", "projection", "spans", "checkpoint", "spread")
 }
 TORCH = {"retrieval/embedding.py", "finetune/prefer.py", "finetune/probe.py", *TRAINER}
 TORCH |= {
@@ -66,7 +67,7 @@ def test_a_file_imports_only_what_is_below_it(file: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(TRAINER | {"finetune/errors.py"}))
 def test_the_trainer_needs_no_other_folder_and_no_other_library(file: str) -> None:
-    libraries = {"torch", "transformers", "peft", "safetensors"}
+    libraries = {"torch", "transformers", "peft", "safetensors", "accelerate"}
     parts = {name.removesuffix(".py").replace("/", ".") for name in TRAINER} | {"finetune.errors"}
     names = {name for name in imports(Path(file)) if not under(name, parts)}
     assert {name.split(".")[0] for name in names} <= libraries | sys.stdlib_module_names

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from finetune.errors import TrainingError
 from finetune.llama import LlamaStep, fits
 from finetune.loading import Tokens
-from finetune.passes import AutogradPass, Pass, agrees, choose, cut, whole_batch
+from finetune.passes import AutogradPass, Pass, agrees, answer_tokens, choose, cut, whole_batch
 from finetune.projection import Projection
 
 QKV, ALL = ["q_proj", "k_proj", "v_proj"], ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -170,11 +170,11 @@ class Small:
 def test_out_of_memory_halves_the_pass_and_begins_the_batch_again() -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     device = Small(320, parameter)
-    loss, tokens = whole_batch(device, SEQUENCES, [parameter], 1024)
+    loss, tokens = whole_batch(device, SEQUENCES, answer_tokens(SEQUENCES), [parameter], 1024)
     assert device.seen == [490, 190, 300] and tokens == 245
     assert (loss, float(parameter.grad or 0)) == (2.0, 3.0)
     with pytest.raises(TrainingError, match="a sequence of 300 tokens does not fit the memory: lower training"):
-        whole_batch(Small(200, parameter), SEQUENCES, [parameter], 1024)
+        whole_batch(Small(200, parameter), SEQUENCES, answer_tokens(SEQUENCES), [parameter], 1024)
 
 
 def test_a_batch_is_cut_in_order_and_long_sequences_are_alone() -> None:
