@@ -15,7 +15,7 @@ import torch
 from transformers import AutoTokenizer, TrainerCallback
 
 from finetune.errors import TrainingError
-from finetune.loading import load
+from finetune.loading import compute_dtype, load
 from finetune.preferences import Method, available
 
 BETA = 0.1
@@ -85,7 +85,7 @@ def _options(method: Method, scratch: str, rows: int, *, batch_size: int, epochs
         "num_train_epochs": epochs,
         "per_device_train_batch_size": min(batch_size, rows),
         "gradient_checkpointing": False,
-        "bf16": True,
+        "bf16": compute_dtype() == torch.bfloat16,
         "use_cpu": not torch.cuda.is_available(),
         "seed": seed,
         "logging_steps": 1,
