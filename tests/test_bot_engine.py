@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from bot import adapters
 from bot.adapters import CONFIG, MANIFEST, WEIGHTS, touched
 from bot.engine import TransformersEngine
-from finetune import card
+from bot.probe import computes_bfloat16
+from bot.versions import compute_dtype
+from finetune import card, loading
 from store.errors import BrokenAdapter, Busy, Invalid, NoRoom, Unavailable
 from store.models import BASE
 from tests.queued import until
@@ -300,4 +302,16 @@ def test_waiting_answers_know_their_place(tiny_model: str) -> None:
     until(lambda: third.position == 1)
     running.cancel()
     assert third.started(10) and third.position == 0 and "".join(third)
+    engine.close()
+
+
+def test_auto_is_what_the_processor_multiplies_and_the_trainer_takes_the_same() -> None:
+    assert compute_dtype("float32") == torch.float32
+    assert compute_dtype("auto") == loading.compute_dtype()
+    assert (compute_dtype("auto") == torch.bfloat16) == (torch.cuda.is_available() or computes_bfloat16())
+
+
+def test_bfloat16_can_be_asked_for_on_any_processor(tiny_model: str) -> None:
+    engine = TransformersEngine(tiny_model, dtype="bfloat16", slots=1, context_tokens=256, threads=1)
+    assert len(list(engine.stream(ASKED, adapter=BASE, max_tokens=3))) > 0
     engine.close()
