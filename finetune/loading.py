@@ -60,14 +60,16 @@ def load(
     start_from: Path | None = None,
     qlora: bool = False,
 ) -> PeftModel:
-    """The base model in bf16, or fp32 where a CPU only imitates bf16 (4-bit with `qlora`) with fp32 LoRA weights, new ones or those of `start_from`.
+    """The base model with fp32 LoRA weights, new ones or those of `start_from`.
+
+    The base is in bf16, in fp32 where a CPU only imitates bf16, and in 4 bits with `qlora`.
 
     Raises TrainingError when the model lacks a target module, or `qlora` has no GPU or no bitsandbytes.
     """
     base = _base(base_model, qlora)
     if start_from is not None:
         return PeftModel.from_pretrained(base, str(start_from), is_trainable=True)
-    present = {name.split(".")[-1] for name, _ in base.named_modules()}
+    present = {name.split(".")[-1] for name, module in base.named_modules() if _has_matrix(module)}
     missing = [name for name in target_modules if name not in present]
     if missing:
         raise TrainingError(
@@ -77,6 +79,11 @@ def load(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(target_modules), task_type="CAUSAL_LM"
     )
     return get_peft_model(base, config, autocast_adapter_dtype=True)
+
+
+def _has_matrix(module: torch.nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, torch.Tensor) and weight.dim() > 1
 
 
 def compute_dtype() -> torch.dtype:

@@ -23,6 +23,7 @@ from bot.models import chat_model, embedding_model
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
 from finetune.examples import Rules
+from finetune.hardware import Base, base_of
 from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
@@ -47,10 +48,8 @@ def bench_of(settings: Settings) -> Workbench:
         return chat_model(settings.models.chat, models=settings.models.folder)
 
     @cache
-    def hidden_size() -> int:
-        from transformers import AutoConfig
-
-        return int(AutoConfig.from_pretrained(base_folder()).get_text_config().hidden_size)
+    def base() -> Base:
+        return base_of(base_folder())
 
     database = open_database(settings.database_url)
     return Workbench(
@@ -62,7 +61,7 @@ def bench_of(settings: Settings) -> Workbench:
         environment={**os.environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "RATCHET_DATA": str(data)},
         base_model=settings.models.chat,
         base_folder=base_folder,
-        hidden_size=hidden_size,
+        base=base,
         index=lambda: library_of(settings, database)[1],
         learn=settings.retrieval.learn,
         passages=settings.retrieval.passages,

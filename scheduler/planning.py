@@ -8,6 +8,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from finetune.examples import Example
+from finetune.hardware import Base
 from finetune.preferences import available, method_for, preferences
 from scheduler import report, strategy, trouble
 from scheduler.goals import CycleResult, Gap, gaps
@@ -15,6 +16,7 @@ from scheduler.labelling import label_all
 from scheduler.report_text import as_text
 from scheduler.workbench import Workbench, curated
 from store import deployments, exchanges
+from store.errors import Invalid
 from store.models import Adapter, Cycle, CycleState
 
 TOKENS_PER_SECOND = 150.0
@@ -49,8 +51,11 @@ def plan_now(
 ) -> dict[str, Any]:
     """The plan for a cycle now; `task` makes it a single-task run with that task's recipe.
 
-    `strategy_wanted` overrides what the settings say, and `comment` says why.
+    `strategy_wanted` overrides what the settings say, and `comment` says why. Raises Invalid for a recipe that the base
+    model cannot take.
     """
+    base = bench.base()
+    _fits(bench, base)
     label_all(bench)
     made, _ = curated(bench)
     train, held_out = _tasks_of(made.train, bench), _tasks_of(made.held_out, bench)
@@ -69,7 +74,7 @@ def plan_now(
         max_minutes=bench.max_minutes,
         tokens_per_second=_speed(bench),
         tokens_per_example=_tokens_per_example(made.train),
-        hidden_size=bench.hidden_size(),
+        hidden_size=base.hidden_size,
         scale_learning_rate=bench.scale_learning_rate,
         max_passes=bench.max_passes,
         last=_earlier(bench),
@@ -84,6 +89,15 @@ def plan_now(
     chosen = preference_of(bench, made.train, tokens_per_example=_tokens_per_example(made.train))
     text = f"{plain['text']}\n\n{chosen['reason']}\n\n{trouble.trainable_text(mendable)}"
     return plain | {"trouble": mendable, "preference": chosen, "text": text}
+
+
+def _fits(bench: Workbench, base: Base) -> None:
+    for task, recipe in bench.recipes.items():
+        if missing := [name for name in recipe["target_modules"] if name not in base.modules]:
+            raise Invalid(
+                f"the recipe of the task {task} puts LoRA on {', '.join(missing)}, which {bench.base_model} lacks.",
+                f"Correct its target_modules in the tasks file; this model has {', '.join(base.modules)}.",
+            )
 
 
 def preference_of(bench: Workbench, train: list[Example], *, tokens_per_example: float) -> dict[str, Any]:

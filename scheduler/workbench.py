@@ -11,6 +11,7 @@ from sqlmodel import select
 from finetune import hygiene
 from finetune.dataset import Curated, curate
 from finetune.examples import Rules
+from finetune.hardware import Base
 from finetune.judge import SELECTING
 from finetune.redact import Redact
 from finetune.sides import Sides
@@ -34,7 +35,7 @@ class Workbench:
     environment: Mapping[str, str]
     base_model: str
     base_folder: Callable[[], str]
-    hidden_size: Callable[[], int]
+    base: Callable[[], Base]
     index: Callable[[], Index]
     learn: bool
     passages: int
