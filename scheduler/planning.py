@@ -77,7 +77,7 @@ def plan_now(
         hidden_size=base.hidden_size,
         scale_learning_rate=bench.scale_learning_rate,
         max_passes=bench.max_passes,
-        last=_earlier(bench),
+        last=earlier(bench),
         standing=_standing(bench),
         total=len(made.train) + len(made.replay),
         replay_share=bench.replay_share,
@@ -167,7 +167,8 @@ def _tokens_per_example(examples: list[Example]) -> float:
     return max(1.0, sum(characters) / max(1, len(characters)) / CHARACTERS_PER_TOKEN)
 
 
-def _earlier(bench: Workbench) -> list[CycleResult]:
+def earlier(bench: Workbench) -> list[CycleResult]:
+    """What the cycles that are done came to, oldest first."""
     with bench.database.read() as session:
         query = select(Cycle).where(Cycle.state == CycleState.DONE).order_by(col(Cycle.created_at))
         return [
