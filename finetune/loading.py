@@ -94,26 +94,34 @@ def compute_dtype() -> torch.dtype:
 
 
 def _base(base_model: str, qlora: bool) -> PreTrainedModel:
+    if qlora:
+        return four_bits(base_model)
     cuda = torch.cuda.is_available()
     # On a CPU, torch 2.13's fused attention in bf16 is slower than plain matrix products.
     options: dict[str, Any] = {"dtype": compute_dtype(), "attn_implementation": "sdpa" if cuda else "eager"}
-    if not qlora:
-        base: Any = AutoModelForCausalLM.from_pretrained(base_model, **options)
-        plain: PreTrainedModel = base.to("cuda" if cuda else "cpu")
-        return plain
-    if not cuda:
+    base: Any = AutoModelForCausalLM.from_pretrained(base_model, **options)
+    plain: PreTrainedModel = base.to("cuda" if cuda else "cpu")
+    return plain
+
+
+def four_bits(base_model: str) -> PreTrainedModel:
+    """The base model with its linear layers in 4 bits, on the GPU.
+
+    Raises TrainingError where there is no CUDA GPU or no bitsandbytes.
+    """
+    if not torch.cuda.is_available():
         raise TrainingError(
-            "training.qlora is on, and this machine has no CUDA GPU: turn it off, or train where a GPU is."
+            "training.qlora is on, and this machine has no CUDA GPU: set it to auto, or train where a GPU is."
         )
-    four_bit = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16,
         bnb_4bit_use_double_quant=True,
     )
     try:
-        base = AutoModelForCausalLM.from_pretrained(
-            base_model, quantization_config=four_bit, device_map={"": 0}, **options
+        base: Any = AutoModelForCausalLM.from_pretrained(
+            base_model, quantization_config=config, device_map={"": 0}, dtype=torch.bfloat16, attn_implementation="sdpa"
         )
     except ImportError as error:
         raise TrainingError("training.qlora needs bitsandbytes: install it with `pip install -e .[gpu]`.") from error

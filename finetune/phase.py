@@ -101,6 +101,6 @@ def _train(
         threads=job["threads"],
         held_out=watched,
         memory_mb=job.get("memory_mb", 0),
-        qlora=job.get("qlora", False),
+        qlora=recipe.get("four_bit", False),
         **more,
     )

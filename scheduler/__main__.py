@@ -23,7 +23,7 @@ from bot.models import chat_model, embedding_model
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
 from finetune.examples import Rules
-from finetune.hardware import Base, base_of
+from finetune.hardware import Base, base_of, this_machine
 from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
@@ -62,6 +62,7 @@ def bench_of(settings: Settings) -> Workbench:
         base_model=settings.models.chat,
         base_folder=base_folder,
         base=base,
+        machine=this_machine,
         index=lambda: library_of(settings, database)[1],
         learn=settings.retrieval.learn,
         passages=settings.retrieval.passages,
@@ -83,6 +84,7 @@ def bench_of(settings: Settings) -> Workbench:
         new_account_days=settings.training.new_account_days,
         most_ratings_per_hour=settings.training.most_ratings_per_hour,
         trainer=settings.training.trainer(),
+        qlora=settings.training.qlora,
         threads=settings.training.threads,
         seed=settings.training.seed,
         held_out_share=settings.evaluation.held_out_share,

@@ -13,6 +13,7 @@ from finetune.preferences import available, method_for, preferences
 from scheduler import report, strategy, trouble
 from scheduler.goals import CycleResult, Gap, gaps
 from scheduler.labelling import label_all
+from scheduler.memory import Memory, impossible
 from scheduler.report_text import as_text
 from scheduler.workbench import Workbench, curated
 from store import deployments, exchanges
@@ -52,10 +53,13 @@ def plan_now(
     """The plan for a cycle now; `task` makes it a single-task run with that task's recipe.
 
     `strategy_wanted` overrides what the settings say, and `comment` says why. Raises Invalid for a recipe that the base
-    model cannot take.
+    model cannot take, and for 4-bit weights where they cannot be trained on.
     """
     base = bench.base()
+    memory = Memory(base, bench.machine(), bench.max_tokens, bench.qlora)
     _fits(bench, base)
+    if why := impossible(memory):
+        raise Invalid(why, "Set it to auto, train where a GPU is, or install it with `pip install -e .[gpu]`.")
     label_all(bench)
     made, _ = curated(bench)
     train, held_out = _tasks_of(made.train, bench), _tasks_of(made.held_out, bench)
@@ -83,10 +87,14 @@ def plan_now(
         replay_share=bench.replay_share,
         min_cases=bench.min_cases,
         comment=comment if strategy_wanted else bench.strategy_comment or "",
+        memory=memory,
     )
     mendable = trouble.trainable_now(bench)
     plain = planned.to_json()
     chosen = preference_of(bench, made.train, tokens_per_example=_tokens_per_example(made.train))
+    if chosen["method"] and any(phase.recipe["four_bit"] for phase in planned.phases):
+        reason = "Preferences are trained on 16-bit weights, and the plan takes 4-bit ones."
+        chosen = {**chosen, "method": None, "reason": reason}
     text = f"{plain['text']}\n\n{chosen['reason']}\n\n{trouble.trainable_text(mendable)}"
     return plain | {"trouble": mendable, "preference": chosen, "text": text}
 

@@ -11,7 +11,7 @@ from sqlmodel import select
 from finetune import hygiene
 from finetune.dataset import Curated, curate
 from finetune.examples import Rules
-from finetune.hardware import Base
+from finetune.hardware import Base, Machine
 from finetune.judge import SELECTING
 from finetune.redact import Redact
 from finetune.sides import Sides
@@ -36,6 +36,7 @@ class Workbench:
     base_model: str
     base_folder: Callable[[], str]
     base: Callable[[], Base]
+    machine: Callable[[], Machine]
     index: Callable[[], Index]
     learn: bool
     passages: int
@@ -63,6 +64,7 @@ class Workbench:
     new_account_days: float
     most_ratings_per_hour: int
     trainer: Mapping[str, Any]
+    qlora: str
     threads: int
     seed: int
     held_out_share: float

@@ -136,3 +136,15 @@ def test_a_missing_taxonomy_is_a_settings_error(tmp_path: Path) -> None:
 def test_the_digest_of_a_taxonomy_changes_with_its_text(tmp_path: Path) -> None:
     first = load_tasks(written(tmp_path, {"tasks": task("legal")})).digest
     assert load_tasks(written(tmp_path, {"tasks": task("law")})).digest != first
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("auto", "auto"), ("on", "on"), ("false", "off"), ("true", "on"), ("off", "off")]
+)
+def test_four_bits_are_a_word_or_a_truth_value(written: str, read: str) -> None:
+    assert load_settings({"RATCHET__TRAINING__QLORA": written}).training.qlora == read
+
+
+def test_another_word_for_four_bits_is_an_error() -> None:
+    with pytest.raises(SettingsError, match=r"setting training\.qlora is 'maybe'"):
+        load_settings({"RATCHET__TRAINING__QLORA": "maybe"})

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from sqlmodel import select
 
@@ -98,6 +99,16 @@ def test_a_recipe_that_the_model_cannot_take_is_a_sentence_before_anything_is_tr
         assert cycle.state == "failed" and cycle.adapter_id is None
         assert not session.exec(select(Adapter)).all()
     assert not (tmp_path / "data" / "adapters").exists() and not (tmp_path / "data" / "cycles").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_four_bits_without_a_gpu_are_refused_when_the_plan_is_made(
+    tasks: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks()
+    monkeypatch.setenv("RATCHET__TRAINING__QLORA", "on")
+    assert main(["plan"]) == 1
+    assert capsys.readouterr().err.startswith("training.qlora is on, and this machine has no CUDA GPU. Set it to auto")
 
 
 def test_the_pages_get_the_sentence_and_the_hint_of_a_recipe_that_does_not_fit(tasks: Write) -> None:
