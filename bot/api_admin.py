@@ -128,7 +128,9 @@ def run_cycle(parts: WithParts, admin: Admin, body: NewCycle | None = None) -> d
 def _ask(parts: Parts, kind: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
     answer = ask(parts.database, kind, payload)
     if "error" in answer:
-        raise Conflict(f"the scheduler could not do this: {answer['error']}", "See the cycles page.")
+        raise Conflict(
+            f"the scheduler could not do this: {answer['error']}", answer.get("hint") or "See the cycles page."
+        )
     return answer
 
 

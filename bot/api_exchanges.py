@@ -78,7 +78,9 @@ def groundedness(parts: WithParts) -> dict[str, Any]:
 def _asked(parts: WithParts, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
     answer = ask(parts.database, kind, payload)
     if "error" in answer:
-        raise Conflict(f"the scheduler could not do this: {answer['error']}", "See the cycles page.")
+        raise Conflict(
+            f"the scheduler could not do this: {answer['error']}", answer.get("hint") or "See the cycles page."
+        )
     return answer
 
 

@@ -48,6 +48,7 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         "slices": row.report.get("slices", []),
         "alternatives": row.report.get("alternatives", []),
         "judge": {"name": row.report.get("candidate", {}).get("judge"), **TRIED, **row.report.get("judge", {})},
+        "contenders": contenders(cycle),
         "cost": cost(cycle, steps),
         "expectation": expectation(cycle, row.verdict),
         "approvals": [
@@ -180,6 +181,18 @@ def cost(cycle: Cycle | None, steps: Sequence[CycleStep]) -> dict[str, Any]:
         "cycle_seconds": sum(spent.values()) or None,
         "peak_mb": train.get("peak_mb"),
     }
+
+
+def contenders(cycle: Cycle | None) -> list[dict[str, Any]]:
+    """The ways of training that a tournament tried, with the rounds of each, the one that was kept, and why."""
+    results = cycle.results if cycle else {}
+    won: Mapping[str, Any] = results.get("gate", {}).get("winner") or {}
+    found = []
+    for one in results.get("train", {}).get("variants", []):
+        kept = one["adapter"] == won.get("adapter")
+        stayed = (won.get("why") if kept else f"{won['adapter']} did better at the same gate.") if won else None
+        found.append({**one, "rounds": one.get("rounds", []), "kept": kept, "why": one.get("left") or stayed})
+    return found
 
 
 def expectation(cycle: Cycle | None, verdict: Mapping[str, Any]) -> dict[str, str | None]:

@@ -6,10 +6,10 @@ It reads no other source and keeps no global: each `__main__` loads the settings
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from configs.tasks import Taxonomy, load_tasks
 
@@ -30,6 +30,11 @@ class SettingsError(Exception):
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _switch(value: object) -> object:
+    """YAML reads on, off and yes as true and false."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 class Server(_Section):
@@ -129,7 +134,7 @@ class Training(_Section):
     most_ratings_per_hour: int = Field(ge=0)
     stop_share: float = Field(ge=0, le=0.5)
     memory_mb: int = Field(ge=0)
-    qlora: bool
+    qlora: Annotated[str, BeforeValidator(_switch), Field(pattern="^(auto|on|off)$")]
     processes: int = Field(ge=0)
     preference: str = Field(pattern="^(auto|dpo|kto|off)$")
     min_preferences: int = Field(ge=2)
@@ -138,12 +143,7 @@ class Training(_Section):
 
     def trainer(self) -> dict[str, Any]:
         """What a training job takes as it is."""
-        return {
-            "stop_share": self.stop_share,
-            "memory_mb": self.memory_mb,
-            "qlora": self.qlora,
-            "processes": self.processes,
-        }
+        return {"stop_share": self.stop_share, "memory_mb": self.memory_mb, "processes": self.processes}
 
 
 class Evaluation(_Section):

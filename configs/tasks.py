@@ -2,12 +2,15 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 UNCLASSIFIED = "unclassified"
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Target = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Part(BaseModel):
@@ -20,7 +23,7 @@ class Recipe(_Part):
     rank: int = Field(default=16, ge=1, le=512)
     alpha: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    target_modules: tuple[str, ...] = ("q_proj", "v_proj", "k_proj")
+    target_modules: tuple[Text, ...] = Field(default=("q_proj", "v_proj", "k_proj"), min_length=1)
     learning_rate: float = Field(default=2e-4, gt=0, lt=1)
     epochs: int = Field(default=3, ge=1, le=100)
     warmup_steps: int = Field(default=100, ge=0)
@@ -37,24 +40,30 @@ class DataRules(_Part):
     preserve_technical_terms: bool = False
     filter_quality: str = Field(default="medium", pattern="^(low|medium|high)$")
 
+    @model_validator(mode="after")
+    def _some_length_is_left(self) -> Self:
+        if self.min_length > self.max_length:
+            raise ValueError(f"min_length {self.min_length} is more than max_length {self.max_length}: no answer fits")
+        return self
+
 
 class Task(_Part):
     """One kind of question."""
 
-    description: str = Field(min_length=1)
-    examples: tuple[str, ...] = Field(min_length=1)
+    description: Text
+    examples: tuple[Text, ...] = Field(min_length=1)
     recipe: Recipe = Recipe()
     data: DataRules = DataRules()
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, Target] = Field(default_factory=dict)
     passages_score: float = Field(default=0.0, ge=0, le=1)
 
 
 class Combined(_Part):
     """What multi-task training uses in place of the tasks' own recipes."""
 
-    rank: int = 32
-    learning_rate: float = 1.5e-4
-    epochs: int = 4
+    rank: int = Field(default=32, ge=1, le=512)
+    learning_rate: float = Field(default=1.5e-4, gt=0, lt=1)
+    epochs: int = Field(default=4, ge=1, le=100)
 
 
 class Taxonomy(_Part):
@@ -72,9 +81,10 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice is not None:
-        raise ValueError(f'"{twice}" is defined twice (line {node.start_mark.line + 1} on).')
+    for place, key in enumerate(keys):
+        if key in keys[:place]:
+            first, again = (node.value[number][0].start_mark.line + 1 for number in (keys.index(key), place))
+            raise ValueError(f'"{key}" is defined twice, in line {first} and in line {again}: rename or remove one.')
     return dict(loader.construct_mapping(node, deep=True))
 
 
@@ -107,6 +117,11 @@ def _read(path: Path) -> tuple[Taxonomy, str]:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{path}: {key or 'the file'}: {first['msg']}, found {first['input']!r:.80}.") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        said = f"{error.problem or error.context}; a text with any of ? : , # [ {{ in it needs quotes."
+        raise ValueError(f"{path}: {where}{said}") from error
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     reserved = {UNCLASSIFIED, "all"} & set(taxonomy.tasks)

@@ -50,6 +50,7 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
         parts.append(part)
         if probe:
             limits = {"max_tokens": job["max_tokens"], "threads": job["threads"]}
+            limits["four_bit"] = job["phases"][number]["recipe"].get("four_bit", False)
             history.append(losses(probe, base_model=job["base_folder"], adapter=part, **limits))
             tasks = [one["tasks"] for one in job["phases"][: number + 1]]
             if forgot := forgotten(probe, tasks, history, margin=job["margin"]):

@@ -60,16 +60,16 @@ def load(
     start_from: Path | None = None,
     qlora: bool = False,
 ) -> PeftModel:
-    """The base model in bf16, fp32 where a CPU only imitates that, 4-bit with `qlora`; LoRA weights in fp32.
+    """The base model with fp32 LoRA weights, new ones or those of `start_from`.
 
-    They are new ones, or those of `start_from`.
+    The base is in bf16, in fp32 where a CPU only imitates bf16, and in 4 bits with `qlora`.
 
     Raises TrainingError when the model lacks a target module, or `qlora` has no GPU or no bitsandbytes.
     """
     base = _base(base_model, qlora)
     if start_from is not None:
         return PeftModel.from_pretrained(base, str(start_from), is_trainable=True)
-    present = {name.split(".")[-1] for name, _ in base.named_modules()}
+    present = {name.split(".")[-1] for name, module in base.named_modules() if _has_matrix(module)}
     missing = [name for name in target_modules if name not in present]
     if missing:
         raise TrainingError(
@@ -86,6 +86,11 @@ def gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def _has_matrix(module: torch.nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, torch.Tensor) and weight.dim() > 1
+
+
 def compute_dtype() -> torch.dtype:
     """bfloat16 on a GPU and where oneDNN multiplies it on this processor, else float32."""
     asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
@@ -94,26 +99,34 @@ def compute_dtype() -> torch.dtype:
 
 
 def _base(base_model: str, qlora: bool) -> PreTrainedModel:
+    if qlora:
+        return four_bits(base_model)
     cuda = torch.cuda.is_available()
     # On a CPU, torch 2.13's fused attention in bf16 is slower than plain matrix products.
     options: dict[str, Any] = {"dtype": compute_dtype(), "attn_implementation": "sdpa" if cuda else "eager"}
-    if not qlora:
-        base: Any = AutoModelForCausalLM.from_pretrained(base_model, **options)
-        plain: PreTrainedModel = base.to("cuda" if cuda else "cpu")
-        return plain
-    if not cuda:
+    base: Any = AutoModelForCausalLM.from_pretrained(base_model, **options)
+    plain: PreTrainedModel = base.to("cuda" if cuda else "cpu")
+    return plain
+
+
+def four_bits(base_model: str) -> PreTrainedModel:
+    """The base model with its linear layers in 4 bits, on the GPU.
+
+    Raises TrainingError where there is no CUDA GPU or no bitsandbytes.
+    """
+    if not torch.cuda.is_available():
         raise TrainingError(
-            "training.qlora is on, and this machine has no CUDA GPU: turn it off, or train where a GPU is."
+            "training.qlora is on, and this machine has no CUDA GPU: set it to auto, or train where a GPU is."
         )
-    four_bit = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16,
         bnb_4bit_use_double_quant=True,
     )
     try:
-        base = AutoModelForCausalLM.from_pretrained(
-            base_model, quantization_config=four_bit, device_map={"": 0}, **options
+        base: Any = AutoModelForCausalLM.from_pretrained(
+            base_model, quantization_config=config, device_map={"": 0}, dtype=torch.bfloat16, attn_implementation="sdpa"
         )
     except ImportError as error:
         raise TrainingError("training.qlora needs bitsandbytes: install it with `pip install -e .[gpu]`.") from error

@@ -97,7 +97,7 @@ def _train(
         **{name: job[name] for name in ("max_tokens", "seed", "threads")},
         "held_out": watched,
         "memory_mb": job.get("memory_mb", 0),
-        "qlora": job.get("qlora", False),
+        "qlora": recipe.get("four_bit", False),
         **more,
     }
     processes = job.get("processes") or gpus() or 1

@@ -9,22 +9,36 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from finetune.loading import compute_dtype
+from finetune.loading import compute_dtype, four_bits
 
 
 def losses(
-    rows: Sequence[Mapping[str, Any]], *, base_model: str, adapter: Path, max_tokens: int, threads: int
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    base_model: str,
+    adapter: Path,
+    max_tokens: int,
+    threads: int,
+    four_bit: bool = False,
 ) -> list[float | None]:
-    """The mean loss per answer token of each row with `messages` and `target`; None where it is over `max_tokens`."""
+    """The mean loss per answer token of each row with `messages` and `target`; None where it is over `max_tokens`.
+
+    With `four_bit` the base model is held as it was in training, where 16 bits may not fit.
+    """
     torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = AutoTokenizer.from_pretrained(base_model)
-    base: Any = AutoModelForCausalLM.from_pretrained(base_model, dtype=compute_dtype())
-    model = PeftModel.from_pretrained(base.to(device), str(adapter)).eval()
+    base = four_bits(base_model) if four_bit else _whole(base_model)
+    model = PeftModel.from_pretrained(base, str(adapter)).eval()
     with torch.inference_mode():
         return [_loss(model, tokenizer, row, max_tokens) for row in rows]
+
+
+def _whole(base_model: str) -> PreTrainedModel:
+    base: Any = AutoModelForCausalLM.from_pretrained(base_model, dtype=compute_dtype())
+    moved: PreTrainedModel = base.to("cuda" if torch.cuda.is_available() else "cpu")
+    return moved
 
 
 def _loss(model: PeftModel, tokenizer: Any, row: Mapping[str, Any], max_tokens: int) -> float | None:

@@ -24,6 +24,7 @@ from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
 from finetune import judges
 from finetune.examples import Rules
+from finetune.hardware import Base, base_of, this_machine
 from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
@@ -49,10 +50,8 @@ def bench_of(settings: Settings) -> Workbench:
         return chat_model(settings.models.chat, models=settings.models.folder)
 
     @cache
-    def hidden_size() -> int:
-        from transformers import AutoConfig
-
-        return int(AutoConfig.from_pretrained(base_folder()).get_text_config().hidden_size)
+    def base() -> Base:
+        return base_of(base_folder())
 
     database = open_database(settings.database_url)
     return Workbench(
@@ -64,7 +63,8 @@ def bench_of(settings: Settings) -> Workbench:
         environment={**os.environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "RATCHET_DATA": str(data)},
         base_model=settings.models.chat,
         base_folder=base_folder,
-        hidden_size=hidden_size,
+        base=base,
+        machine=this_machine,
         index=lambda: library_of(settings, database)[1],
         learn=settings.retrieval.learn,
         passages=settings.retrieval.passages,
@@ -86,6 +86,7 @@ def bench_of(settings: Settings) -> Workbench:
         new_account_days=settings.training.new_account_days,
         most_ratings_per_hour=settings.training.most_ratings_per_hour,
         trainer=settings.training.trainer(),
+        qlora=settings.training.qlora,
         threads=settings.training.threads,
         seed=settings.training.seed,
         held_out_share=settings.evaluation.held_out_share,

@@ -73,11 +73,23 @@ def shown(row: Cycle) -> dict[str, Any]:
     }
 
 
+def contenders(row: Cycle) -> list[str]:
+    """A line for each way of training that a tournament tried, and one for what was kept."""
+    lines = []
+    for one in row.results.get("train", {}).get("variants", []):
+        rounds = [f"{part['steps']} steps on {part['share']:.0%}, loss {part['loss']:.3f}" for part in one["rounds"]]
+        lines.append(f"{one['adapter']}, {one['name']}: {'; '.join(rounds)}. {one['left']}".rstrip())
+    if won := row.results.get("gate", {}).get("winner"):
+        lines.append(f"Kept: {won['adapter']}, {won.get('variant', '')}. {won['why']}".rstrip())
+    return lines
+
+
 def summary(row: Cycle) -> str:
     """A cycle as lines to print, with what to do next."""
     lines = [f"cycle {row.id}: {row.state}" + (f", {row.outcome}" if row.outcome else "")]
     lines += [f"  {reason}" for reason in row.plan.get("reasons", [])[:3]]
     lines += [f"  {sentence}" for sentence in row.plan.get("data_needed", [])[:3]]
+    lines += [f"  {line}" for line in contenders(row)]
     lines += [f"  {reason}" for reason in row.results.get("gate", {}).get("reasons", [])]
     fitted = row.results.get("rank", {})
     if fitted.get("state") == RankingState.AWAITING_APPROVAL:

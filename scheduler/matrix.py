@@ -6,6 +6,7 @@ Stars compare the strategies with each other, five for the best; amounts are wha
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from scheduler.memory import shown
 from scheduler.phases import Means, Phase, minutes
 
 FACTORS = ("Training Speed", "Performance", "Versatility", "Complexity", "Resource Usage", "Maintenance")
@@ -77,8 +78,9 @@ def _resources(phases: tuple[Phase, ...], means: Means) -> Cell:
     size = max(phase.recipe["rank"] * len(phase.recipe["target_modules"]) for phase in phases)
     spent = minutes(phases) / means.max_minutes if means.max_minutes > 0 else 1.0
     largest = max(phases, key=lambda phase: phase.recipe["rank"] * len(phase.recipe["target_modules"]))
-    value = f"{spent:.0%} of the time, rank {largest.recipe['rank']}"
-    reason = f"of {means.max_minutes:g} min; {len(largest.recipe['target_modules'])} modules per layer"
+    memory, choice = shown(means.memory, [phase.recipe for phase in phases])
+    value = f"{spent:.0%} of the time, rank {largest.recipe['rank']}{memory}"
+    reason = f"of {means.max_minutes:g} min; {len(largest.recipe['target_modules'])} modules per layer{choice}"
     return Cell(value, reason, max(size * spent, 0.01))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scheduler.memory import Memory
+
 WIDTH = 4096
 WIDTH_POWER = 0.781
 SHAPE = ("rank", "alpha", "dropout", "target_modules")
@@ -38,7 +40,8 @@ class Phase:
 class Means:
     """What training has to work with: usable examples per task and in all, recipes and limits.
 
-    `seconds_per_example` is for one pass; `hidden_size` is None where learning rates are not scaled.
+    `seconds_per_example` is for one pass; `hidden_size` is None where learning rates are not scaled. `four_bit`
+    says that the frozen weights are held in 4 bits, and `memory` what that was decided on.
     """
 
     examples: Mapping[str, int]
@@ -52,6 +55,8 @@ class Means:
     hidden_size: int | None
     max_passes: int | None
     replay_share: float
+    memory: Memory | None = None
+    four_bit: bool = False
 
     def of(self, tasks: Sequence[str]) -> int:
         """How many examples a run over `tasks` can have; one that counts for several tasks is there once."""
@@ -122,6 +127,7 @@ def _phase(tasks: Sequence[str], means: Means, shape: Mapping[str, Any], *, most
         "epochs_recipe": recipe["epochs"],
         "warmup_steps": min(recipe["warmup_steps"], int(steps * WARMUP_SHARE)),
         "warmup_steps_recipe": recipe["warmup_steps"],
+        "four_bit": means.four_bit,
     }
     spent = epochs * (own + replay) * means.seconds_per_example / 60
     return Phase(tuple(tasks), used, epochs, own + replay, replay, steps, round(spent, 2))

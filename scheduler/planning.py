@@ -8,13 +8,16 @@ from typing import Any
 from sqlmodel import col, select
 
 from finetune.examples import Example
+from finetune.hardware import Base
 from finetune.preferences import available, method_for, preferences
 from scheduler import report, strategy, trouble
 from scheduler.goals import CycleResult, Gap, gaps
 from scheduler.labelling import label_all
+from scheduler.memory import Memory, impossible
 from scheduler.report_text import as_text
 from scheduler.workbench import Workbench, curated
 from store import deployments, exchanges
+from store.errors import Invalid
 from store.models import Adapter, Cycle, CycleState
 
 TOKENS_PER_SECOND = 150.0
@@ -49,8 +52,14 @@ def plan_now(
 ) -> dict[str, Any]:
     """The plan for a cycle now; `task` makes it a single-task run with that task's recipe.
 
-    `strategy_wanted` overrides what the settings say, and `comment` says why.
+    `strategy_wanted` overrides what the settings say, and `comment` says why. Raises Invalid for a recipe that the base
+    model cannot take, and for 4-bit weights where they cannot be trained on.
     """
+    base = bench.base()
+    memory = Memory(base, bench.machine(), bench.max_tokens, bench.qlora)
+    _fits(bench, base)
+    if why := impossible(memory):
+        raise Invalid(why, "Set it to auto, train where a GPU is, or install it with `pip install -e .[gpu]`.")
     label_all(bench)
     made, _ = curated(bench)
     train, held_out = _tasks_of(made.train, bench), _tasks_of(made.held_out, bench)
@@ -69,21 +78,34 @@ def plan_now(
         max_minutes=bench.max_minutes,
         tokens_per_second=_speed(bench),
         tokens_per_example=_tokens_per_example(made.train),
-        hidden_size=bench.hidden_size(),
+        hidden_size=base.hidden_size,
         scale_learning_rate=bench.scale_learning_rate,
         max_passes=bench.max_passes,
-        last=_earlier(bench),
+        last=earlier(bench),
         standing=_standing(bench),
         total=len(made.train) + len(made.replay),
         replay_share=bench.replay_share,
         min_cases=bench.min_cases,
         comment=comment if strategy_wanted else bench.strategy_comment or "",
+        memory=memory,
     )
     mendable = trouble.trainable_now(bench)
     plain = planned.to_json()
     chosen = preference_of(bench, made.train, tokens_per_example=_tokens_per_example(made.train))
+    if chosen["method"] and any(phase.recipe["four_bit"] for phase in planned.phases):
+        reason = "Preferences are trained on 16-bit weights, and the plan takes 4-bit ones."
+        chosen = {**chosen, "method": None, "reason": reason}
     text = f"{plain['text']}\n\n{chosen['reason']}\n\n{trouble.trainable_text(mendable)}"
     return plain | {"trouble": mendable, "preference": chosen, "text": text}
+
+
+def _fits(bench: Workbench, base: Base) -> None:
+    for task, recipe in bench.recipes.items():
+        if missing := [name for name in recipe["target_modules"] if name not in base.modules]:
+            raise Invalid(
+                f"the recipe of the task {task} puts LoRA on {', '.join(missing)}, which {bench.base_model} lacks.",
+                f"Correct its target_modules in the tasks file; this model has {', '.join(base.modules)}.",
+            )
 
 
 def preference_of(bench: Workbench, train: list[Example], *, tokens_per_example: float) -> dict[str, Any]:
@@ -153,7 +175,8 @@ def _tokens_per_example(examples: list[Example]) -> float:
     return max(1.0, sum(characters) / max(1, len(characters)) / CHARACTERS_PER_TOKEN)
 
 
-def _earlier(bench: Workbench) -> list[CycleResult]:
+def earlier(bench: Workbench) -> list[CycleResult]:
+    """What the cycles that are done came to, oldest first."""
     with bench.database.read() as session:
         query = select(Cycle).where(Cycle.state == CycleState.DONE).order_by(col(Cycle.created_at))
         return [

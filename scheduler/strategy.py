@@ -10,7 +10,8 @@ from typing import Any
 
 from scheduler.goals import CycleResult, Gap, expected, review, stage
 from scheduler.matrix import Cell, matrix
-from scheduler.phases import Means, Phase, fits, fitted, minutes
+from scheduler.memory import Memory, bits
+from scheduler.phases import Means, Phase, fits, fitted, full, minutes
 from scheduler.reasons import (
     STRATEGIES,
     adjusted,
@@ -86,13 +87,14 @@ def plan(
     min_cases: int = 0,
     standing: Sequence[Gap] = (),
     comment: str = "",
+    memory: Memory | None = None,
 ) -> Plan:
     """Choose a strategy, its tasks and its phases.
 
     `examples` and `held_out` count per task; one example may count for several, `total` is how many there are in all.
     `last` are earlier cycles, oldest first; `min_cases` is what the gate needs; `standing` is how far what serves is
-    from the tasks' targets; `comment` says why the strategy is set. Raises ValueError for an unknown strategy or a
-    speed that is not above zero.
+    from the tasks' targets; `comment` says why the strategy is set; `memory` decides on the bits of the frozen weights.
+    Raises ValueError for an unknown strategy or a speed that is not above zero.
     """
     if strategy not in SETTINGS:
         raise ValueError(f'the strategy is "{strategy}", expected {", ".join(SETTINGS)}.')
@@ -111,6 +113,7 @@ def plan(
         hidden_size=hidden_size if scale_learning_rate else None,
         max_passes=max_passes,
         replay_share=replay_share,
+        memory=memory,
     )
     needed = data_needed(report, means, held_out, min_cases)
     if missing := lacking(report, means):
@@ -134,6 +137,10 @@ def _planned(
     against = against_each(demand, means, groups, last, standing)
     number, told = stage(groups["single"][0][0], standing, last)
     chosen = _chosen(against) if strategy in ("auto", TOURNAMENT) else strategy
+    trained = STRATEGIES if strategy == TOURNAMENT else (chosen,)
+    wanted = [phase.recipe for name in trained for phase in full(groups[name], means)]
+    four_bit, why_bits = bits(means.memory, wanted)
+    means = replace(means, four_bit=four_bit)
     variants: tuple[Variant, ...] = ()
     if strategy == TOURNAMENT:
         variants = of_strategies(groups, means) or of_recipes(chosen, groups, means)
@@ -161,6 +168,7 @@ def _planned(
             *reasons(chosen, against, asked=strategy, report=report, means=means, tasks=tasks),
             told,
             *tried(variants, means, asked=strategy == TOURNAMENT),
+            *([why_bits] if why_bits else []),
             *review(last),
             *adjusted(groups[chosen], phases, means),
         ),
@@ -248,6 +256,7 @@ def _phase_text(name: str, phase: Phase) -> list[str]:
         f"{name[0].upper()}{name[1:]}: {', '.join(phase.tasks)}",
         f"  LoRA rank {recipe['rank']}, alpha {recipe['alpha']}, on {', '.join(recipe['target_modules'])}",
         f"  Learning rate: recipe {recipe['learning_rate_recipe']:.2g}, used {recipe['learning_rate_used']:.2g}",
+        *(["  Base weights: 4-bit (QLoRA)"] if recipe["four_bit"] else []),
         f"  Epochs: {phase.epochs}; warm-up: recipe {recipe['warmup_steps_recipe']},"
         f" used {recipe['warmup_steps']} of {phase.steps} steps",
         f"  Examples: {phase.examples} ({phase.replay} of other tasks); about {phase.minutes:.1f} min",

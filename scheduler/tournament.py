@@ -21,6 +21,8 @@ SEARCH = (
     ("twice the rank", 2.0, 1.0),
 )
 """The small search of phase 3: a name, and factors of rank (alpha with it) and learning rate."""
+FOUR_BITS = "in 4 bits"
+"""What the search tries besides, where 4-bit weights can be trained on and are not needed to fit."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ def of_strategies(groups: Groups, means: Means) -> tuple[Variant, ...]:
 def of_recipes(strategy: str, groups: Groups, means: Means) -> tuple[Variant, ...]:
     """One strategy with the recipes of SEARCH, as many as fit the time; none where fewer than two do."""
     makers = [(name, _maker(name, strategy, groups[strategy], rank, rate)) for name, rank, rate in SEARCH]
+    if means.memory is not None and means.memory.possible and means.memory.qlora == "auto" and not means.four_bit:
+        make = _maker(FOUR_BITS, strategy, groups[strategy], 1.0, 1.0)
+        makers.append((FOUR_BITS, lambda within: make(replace(within, four_bit=True))))
     return _within(makers, means)
 
 

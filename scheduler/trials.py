@@ -28,6 +28,7 @@ from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
 from store.signing import Signer
 
 KEPT = ("steps", "tokens", "seconds", "tokens_per_second", "loss", "too_long")
+TOLD = ("name", "rounds", "probe_loss")
 ORDER = ("promote", "not_enough_evidence", "reject")
 """Verdicts, best first."""
 
@@ -68,7 +69,7 @@ def _told(rows: list[Adapter], runs: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if len(runs) > 1:
         found["variants"] = [
-            {"name": made["name"], "adapter": row.id, "probe_loss": made["probe_loss"], "left": made.get("left", "")}
+            {"adapter": row.id, **{key: made[key] for key in TOLD}, "left": made.get("left", "")}
             for row, made in zip(rows, runs, strict=True)
         ]
     elif len(runs[0]["phases"]) > 1:
@@ -217,7 +218,18 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
             shown = {**shown, "verdict": "reject", "reasons": [better, *shown["reasons"]]}
         against = cycle.results["evaluate"]["serving"]
         decisions.judged(bench.database, adapter_id, report, shown, serving=against, signer=Signer(bench.data))
-    return _after(bench, cycle, verdicts[best], ids[best], several=len(ids) > 1)
+    why = _why(verdicts[best], [verdict for place, verdict in enumerate(verdicts) if place != best])
+    return _after(bench, cycle, verdicts[best], ids[best], why=why)
+
+
+def _why(best: Verdict, others: list[Verdict]) -> str:
+    """Why the best of several finalists is kept, as a sentence; "" for one that stood alone at the gate."""
+    if not others:
+        return ""
+    last = max(others, key=lambda verdict: (-ORDER.index(verdict.verdict), _lead(verdict)))
+    leads = f"{_lead(best):+.3f} against {_lead(last):+.3f} on the metrics that decide"
+    verdicts = "" if best.verdict == last.verdict else f"; {best.verdict} against {last.verdict}"
+    return f"The best at the gate: {leads}{verdicts}.".replace("_", " ")
 
 
 def _heard(
@@ -251,15 +263,15 @@ def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report) ->
     }
 
 
-def _after(bench: Workbench, cycle: Cycle, verdict: Verdict, adapter_id: str, *, several: bool) -> Next:
+def _after(bench: Workbench, cycle: Cycle, verdict: Verdict, adapter_id: str, *, why: str) -> Next:
     """How the cycle goes on with its best adapter."""
     lost = sorted({d.task for d in verdict.deltas if d.role == "guardrail" and d.passed is False})
     gained = {d.metric: [round(value, 4) for value in (d.difference, d.low, d.high)] for d in _over_planned(verdict)}
     result: dict[str, Any] = {"verdict": verdict.verdict, "reasons": list(verdict.reasons), "lost": lost}
     result["gained"] = gained
-    if several or cycle.plan.get("variants"):
+    if why or cycle.plan.get("variants"):
         with bench.database.read() as session:
-            result["winner"] = {"adapter": adapter_id, **_named(adapters.get(session, adapter_id))}
+            result["winner"] = {"adapter": adapter_id, **_named(adapters.get(session, adapter_id)), "why": why}
     if verdict.verdict == "promote":
         return Next(result, "watch", CycleState.AWAITING_APPROVAL, values={"adapter_id": adapter_id})
     outcome = Outcome.REJECTED if verdict.verdict == "reject" else Outcome.NOT_ENOUGH_EVIDENCE

@@ -11,6 +11,7 @@ from sqlmodel import select
 from finetune import hygiene
 from finetune.dataset import Curated, curate
 from finetune.examples import Rules
+from finetune.hardware import Base, Machine
 from finetune.judge import SELECTING
 from finetune.redact import Redact
 from finetune.sides import Sides
@@ -34,7 +35,8 @@ class Workbench:
     environment: Mapping[str, str]
     base_model: str
     base_folder: Callable[[], str]
-    hidden_size: Callable[[], int]
+    base: Callable[[], Base]
+    machine: Callable[[], Machine]
     index: Callable[[], Index]
     learn: bool
     passages: int
@@ -62,6 +64,7 @@ class Workbench:
     new_account_days: float
     most_ratings_per_hour: int
     trainer: Mapping[str, Any]
+    qlora: str
     threads: int
     seed: int
     held_out_share: float

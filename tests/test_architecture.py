@@ -22,7 +22,7 @@ TRAINER = {
     f"finetune/{name}.py"
     for name in ("train", "loading", "passes", "llama", "projection", "spans", "checkpoint", "spread")
 }
-TORCH = {"retrieval/embedding.py", "finetune/prefer.py", "finetune/probe.py", *TRAINER}
+TORCH = {"retrieval/embedding.py", "finetune/prefer.py", "finetune/probe.py", "finetune/hardware.py", *TRAINER}
 TORCH |= {
     f"bot/{name}.py"
     for name in ("engine", "decoding", "forward", "packed", "pool", "versions", "probe", "low_rank", "linear")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from bot.dossier import ERASED, SHOWN, steps_of, wins_and_losses
+from bot.dossier import ERASED, SHOWN, contenders, steps_of, wins_and_losses
 from scheduler.decisions import judged
 from store import adapters, people
 from store.models import BASE, Adapter, AdapterState, Cycle, Exchange
@@ -178,3 +178,22 @@ def test_the_funnel_goes_down_to_what_is_left() -> None:
     steps = steps_of({"exchanges": 10, "left out: a": 1, "left out: b": 6, "train: correction": 3})
     assert [(step["rule"], step["left"]) for step in steps] == [("b", 4), ("a", 3)]
     assert steps_of({}) == []
+
+
+def test_the_ways_of_training_that_were_tried_are_told_with_what_became_of_each() -> None:
+    round_ = {"share": 0.5, "steps": 4, "loss": 2.5}
+    tried = [{"name": name, "adapter": row, "rounds": [round_], "left": left} for name, row, left in WAYS]
+    gate = {"winner": {"adapter": "v2", "variant": "multi", "why": "The best at the gate."}}
+    found = contenders(Cycle(slot_key="x", results={"train": {"variants": tried}, "gate": gate}))
+    assert [(one["kept"], one["why"]) for one in found] == [
+        (False, "Left the tournament."),
+        (True, "The best at the gate."),
+        (False, "v2 did better at the same gate."),
+    ]
+    assert all(one["rounds"] == [round_] for one in found)
+    waiting = contenders(Cycle(slot_key="x", results={"train": {"variants": tried}}))
+    assert [one["why"] for one in waiting] == ["Left the tournament.", None, None]
+    assert contenders(None) == contenders(Cycle(slot_key="x", results={})) == []
+
+
+WAYS = [("single", "v1", "Left the tournament."), ("multi", "v2", ""), ("progressive", "v3", "")]

@@ -131,6 +131,26 @@ def test_worst_regressions_come_first_with_their_differences_and_the_dossier_pri
     expect(page.locator("details.case").first).to_contain_text("The river Aare is 288 kilometres long.")
 
 
+def test_the_dossier_shows_what_a_tournament_tried_and_what_was_kept(page: Page, bot: QueuedBot) -> None:
+    left = "Left the tournament after 50% of its examples."
+    rounds = [{"share": 0.5, "steps": 4, "loss": 2.5}, {"share": 1.0, "steps": 9, "loss": 1.25}]
+    tried = [
+        {"name": "multi", "adapter": "v1", "rounds": rounds, "left": ""},
+        {"name": "single", "adapter": "v2", "rounds": rounds[:1], "left": left},
+    ]
+    gate = {"winner": {"adapter": "v1", "variant": "multi", "why": "The best at the gate."}}
+    row = Cycle(slot_key="tournament", state="done", results={"train": {"variants": tried}, "gate": gate})
+    with bot.database.write() as session:
+        session.add(row)
+    assert awaiting(bot.database, cycle_id=row.id).id == "v1"
+    open_section(page, "Approval")
+    shown = page.get_by_role("region", name="The tournament", exact=True).locator("tbody tr")
+    expect(shown.nth(0)).to_contain_text("multi (kept)")
+    expect(shown.nth(0)).to_contain_text("50 %, 4 steps, 2.500; 100 %, 9 steps, 1.250")
+    expect(shown.nth(0)).to_contain_text("The best at the gate.")
+    expect(shown.nth(1)).to_contain_text(left)
+
+
 def test_cases_are_compared_blind_and_the_tally_goes_into_the_comment(page: Page, bot: QueuedBot) -> None:
     report = evaluated(bot, ("It is long [1].", 0.9, "It is short.", 0.2), ("Blue [1].", 0.1, "Red [1].", 0.3))
     awaiting(bot.database, report=report)

@@ -91,7 +91,7 @@ def test_only_description_and_examples_are_required(tmp_path: Path) -> None:
 def test_a_task_named_twice_is_refused(tmp_path: Path) -> None:
     one = yaml.safe_dump(task("legal"))
     text = "tasks:\n" + "".join(f"  {line}\n" for line in (one + one).splitlines())
-    with pytest.raises(ValueError, match=r'tasks\.yaml: "legal" is defined twice'):
+    with pytest.raises(ValueError, match=r'tasks\.yaml: "legal" is defined twice, in line 2 and in line 6'):
         load_tasks(written(tmp_path, text))
 
 
@@ -102,6 +102,20 @@ def test_a_task_named_twice_is_refused(tmp_path: Path) -> None:
         ({"tasks": {"legal": {"examples": ["What?"]}}}, r"tasks\.legal\.description: Field required"),
         ({"tasks": task("legal", recipe={"rank": 0})}, r"tasks\.legal\.recipe\.rank"),
         ({"tasks": task("legal", colour="red")}, r"tasks\.legal\.colour: Extra inputs are not permitted"),
+        ({"tasks": task("legal", recipe={"target_modules": []})}, r"tasks\.legal\.recipe\.target_modules"),
+        (
+            {"tasks": task("legal", metrics={"answer_accuracy": 90})},
+            r"answer_accuracy: .*less than or equal to 1, found 90",
+        ),
+        ({"tasks": task("legal", data={"min_length": 9, "max_length": 5})}, "min_length 9 is more than max_length 5"),
+        ({"tasks": {"legal": {"description": "d", "examples": [" "]}}}, r"tasks\.legal\.examples\.0"),
+        ({"tasks": task("legal"), "combined": {"rank": 0}}, r"combined\.rank"),
+        ({"tasks": task("legal"), "taks": {}}, "taks: Extra inputs"),
+        (
+            "tasks: {legal: {description: d, examples: [What now?, Why?]}}",
+            r"line 1, column \d+: .*'\?'; .* needs quotes",
+        ),
+        ("tasks: {? [a, b] : {description: d}}", "line 1, .*unhashable key"),
         ({"tasks": task("unclassified")}, '"unclassified" is reserved'),
         ({"tasks": task("legal"), "phases": ["tax"]}, 'phase "tax" is not a task'),
         ("tasks: [", r"tasks\.yaml"),
@@ -122,3 +136,15 @@ def test_a_missing_taxonomy_is_a_settings_error(tmp_path: Path) -> None:
 def test_the_digest_of_a_taxonomy_changes_with_its_text(tmp_path: Path) -> None:
     first = load_tasks(written(tmp_path, {"tasks": task("legal")})).digest
     assert load_tasks(written(tmp_path, {"tasks": task("law")})).digest != first
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("auto", "auto"), ("on", "on"), ("false", "off"), ("true", "on"), ("off", "off")]
+)
+def test_four_bits_are_a_word_or_a_truth_value(written: str, read: str) -> None:
+    assert load_settings({"RATCHET__TRAINING__QLORA": written}).training.qlora == read
+
+
+def test_another_word_for_four_bits_is_an_error() -> None:
+    with pytest.raises(SettingsError, match=r"setting training\.qlora is 'maybe'"):
+        load_settings({"RATCHET__TRAINING__QLORA": "maybe"})

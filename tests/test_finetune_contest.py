@@ -122,14 +122,23 @@ def test_the_worst_ways_leave_after_half_and_every_ways_adapter_is_published(
         {"name": name, "phases": [phase(files["a"], "a", learning_rate_used=rate)], "out": str(tmp_path / name)}
         for name, rate in rates.items()
     ]
+    runs[2]["phases"] *= 2
     shown: list[dict[str, Any]] = []
     done = contest({**job, "runs": runs}, base_digest="b", show=shown.append)
     assert [run["name"] for run in done["runs"]] == list(rates)
     assert [bool(run.get("left")) for run in done["runs"]] == [False, False, True]
     assert done["runs"][2]["left"].startswith("Left the tournament after 50% of its examples: loss on examples put")
+    assert [[(one["share"], one["steps"]) for one in run["rounds"]] for run in done["runs"]] == [
+        [(0.5, 2), (1.0, 4)],
+        [(0.5, 2), (1.0, 4)],
+        [(0.5, 4)],
+    ]
+    left = [one["folder"] for one in done["runs"][2]["phases"]]
+    assert left == ["idle-phase-1", "idle"] and done["runs"][2]["folder"] == str(tmp_path / "idle")
+    assert all((tmp_path / name / "manifest.json").exists() for name in left)
     assert all((tmp_path / name / "manifest.json").exists() for name in rates)
-    assert not list(tmp_path.glob("*-tried*"))
-    assert done["steps"] == 3 * 2 + 2 * 4 and {one["variant"] for one in shown} == set(rates)
+    assert not list(tmp_path.glob("*tried*"))
+    assert done["steps"] == 2 + 2 + 4 + 2 * 4 and {one["variant"] for one in shown} == set(rates)
 
 
 def test_an_example_that_is_too_long_has_no_loss(job: dict[str, Any], tiny_adapter: Path) -> None:

@@ -199,5 +199,5 @@ def test_a_tokenizer_without_a_chat_template_is_a_sentence(tiny_model: str, tmp_
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU: qlora works here")
 def test_qlora_without_a_gpu_is_a_sentence(tiny_model: str, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="has no CUDA GPU: turn it off"):
+    with pytest.raises(TrainingError, match="has no CUDA GPU: set it to auto"):
         here(tiny_model, tmp_path, qlora=True)

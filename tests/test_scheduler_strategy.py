@@ -1,10 +1,13 @@
 """Claims about the training plan."""
 
 import json
+import re
 
 import pytest
 
+from finetune.hardware import Base, Machine
 from scheduler.goals import Gap
+from scheduler.memory import Memory, bits, impossible
 from scheduler.report import ReportRow, analyse
 from scheduler.strategy import CycleResult, as_text, plan
 from tests.conftest import ROOT
@@ -66,6 +69,14 @@ IN_ORDER = ("progressive", ("a", "c", "b"), False)
 ALONE = ("single", ("a",), False)
 TOGETHER = ("multi", ("a", "b", "c"), False)
 TRIED = ("tournament", ("a", "b", "c"), False)
+IN_4_BITS = (*ALONE, "in 4 bits")
+LAYER = {"q_proj": 3072, "k_proj": 1792, "v_proj": 1792, "o_proj": 3072, "down_proj": 10496}
+MODEL = Base(1536, 8960, 28, 151_936, 1_543_714_304, 1_310_195_712, {name: 28 * size for name, size in LAYER.items()})
+
+
+def gpu(free_mb, *, four_bit=True, qlora="auto"):
+    return {"memory": Memory(MODEL, Machine(free_mb, four_bit), 1024, qlora)}
+
 
 SITUATIONS = {
     "empty log": ({}, {}, {}, "", ("single", (), True)),
@@ -113,6 +124,20 @@ SITUATIONS = {
     "tournament, time for one": (
         DOMINANT, {"a": 90}, {"strategy": "tournament", "max_minutes": 0.7}, "set to tournament, 42 seconds", ALONE,
     ),
+    "no GPU": (DOMINANT, PLENTY, gpu(0), "no GPU, bitsandbytes", ALONE),
+    "a GPU with room": (DOMINANT, PLENTY, gpu(24_000), "24,000 MB free on the GPU, bitsandbytes", ALONE),
+    "a small GPU": (DOMINANT, PLENTY, gpu(4_000), "4,000 MB free on the GPU, bitsandbytes", IN_4_BITS),
+    "a small GPU alone": (
+        DOMINANT, PLENTY, gpu(4_000, four_bit=False), "4,000 MB free on the GPU, no bitsandbytes", ALONE,
+    ),
+    "a small GPU, set to off": (DOMINANT, PLENTY, gpu(4_000, qlora="off"), "4,000 MB free, qlora off", ALONE),
+    "a GPU, set to on": (DOMINANT, PLENTY, gpu(24_000, qlora="on"), "24,000 MB free, qlora on", IN_4_BITS),
+    "balanced, a small GPU": (BALANCED, PLENTY, gpu(4_000), "4,000 MB free on the GPU, bitsandbytes",
+                              (*TOGETHER, "in 4 bits")),
+    "two cycles in vain, a GPU": (
+        GUIDE, {"a": 100}, {"last": STUCK, **gpu(24_000)}, "a was promoted, then rejected twice; 24,000 MB free",
+        ("tournament", ("a",), False),
+    ),
     "taxonomy of one": ({"a": 9}, {"a": 50}, {"recipes": {"a": RECIPE}, "phases": ()}, "", ALONE),
     "labels of an old taxonomy": ({"old": 9, "a": 3}, {"old": 90, "a": 40}, {}, "old is no task any more", ALONE),
 }  # fmt: skip
@@ -120,11 +145,11 @@ SITUATIONS = {
 
 
 def page_row(name):
-    counts, examples, _, said, (strategy, tasks, nothing) = SITUATIONS[name]
+    counts, examples, _, said, (strategy, tasks, nothing, *how) = SITUATIONS[name]
     total = sum(counts.values())
     asked = ", ".join(f"{task} {count / total:.0%}" for task, count in counts.items())
     usable = ", ".join(f"{task} {count}" for task, count in examples.items())
-    chosen = "nothing yet" if nothing else f"{strategy}: {', '.join(tasks)}"
+    chosen = "nothing yet" if nothing else ", ".join([f"{strategy}: {', '.join(tasks)}", *how])
     return [name, asked, usable, said, chosen]
 
 
@@ -138,7 +163,8 @@ def test_the_page_has_the_table_of_situations():
 def test_the_situation_gets_its_strategy(name):
     counts, examples, changes, _, expected = SITUATIONS[name]
     made = planned(counts, examples, **changes)
-    assert (made.strategy, made.tasks, made.too_little_data) == expected
+    how = ["in 4 bits"] if any(phase.recipe["four_bit"] for phase in made.phases) else []
+    assert (made.strategy, made.tasks, made.too_little_data, *how) == expected
     assert made.override == ("strategy" in changes)
 
 
@@ -314,3 +340,40 @@ def test_a_comment_stays_with_the_plan():
     made = planned(DOMINANT, PLENTY, strategy="multi", comment="both matter to us")
     assert made.to_json()["comment"] == "both matter to us"
     assert "Set because: both matter to us" in as_text(made)
+
+
+def test_four_bits_are_chosen_with_both_amounts_and_the_matrix_has_the_other_choice() -> None:
+    made = planned(DOMINANT, PLENTY, **gpu(4_000))
+    [why] = [reason for reason in made.reasons if reason.startswith("4-bit base weights: ")]
+    assert re.search(
+        r"about 4,\d{3} MB in 16 bits, and 4,000 MB of the GPU are free; in 4 bits .* about [23],\d{3} MB", why
+    )
+    cell = made.decision_matrix["Resource Usage"]["single"]
+    assert re.search(r", [23],\d{3} MB in 4 bits$", cell.value)
+    assert re.search(r"of 4,000 MB free on the GPU; in 16 bits about 4,\d{3} MB$", cell.reason)
+    assert "Base weights: 4-bit (QLoRA)" in as_text(made)
+
+
+def test_without_a_gpu_the_plan_says_nothing_of_bits_but_in_the_matrix() -> None:
+    made = planned(DOMINANT, PLENTY, **gpu(0))
+    assert "base weights" not in as_text(made)
+    cell = made.decision_matrix["Resource Usage"]["single"]
+    assert cell.value.endswith("rank 20") and cell.reason.endswith("no CUDA GPU, so that 4-bit weights are no choice")
+
+
+def test_phase_three_on_a_gpu_also_tries_four_bits() -> None:
+    made = planned(GUIDE, {"a": 100}, last=STUCK, **gpu(24_000))
+    assert [variant.phases[0].recipe["four_bit"] for variant in made.variants] == [False] * 4 + [True]
+    assert made.variants[-1].name == "in 4 bits" and made.estimated_minutes <= 60
+    off = planned(GUIDE, {"a": 100}, last=STUCK, **gpu(24_000, qlora="off"))
+    assert len(off.variants) == 4
+
+
+def test_what_cannot_be_had_and_what_does_not_even_fit_in_four_bits_is_said() -> None:
+    recipes = [RECIPE]
+    assert impossible(gpu(0, qlora="on")["memory"]) == "training.qlora is on, and this machine has no CUDA GPU."
+    missing = gpu(9_000, four_bit=False, qlora="on")["memory"]
+    assert impossible(missing) == "training.qlora is on, and bitsandbytes is not installed."
+    assert impossible(gpu(0)["memory"]) == impossible(gpu(9_000, qlora="on")["memory"]) == ""
+    assert bits(gpu(1_000)["memory"], recipes)[1].endswith("Not even that may fit: lower training.max_tokens.")
+    assert "which needs `pip install -e .[gpu]`" in bits(gpu(4_000, four_bit=False)["memory"], recipes)[1]

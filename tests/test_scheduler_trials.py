@@ -1,6 +1,7 @@
 """Claims about a cycle's variants: each has files and an adapter, the best at the gate goes on, the others say why."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +79,9 @@ def test_the_best_of_the_finalists_waits_for_approval_and_the_other_is_rejected_
     evaluated(work, [0.15, 0.25])
     after = trials.decide(work, claim, row)
     assert (after.result["verdict"], after.values) == ("promote", {"adapter_id": second.id})
-    assert after.result["winner"] == {"adapter": second.id, "variant": "way 1"}
+    won = after.result["winner"]
+    assert (won["adapter"], won["variant"]) == (second.id, "way 1")
+    assert re.fullmatch(r"The best at the gate: \+0\.2\d+ against \+0\.1\d+ on the metrics that decide\.", won["why"])
     with work.database.read() as session:
         won, lost = adapters.get(session, second.id), adapters.get(session, first.id)
         assert (won.state, lost.state) == ("awaiting_approval", "rejected")

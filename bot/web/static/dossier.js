@@ -14,6 +14,7 @@ const PARTS = {
   losses: [],
   slices: [],
   alternatives: [],
+  contenders: [],
   judge: null,
   cost: {},
   expectation: {},
@@ -178,9 +179,27 @@ export function data({ data: found, row, cycle_id: cycle }) {
 
 const count = (n) => (typeof n === "number" ? n.toLocaleString() : NOT_MEASURED);
 
-/** The cheaper fixes, slices of the cases, the judge, cost and digests. */
-export function rest({ slices, alternatives, judge, cost, changes, digests }) {
+/** What a tournament tried against each other, round by round. */
+const tournament = (contenders) =>
+  part(
+    "The tournament",
+    table(
+      ["Way of training", "Adapter", "Rounds: share of the examples, steps, loss", "What became of it"],
+      contenders.map((one) => [
+        one.kept ? h("b", {}, `${one.name} (kept)`) : one.name,
+        one.adapter,
+        one.rounds
+          .map(({ share, steps, loss }) => `${Math.round(share * 100)} %, ${counted(steps, "step")}, ${number(loss)}`)
+          .join("; "),
+        one.why ?? NOT_MEASURED,
+      ]),
+    ),
+  );
+
+/** The tournament, the cheaper fixes, slices of the cases, the judge, cost and digests. */
+export function rest({ contenders, slices, alternatives, judge, cost, changes, digests }) {
   return [
+    ...(contenders.length ? [tournament(contenders)] : []),
     part(
       "Cheaper fixes at the same gate",
       alternatives.length

@@ -1,0 +1,24 @@
+"""Claims about what is known of a base model and a machine before anything is loaded."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from finetune.hardware import Machine, base_of, this_machine
+
+
+def test_the_shape_of_a_model_is_that_of_the_loaded_model(tiny_model: str) -> None:
+    found = base_of(tiny_model)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    assert (found.hidden_size, found.inner_size, found.layers, found.vocabulary) == (64, 128, 2, 49152)
+    assert found.weights == sum(parameter.numel() for parameter in model.parameters())
+    every = dict(model.named_modules())
+    inside = [one for name, one in every.items() if isinstance(one, torch.nn.Linear) and name != "lm_head"]
+    assert found.linear == sum(one.weight.numel() for one in inside)
+    assert list(found.modules) == ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    assert found.modules["k_proj"] == 2 * (64 + 32)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_machine_without_a_gpu_has_no_memory_of_one() -> None:
+    assert this_machine() == Machine(0, four_bit=False)
