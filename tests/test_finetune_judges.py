@@ -125,6 +125,8 @@ def test_a_judge_that_cannot_be_asked_leaves_the_fitted_one_in_charge(honest: li
     judge, tried = judges.admitted(spec, honest, [])
     assert judge.name == "fitted"
     assert tried.name == "chat:openai:gone" and "could not be asked" in tried.reasons[0]
+    judge, tried = judges.admitted({**spec, "options": {"api_key": None}}, honest, [])
+    assert judge.name == "fitted" and "cannot be made" in tried.reasons[0]
     judge, tried = judges.admitted({**spec, "model": "nobody:knows"}, honest, [])
     assert judge.name == "fitted" and "cannot be made" in tried.reasons[0]
 
