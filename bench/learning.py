@@ -3,6 +3,7 @@
 python -m bench.learning                       one cycle of at most 600 examples; about two hours on two idle cores
 python -m bench.learning --cycles 3 --chats 500
 python -m bench.learning --recipe guide        the guide's recipe in place of every linear layer
+python -m bench.learning --data DIR --examine v1    only ask an adapter that an earlier run left in DIR, and the base
 
 The whole product runs: bot, log, scheduler, curation, trainer in one niced thread, gate, approval, swap. The cases
 asked before and after are of articles that nobody asks about in between; half of them cannot be answered. After the
@@ -114,6 +115,30 @@ def examined(bot: Bot, cases: Sequence[Asked], *, adapter: str) -> list[str]:
     return [said(reply) for reply in replies]
 
 
+def directly(data: Path, cases: Sequence[Asked], adapters: Sequence[str], *, threads: int) -> dict[str, list[str]]:
+    """What adapters in a data folder answer to the cases without being deployed: the same prompts, greedy too."""
+    from bot import prompt
+    from bot.engine import TransformersEngine
+    from bot.models import chat_model
+    from configs.settings import load_settings
+
+    models = load_settings().models
+    folder = chat_model(models.chat, models=models.folder)
+    engine = TransformersEngine(folder, threads=threads, queue_limit=len(cases) + 1)
+    found = {}
+    for adapter in adapters:
+        if adapter != "base":
+            engine.load(adapter, next(data.glob(f"adapters/{adapter}-*")), digest="")
+        told = [
+            prompt.messages(one.question, [{"n": n, **passage} for n, passage in enumerate(one.given(), start=1)], [])
+            for one in cases
+        ]
+        writing = [engine.stream(messages, adapter=adapter, max_tokens=ANSWER_TOKENS) for messages in told]
+        found[adapter] = ["".join(answer).strip() for answer in writing]
+    engine.close()
+    return found
+
+
 def cycle(bot: Bot) -> dict[str, Any]:
     """Run a cycle until it waits for approval or has ended."""
     cycle_id = bot.post("/v1/admin/cycles", {})["cycle_id"]
@@ -160,9 +185,13 @@ def main() -> None:
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="all-linear")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
     parser.add_argument("--data", type=Path, help="keep the bot's data here")
+    parser.add_argument("--examine", metavar="ADAPTER", help="only ask this adapter of the folder --data")
     options = parser.parse_args()
     if not SQUAD.exists():
         sys.exit(f"{SQUAD} is not there: these questions lie beside the checkout only.")
+    if options.examine:
+        _examine(options)
+        return
     with tempfile.TemporaryDirectory(prefix="ratchet-learning-") as folder:
         data = options.data or Path(folder)
         data.mkdir(parents=True, exist_ok=True)
@@ -183,7 +212,7 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
     first = examined(bot, cases, adapter="base")
     rows.append({"what": "base", **scores(cases, first)})
     print(json.dumps(rows[-1]), flush=True)
-    adapters, facts = ["base"], []
+    adapters, facts, unapproved = ["base"], [], list[dict[str, Any]]()
     for number in range(options.cycles):
         chat(bot, chats[number * options.chats : (number + 1) * options.chats], seed=SEED)
         done = cycle(bot)
@@ -194,6 +223,8 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
         )
         facts.append(_facts(done))
         if done["state"] != "awaiting_approval":
+            tried = directly(data, cases, [done["adapter_id"]], threads=options.threads) if done["adapter_id"] else {}
+            unapproved += [{"what": f"{name}, not promoted", **scores(cases, said)} for name, said in tried.items()]
             break
         adapters.append(done["adapter_id"])
         bot.post(f"/v1/admin/adapters/{adapters[-1]}/approve", {"comment": "better on the held-out cases of the gate"})
@@ -212,7 +243,27 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
         same = sum(a == b for a, b in zip(first, back, strict=False))
         facts[-1]["same answers after the rollback"] = f"{same} of {len(back)}"
     name = "learning" if options.recipe == "all-linear" else f"learning_{options.recipe}"
-    show(name, rows, cases=len(cases), chats=options.chats, recipe=options.recipe, cycles=facts)
+    show(
+        name,
+        [*rows, *({**row, "perplexity, other tasks": ""} for row in unapproved)],
+        cases=len(cases),
+        chats=options.chats,
+        recipe=options.recipe,
+        cycles=facts,
+    )
+
+
+def _examine(options: argparse.Namespace) -> None:
+    """Print and keep what an adapter of an earlier run answers, beside the base and copying."""
+    cases = questions(split(articles(SQUAD), seed=SEED)[1], options.cases, unanswerable=0.5, seed=SEED)
+    found = directly(options.data, cases, ["base", options.examine], threads=options.threads)
+    perplexities = other_tasks(options.data, list(found))
+    rows = [{"what": "copying the nearest sentence", **scores(cases, [copied(one) for one in cases])}]
+    rows[0]["perplexity, other tasks"] = ""
+    for name, said in found.items():
+        rows.append({"what": name, **scores(cases, said), "perplexity, other tasks": perplexities[name]})
+    manifest = json.loads((next(options.data.glob(f"adapters/{options.examine}-*")) / "manifest.json").read_text())
+    show("learning_examined", rows, cases=len(cases), **{key: manifest[key] for key in ("steps", "tokens")})
 
 
 def _facts(done: dict[str, Any]) -> dict[str, Any]:
