@@ -105,6 +105,7 @@ def test_a_recipe_that_the_model_cannot_take_is_a_sentence_before_anything_is_tr
     with database.read() as session:
         [cycle] = session.exec(select(Cycle)).all()
         assert cycle.state == "failed" and cycle.adapter_id is None
+        assert cycle.error.startswith(sentence) and cycle.error.endswith(hint.strip())
         assert not session.exec(select(Adapter)).all()
     assert not (tmp_path / "data" / "adapters").exists() and not (tmp_path / "data" / "cycles").exists()
 
