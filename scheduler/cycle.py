@@ -13,7 +13,7 @@ from scheduler.steps import Body, Next, folder
 from scheduler.trials import decide, evaluate, train
 from scheduler.workbench import Workbench, curated
 from store import cycles, exchanges
-from store.errors import LostLease
+from store.errors import Invalid, LostLease
 from store.models import Cycle, CycleState, Outcome, now
 
 FIRST = "collect"
@@ -42,6 +42,8 @@ def work(bench: Workbench, claim: cycles.Claim) -> None:
         )
     except LostLease:
         return
+    except Invalid as error:
+        _failed(bench, claim, f"{error} {error.hint}".strip())
     except Exception as error:  # the job boundary: the traceback is kept in the cycle's row
         _failed(bench, claim, f"{error}\n{traceback.format_exc(limit=-4)}")
 

@@ -11,6 +11,13 @@ LEAST_CASES = 8
 """Fewer held-out cases say nothing of a target."""
 NEAR = 0.02
 """A target counts as met from this far below it."""
+MEASURED = (
+    *("context_relevance", "passage_relevance", "citation_recall", "citation_precision", "source_attribution"),
+    *("right_citation", "answer_accuracy", "decline_correct", "groundedness", "verbatim_share", "selective_citing"),
+    *("responding", "concision", "length_ratio", "step_completeness", "structure", "technical_terms"),
+    *("loss", "perplexity"),
+)
+"""What an evaluation measures (`finetune/evaluate.py`)."""
 PRIOR = 0.5
 """The share of a gap that a cycle is expected to close before any was measured; it weighs as much as one cycle."""
 
@@ -66,6 +73,16 @@ def gaps(
             if one is not None and target > 0:
                 found.append(Gap(task, metric, float(one["mean"]), target, int(one["n"])))
     return tuple(found)
+
+
+def unmeasured(targets: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The targets of metrics that are never measured, as sentences: a name may be misspelt."""
+    return [
+        f'The target of {task} for "{metric}" counts for nothing: no such metric is measured.'
+        for task, wanted in targets.items()
+        for metric in wanted
+        if metric not in MEASURED
+    ]
 
 
 def widest(standing: Sequence[Gap], task: str) -> Gap | None:

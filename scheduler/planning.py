@@ -11,7 +11,7 @@ from finetune.examples import Example
 from finetune.hardware import Base
 from finetune.preferences import available, method_for, preferences
 from scheduler import report, strategy, trouble
-from scheduler.goals import CycleResult, Gap, gaps
+from scheduler.goals import CycleResult, Gap, gaps, unmeasured
 from scheduler.labelling import label_all
 from scheduler.memory import Memory, impossible
 from scheduler.report_text import as_text
@@ -95,8 +95,9 @@ def plan_now(
     if chosen["method"] and any(phase.recipe["four_bit"] for phase in planned.phases):
         reason = "Preferences are trained on 16-bit weights, and the plan takes 4-bit ones."
         chosen = {**chosen, "method": None, "reason": reason}
-    text = f"{plain['text']}\n\n{chosen['reason']}\n\n{trouble.trainable_text(mendable)}"
-    return plain | {"trouble": mendable, "preference": chosen, "text": text}
+    unknown = unmeasured(bench.targets)
+    text = "\n\n".join([plain["text"], chosen["reason"], trouble.trainable_text(mendable), *unknown])
+    return plain | {"trouble": mendable, "preference": chosen, "unmeasured": unknown, "text": text}
 
 
 def _fits(bench: Workbench, base: Base) -> None:

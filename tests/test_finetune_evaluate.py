@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finetune.evaluate import Case, EvaluationError, Report, evaluate, interval, resampled_means
+from finetune.evaluate import UNBOUNDED, Case, EvaluationError, Report, evaluate, interval, resampled_means
 from finetune.jobs import evaluate_job
 from finetune.judge import SELECTING, WordJudge
+from scheduler.goals import MEASURED
 from store.answers import DECLINE
 from store.errors import Invalid
 
@@ -56,6 +57,11 @@ def test_a_perfect_answer_scores_one_on_every_metric_that_decides():
     for metric in ("source_attribution", "answer_accuracy", "right_citation", "decline_correct", "context_relevance"):
         assert summary(report, metric).mean == 1.0
     assert summary(report, "source_attribution", "steps").n == 4
+
+
+def test_the_plan_knows_every_metric_that_is_measured():
+    found = run([case(1)])
+    assert {*found.cases[0].scores, *UNBOUNDED} == set(MEASURED)
 
 
 def test_loss_and_perplexity_come_from_the_reference_tokens():

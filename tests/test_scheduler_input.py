@@ -63,6 +63,14 @@ def test_one_exchange_of_a_taxonomy_of_one_task_is_reported_and_planned(
     assert (cycle["state"], cycle["outcome"]) == ("done", "too_little_data")
 
 
+def test_a_target_that_nothing_measures_is_told_with_the_plan(tasks: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks(metrics={"answer_accuracy": 0.9, "perplexity": 0.0, "answer_acuracy": 0.9})
+    assert main(["plan", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    said = 'The target of legal for "answer_acuracy" counts for nothing: no such metric is measured.'
+    assert plan["unmeasured"] == [said] and plan["text"].endswith(said)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -97,6 +105,7 @@ def test_a_recipe_that_the_model_cannot_take_is_a_sentence_before_anything_is_tr
     with database.read() as session:
         [cycle] = session.exec(select(Cycle)).all()
         assert cycle.state == "failed" and cycle.adapter_id is None
+        assert cycle.error.startswith(sentence) and cycle.error.endswith(hint.strip())
         assert not session.exec(select(Adapter)).all()
     assert not (tmp_path / "data" / "adapters").exists() and not (tmp_path / "data" / "cycles").exists()
 
