@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
+from finetune.alone import Alone
 from finetune.errors import TrainingError
 from finetune.loading import Tokens
-from finetune.train import Alone, Progress, Trained, train
+from finetune.train import Progress, Trained, train
 
 _DIES_WITH_PARENT = 1
 """Linux's PR_SET_PDEATHSIG."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from finetune import checkpoint
+from finetune.alone import Alone
 from finetune.errors import TrainingError as TrainingError
 from finetune.loading import Tokens, fingerprint, load, tokenised
 from finetune.passes import Pass, answer_tokens, choose, cut, whole_batch
@@ -59,33 +60,6 @@ class _State:
     def without_gain(self) -> int:
         """Looks since the best one."""
         return sum(step > self.best_step() for step, _ in self.held_out)
-
-
-class Alone:
-    """The only process of a training; `finetune/spread.py` has one among several."""
-
-    rank, size = 0, 1
-
-    @property
-    def main(self) -> bool:
-        """Whether this is the process that writes and tells."""
-        return self.rank == 0
-
-    def share(self, batch: Sequence[Tokens]) -> Sequence[Tokens]:
-        """The part of a batch that this process computes."""
-        return batch
-
-    def add_up(self, parameters: Sequence[torch.nn.Parameter], loss: float) -> float:
-        """Make gradients and loss those of the whole batch."""
-        return loss
-
-    def agreed(self, yes: bool) -> bool:
-        """What the first process says."""
-        return yes
-
-    def states(self, own: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The random states of all processes, by name."""
-        return {"random.0": own}
 
 
 def train(

@@ -1,16 +1,18 @@
 """How far the judge agrees with the people of this installation, and whose word would help most."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from finetune.admission import Labelled, judged
 from finetune.agreement import agreement, distrusted, most_useful
+from finetune.evaluate import Report
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
+from finetune.people import corrected, labelled
 from scheduler.workbench import Workbench
-from store import exchanges, judge_labels
+from store import adapters, case_labels, exchanges, judge_labels
 from store.exchanges import Logged
 
 ASKED_FOR = 20
@@ -92,3 +94,21 @@ def doubt(bench: Workbench, tried: Mapping[str, Any] | None = None) -> str:
 def _replaced(tried: Mapping[str, Any]) -> Sequence[str]:
     """The metrics that another judge than the fitted one scored."""
     return () if tried.get("name") == FittedJudge().name else tried.get("counts", ())
+
+
+def heard(
+    bench: Workbench, ids: list[str], reports: list[Report], serving: Report
+) -> Iterator[tuple[Report, Report, Report, str]]:
+    """For each candidate: its report and that of what serves with people's labels in them, its own, and a sentence.
+
+    Until enough of both sides' answers are labelled, the judge's word stands alone.
+    """
+    with bench.database.read() as session:
+        found = [case_labels.counted(session, adapters.get(session, name)) for name in ids]
+    for report, said in zip(reports, found, strict=True):
+        n = min(labelled(report, said), labelled(serving, said))
+        if n < bench.min_labels:
+            yield report, serving, report, ""
+        else:
+            told = f"People labelled {n} held-out cases: answer accuracy is the judge's corrected by them (PPI++)."
+            yield corrected(report, said), corrected(serving, said), report, told

@@ -5,7 +5,6 @@ finalists meet at the same gate, the best of them goes on and the others end as 
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from finetune.comparison import LOSS, Delta, Rules, Verdict
 from finetune.evaluate import ALL, Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
-from finetune.people import corrected, labelled
 from scheduler import decisions, judging
 from scheduler.dataset_files import PROBE, VERIFIED, runs_of
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
 from scheduler.workbench import Workbench
-from store import adapters, case_labels, cycles, deployments
+from store import adapters, cycles, deployments
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
 from store.signing import Signer
 
@@ -198,7 +196,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     serving = Report.from_json((out / "serving.json").read_text())
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
-    verdicts = [_verdict(bench, cycle, *one, anchor, len(ids)) for one in _heard(bench, ids, reports, serving)]
+    verdicts = [_verdict(bench, cycle, *one, anchor, len(ids)) for one in judging.heard(bench, ids, reports, serving)]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
     if why := judging.doubt(bench, tried):
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
@@ -230,24 +228,6 @@ def _why(best: Verdict, others: list[Verdict]) -> str:
     leads = f"{_lead(best):+.3f} against {_lead(last):+.3f} on the metrics that decide"
     verdicts = "" if best.verdict == last.verdict else f"; {best.verdict} against {last.verdict}"
     return f"The best at the gate: {leads}{verdicts}.".replace("_", " ")
-
-
-def _heard(
-    bench: Workbench, ids: list[str], reports: list[Report], serving: Report
-) -> Iterator[tuple[Report, Report, Report, str]]:
-    """For each candidate: its report and that of what serves with people's labels in them, its own, and a sentence.
-
-    Until enough of both sides' answers are labelled, the judge's word stands alone.
-    """
-    with bench.database.read() as session:
-        found = [case_labels.counted(session, adapters.get(session, name)) for name in ids]
-    for report, said in zip(reports, found, strict=True):
-        n = min(labelled(report, said), labelled(serving, said))
-        if n < bench.min_labels:
-            yield report, serving, report, ""
-        else:
-            told = f"People labelled {n} held-out cases: answer accuracy is the judge's corrected by them (PPI++)."
-            yield corrected(report, said), corrected(serving, said), report, told
 
 
 def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report) -> dict[str, Any]:
