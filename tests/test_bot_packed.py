@@ -43,6 +43,9 @@ def reference(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_packed_weights_give_the_modules_numbers(tiny_model: str, dtype: torch.dtype) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=dtype).eval()
+    if dtype == torch.bfloat16 and not probe.computes_bfloat16():
+        assert not probe.fits(model)
+        pytest.skip("this processor does not multiply bfloat16: such a model is left to transformers here")
     forward = packed_of(model)
     assert probe.fits(model) and probe.agrees(model, forward)
     ids = tokens(70)
