@@ -10,11 +10,17 @@ const number = (value) => (typeof value === "number" ? value.toFixed(2) : "–")
 
 export async function section(load) {
   const adapter = new URLSearchParams(location.search).get("adapter");
-  return [adapter ? await labelling(adapter, load) : null, await standing()];
+  return [adapter ? await labelling(adapter, load) : null, standing()];
 }
 
-async function standing() {
+/** A box that fills when the scheduler has answered; the page does not wait for it. */
+function standing() {
   const box = h("div", {}, h("p", { class: "muted" }, "Asking the scheduler…"));
+  fill(box);
+  return box;
+}
+
+async function fill(box) {
   try {
     const [found, tasks] = await Promise.all([call("GET", "/v1/admin/judge"), call("GET", "/v1/admin/tasks")]);
     box.replaceChildren(
@@ -30,7 +36,6 @@ async function standing() {
       empty(`${error.message} The scheduler compares the judge with people: it must run for that.`),
     );
   }
-  return box;
 }
 
 /** Agreement as a table that the dossier shows too. */
