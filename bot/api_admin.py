@@ -13,11 +13,10 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session, col, or_, select
 
 from bot import api_exchanges, api_golden, api_labels, api_rankings, api_views
-from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
+from bot.api_parts import Admin, Name, Text, WithPage, WithParts, admin_only, ask_scheduler, listing
 from store import adapters, audit, cycles, deployments, exchanges, judge_labels, people, processes, staleness
-from store.errors import Conflict, Invalid
+from store.errors import Invalid
 from store.models import AdapterState, AuditEntry, Cycle, CycleState, Schedule, now
-from store.requests import ask
 
 NEXT_TIMES = 5
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
@@ -86,52 +85,43 @@ def overview(parts: WithParts) -> dict[str, Any]:
 @router.get("/report")
 def report(parts: WithParts) -> dict[str, Any]:
     """The task distribution of the log; the scheduler makes it."""
-    return _ask(parts, "report")
+    return ask_scheduler(parts, "report")
 
 
 @router.get("/plan")
 def plan(parts: WithParts) -> dict[str, Any]:
     """The training strategy the next cycle would take, with reasons; the scheduler makes it."""
-    return _ask(parts, "plan")
+    return ask_scheduler(parts, "plan")
 
 
 @router.get("/faults")
 def faults(parts: WithParts) -> dict[str, Any]:
     """The bad exchanges, newest first, each put down to a cause with its evidence; the scheduler makes it."""
-    return _ask(parts, "faults")
+    return ask_scheduler(parts, "faults")
 
 
 @router.get("/gaps")
 def gaps(parts: WithParts) -> dict[str, Any]:
     """What people asked in vain and training cannot mend, most people first; the scheduler makes it."""
-    return _ask(parts, "gaps")
+    return ask_scheduler(parts, "gaps")
 
 
 @router.get("/discovered")
 def discovered(parts: WithParts) -> dict[str, Any]:
     """The tasks that the taxonomy lacks, with examples; the scheduler makes it."""
-    return _ask(parts, "discovered")
+    return ask_scheduler(parts, "discovered")
 
 
 @router.post("/discovered/{name}/adopt")
 def adopt(name: Name, body: Adoption, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Make a discovered task a task; everything is labelled anew."""
-    return _ask(parts, "adopt", {"found": name, **body.model_dump(), "actor": admin.person.id})
+    return ask_scheduler(parts, "adopt", {"found": name, **body.model_dump(), "actor": admin.person.id})
 
 
 @router.post("/cycles")
 def run_cycle(parts: WithParts, admin: Admin, body: NewCycle | None = None) -> dict[str, Any]:
     """Run a cycle now, by a strategy of your choice with a comment; while one is running, that one is answered."""
-    return _ask(parts, "run_cycle", {"actor": admin.person.id, **(body or NewCycle()).model_dump()})
-
-
-def _ask(parts: Parts, kind: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-    answer = ask(parts.database, kind, payload)
-    if "error" in answer:
-        raise Conflict(
-            f"the scheduler could not do this: {answer['error']}", answer.get("hint") or "See the cycles page."
-        )
-    return answer
+    return ask_scheduler(parts, "run_cycle", {"actor": admin.person.id, **(body or NewCycle()).model_dump()})
 
 
 @router.get("/cycles")
@@ -226,7 +216,7 @@ def label_for_judge(exchange_id: Name, body: JudgeWord, parts: WithParts, admin:
 @router.get("/judge")
 def show_judge(parts: WithParts) -> dict[str, Any]:
     """How far the judge agrees with people, per metric and task with n, and whose label would help most."""
-    return _ask(parts, "judge")
+    return ask_scheduler(parts, "judge")
 
 
 @router.get("/documents/stale")

@@ -12,11 +12,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from bot import api_views
-from bot.api_parts import Admin, Name, Text, WithPage, WithParts, listing
+from bot.api_parts import Admin, Name, Text, WithPage, WithParts, ask_scheduler, listing
 from store import adapters, cycles, exchanges, labels, people, trends
-from store.errors import Conflict
 from store.models import now
-from store.requests import ask
 
 MAX_IDS = 200
 MAX_DAYS = 366
@@ -66,22 +64,13 @@ def judged(exchange_id: Name, parts: WithParts) -> dict[str, Any]:
     """An answer's sentences with the support that the judge finds for each; the scheduler makes it."""
     with parts.database.read() as session:
         exchanges.get(session, exchange_id)
-    return _asked(parts, "judged", {"exchange_id": exchange_id})
+    return ask_scheduler(parts, "judged", {"exchange_id": exchange_id})
 
 
 @router.get("/groundedness")
 def groundedness(parts: WithParts) -> dict[str, Any]:
     """Mean groundedness of the newest answers by day; the scheduler makes it."""
-    return _asked(parts, "groundedness", {})
-
-
-def _asked(parts: WithParts, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
-    answer = ask(parts.database, kind, payload)
-    if "error" in answer:
-        raise Conflict(
-            f"the scheduler could not do this: {answer['error']}", answer.get("hint") or "See the cycles page."
-        )
-    return answer
+    return ask_scheduler(parts, "groundedness", {})
 
 
 @router.get("/cycles/{cycle_id}/funnel")

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from bot.api_parts import Admin, Name, Text, WithParts, admin_only
+from bot.dossier import logged_case
 from store import adapters, case_labels, cycles
-from store.models import Exchange, Feedback
 
 router = APIRouter(prefix="/adapters", dependencies=[Depends(admin_only)])
 
@@ -30,15 +30,11 @@ def label_next(adapter_id: str, parts: WithParts) -> dict[str, Any]:
     """The next held-out case to label, its answers in an order that tells nothing, and how far one is."""
     with parts.database.read() as session:
         found = case_labels.next_open(session, adapters.get(session, adapter_id))
-        exchange = session.get(Exchange, found.case_id) if found.case_id else None
         told: dict[str, Any] = {"labelled": found.labelled, "cases": found.cases, "needed": parts.min_labels}
-        if exchange is None:
+        if found.case_id is None:
             return {**told, "next": None}
-        feedback = session.get(Feedback, exchange.id)
+        shown = {"case_id": found.case_id, **logged_case(session, found.case_id)}
     answers = sorted(({"digest": case_labels.digest_of(text), "text": text} for text in found.answers), key=_digest)
-    passages = [{"n": p["n"], "title": p.get("title", ""), "text": p["text"]} for p in exchange.passages]
-    right = (feedback.correction if feedback else "") or exchange.answer
-    shown = {"case_id": exchange.id, "question": exchange.question, "passages": passages, "references": [right]}
     return {**told, "next": {**shown, "answers": answers}}
 
 

@@ -18,7 +18,9 @@ from bot.oidc import Provider
 from bot.preview import Previewer
 from retrieval.library import Library
 from store.database import Database
+from store.errors import Conflict
 from store.models import Role
+from store.requests import ask
 from store.signing import Signer
 
 T = TypeVar("T")
@@ -100,3 +102,13 @@ def listing(rows: Sequence[T], page: Page, view: Callable[[T], dict[str, Any]]) 
     """A list answer; `rows` holds one more than the page when there is a next one."""
     data = [view(row) for row in rows[: page.limit]]
     return {"data": data, "next": data[-1]["id"] if len(rows) > page.limit else None}
+
+
+def ask_scheduler(parts: Parts, kind: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the scheduler answers; raises Conflict with its sentence where it could not, Unavailable without one."""
+    answer = ask(parts.database, kind, payload)
+    if "error" in answer:
+        raise Conflict(
+            f"the scheduler could not do this: {answer['error']}", answer.get("hint") or "See the cycles page."
+        )
+    return answer

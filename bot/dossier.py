@@ -26,9 +26,8 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
     cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
     steps = session.exec(select(CycleStep).where(CycleStep.cycle_id == row.cycle_id)).all() if cycle else []
     changed = changes(row)
-    wins, losses = (
-        [_case(session, one) for one in part] for part in wins_and_losses(row.report, _primaries(row.verdict))
-    )
+    compared = wins_and_losses(row.report, _primaries(row.verdict))
+    wins, losses = ([{**one, **logged_case(session, one["id"])} for one in part] for part in compared)
     given = approvals.given(session, row)
     names = people.names(session, [entry.actor for entry in given])
     return {
@@ -153,13 +152,12 @@ def _difference(case: Mapping[str, Any], other: Mapping[str, Any], metrics: Sequ
     }
 
 
-def _case(session: Session, found: dict[str, Any]) -> dict[str, Any]:
-    """A case with what the log has of it."""
-    exchange, feedback = session.get(Exchange, found["id"]), session.get(Feedback, found["id"])
+def logged_case(session: Session, case_id: str) -> dict[str, Any]:
+    """What the log has of a case: its question, its passages and the right answer."""
+    exchange, feedback = session.get(Exchange, case_id), session.get(Feedback, case_id)
     passages = exchange.passages if exchange else []
     right = (feedback.correction if feedback else "") or (exchange.answer if exchange else "")
     return {
-        **found,
         "question": exchange.question if exchange else ERASED,
         "passages": [{"n": p["n"], "title": p.get("title", ""), "text": p["text"]} for p in passages],
         "references": [right] if right else [],

@@ -1,13 +1,13 @@
 """A judge that asks a chat model, any that LangChain has: one question, one number from 0 to 10 back."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
 from finetune.fitted import FittedJudge
-from store.answers import declined
 from store.errors import Invalid
 
 SYSTEM = (
@@ -21,6 +21,15 @@ ASKED = {
 }
 TRIES = 2
 _NUMBER = re.compile(r"(?<![\d.])(10|\d)(?![\d])")
+
+
+@contextmanager
+def _provider(failed: str) -> Iterator[None]:
+    """Whatever a provider's library raises becomes Invalid: each has errors of its own."""
+    try:
+        yield
+    except Exception as error:
+        raise Invalid(f"{failed}: {error}", "Check judge.model.") from error
 
 
 class ChatJudge(FittedJudge):
@@ -42,10 +51,8 @@ class ChatJudge(FittedJudge):
         """By a name as `init_chat_model` takes it, `openai:gpt-5-mini`; raises Invalid when LangChain has none such."""
         from langchain.chat_models import init_chat_model  # noqa: PLC0415, seconds that only this judge needs
 
-        try:
+        with _provider(f"the judge {model} cannot be made"):
             return cls(init_chat_model(model, **{"temperature": 0, **options}), model)
-        except Exception as error:  # each provider raises its own
-            raise Invalid(f"the judge {model} cannot be made: {error}", "Check judge.model.") from error
 
     @property
     def name(self) -> str:
@@ -56,11 +63,8 @@ class ChatJudge(FittedJudge):
         """How well the model finds the claim supported."""
         return self._asked("support", passage=passage, claim=claim) if claim.strip() and passage.strip() else 0.0
 
-    def accuracy(self, question: str, answer: str, references: Sequence[str]) -> float:
-        """How right the model finds the answer, best over the references; declining is settled without it."""
-        right = [reference for reference in references if not declined(reference)]
-        if not right or not answer.strip() or declined(answer):
-            return super().accuracy(question, answer, references)
+    def agrees(self, question: str, answer: str, right: Sequence[str]) -> float:
+        """How right the model finds the answer, best over right ones."""
         return max(self._asked("accuracy", question=question, right_answer=one, answer=answer) for one in right)
 
     def relevance(self, question: str, passages: Sequence[str]) -> float:
@@ -77,10 +81,8 @@ class ChatJudge(FittedJudge):
         told = "\n".join(f"{name.replace('_', ' ')}:\n-----\n{text}\n-----" for name, text in texts.items())
         said = ""
         for _ in range(TRIES):
-            try:
+            with _provider(f"the judge {self._named} could not be asked"):
                 reply = self._model.invoke([("system", SYSTEM), ("human", f"{told}\n\n{ASKED[metric]}")])
-            except Exception as error:
-                raise Invalid(f"the judge {self._named} could not be asked: {error}") from error
             said = str(reply.text).strip()
             if found := _NUMBER.findall(said):
                 return int(found[-1]) / 10

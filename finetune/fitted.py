@@ -51,8 +51,12 @@ class FittedJudge:
         References that are empty or all decline say that declining is right.
         """
         right = [reference for reference in references if not declined(reference)]
-        if not right or declined(answer):
+        if not right or not answer.strip() or declined(answer):
             return answer_accuracy(answer, right, question=question, answerable=bool(right)) or 0.0
+        return self.agrees(question, answer, right)
+
+    def agrees(self, question: str, answer: str, right: Sequence[str]) -> float:
+        """How right an answer that says something is, best over right ones; what a judge of another kind replaces."""
         card = scorecard.shipped("accuracy", tuple(RIGHT))
         found = [right_signals(question, answer, reference) for reference in right]
         return max(card.probability(one) if any(one) else 0.0 for one in found)

@@ -17,7 +17,6 @@ from finetune.chat_judge import ChatJudge
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
 from finetune.perturbations import Honest
-from store.answers import declined
 from store.errors import Invalid
 
 FITTED = "fitted"
@@ -44,6 +43,7 @@ class _Pairs:
             self.model = CrossEncoder(folder, device="cpu")
         except (OSError, ValueError) as error:
             raise Invalid(f"the judge {folder} cannot be loaded: {error}", "Check judge.model.") from error
+        self.name = folder.rstrip("/").rsplit("/", 1)[-1]
         self._kept: dict[tuple[str, str], list[float]] = {}
 
     def outputs(self, first: str, second: str) -> list[float]:
@@ -68,7 +68,7 @@ class NliJudge(FittedJudge):
     def __init__(self, folder: str) -> None:
         """Load a cross-encoder with a label named entailment; raises Invalid for any other."""
         super().__init__()
-        self._pairs, self._folder = _Pairs(folder), folder
+        self._pairs = _Pairs(folder)
         labels = {str(name).lower(): int(place) for place, name in self._pairs.model.config.id2label.items()}
         if "entailment" not in labels:
             raise Invalid(f"the judge {folder} has the labels {', '.join(labels)}, expected one called entailment.")
@@ -77,7 +77,7 @@ class NliJudge(FittedJudge):
     @property
     def name(self) -> str:
         """`nli:` and the model's name."""
-        return f"nli:{self._folder.rstrip('/').rsplit('/', 1)[-1]}"
+        return f"nli:{self._pairs.name}"
 
     def support(self, claim: str, passage: str) -> float:
         """The probability of entailment."""
@@ -88,11 +88,8 @@ class NliJudge(FittedJudge):
         odds = [math.exp(value - top) for value in values]
         return odds[self._entailed] / sum(odds)
 
-    def accuracy(self, question: str, answer: str, references: Sequence[str]) -> float:
-        """How well the answer, to its question, entails the best reference; declining is settled without the model."""
-        right = [reference for reference in references if not declined(reference)]
-        if not right or not answer.strip() or declined(answer):
-            return super().accuracy(question, answer, references)
+    def agrees(self, question: str, answer: str, right: Sequence[str]) -> float:
+        """How well the answer, to its question, entails the best reference."""
         return max(self.support(f"{question} {reference}", f"{question} {answer}") for reference in right)
 
 
@@ -105,14 +102,14 @@ class CrossEncoderJudge(FittedJudge):
     def __init__(self, folder: str) -> None:
         """Load it; raises Invalid for a model with several outputs."""
         super().__init__()
-        self._pairs, self._folder = _Pairs(folder), folder
+        self._pairs = _Pairs(folder)
         if (outputs := len(self._pairs.outputs("a", "b"))) != 1:
             raise Invalid(f"the judge {folder} has {outputs} outputs, expected one.", "Set judge.kind to nli.")
 
     @property
     def name(self) -> str:
         """`cross-encoder:` and the model's name."""
-        return f"cross-encoder:{self._folder.rstrip('/').rsplit('/', 1)[-1]}"
+        return f"cross-encoder:{self._pairs.name}"
 
     def support(self, claim: str, passage: str) -> float:
         """The probability that the passage fits the claim."""

@@ -1,12 +1,12 @@
 // Judge: how far it agrees with people, what it notices, and the answers whose labels would help most.
 import { call, h } from "./dom.js";
-import { decide, empty, percent, table } from "./admin_shared.js";
+import { decide, empty } from "./admin_shared.js";
 import { sources } from "./cases.js";
 import { card } from "./exchange_card.js";
+import { agreement, suite } from "./judge_tables.js";
 import { attempt } from "./notices.js";
 
 const DEFAULT = "fitted";
-const number = (value) => (typeof value === "number" ? value.toFixed(2) : "–");
 
 export async function section(load) {
   const adapter = new URLSearchParams(location.search).get("adapter");
@@ -37,32 +37,6 @@ async function fill(box) {
     );
   }
 }
-
-/** Agreement as a table that the dossier shows too. */
-export const agreement = (rows) =>
-  table(
-    ["Measure", "Task", "n", "Accuracy", "Balanced", "κ", "AUROC"],
-    rows.map((one) => [
-      one.metric,
-      one.task ?? "all",
-      String(one.n),
-      number(one.accuracy),
-      number(one.balanced),
-      number(one.kappa),
-      number(one.auroc),
-    ]),
-    "Nobody has labelled cases yet: agreement with people is not measured.",
-    "Agreement with people",
-  );
-
-/** How often the honest answer won against each way of making it worse. */
-export const suite = (rows) =>
-  table(
-    ["Made worse by", "The honest answer wins", "n"],
-    rows.map((one) => [one.variant, percent(one.share), String(one.n)]),
-    "Not tried yet: each evaluation tries the judge before it counts.",
-    "Answers made worse",
-  );
 
 const trust = (found) =>
   h(

@@ -1,8 +1,8 @@
 // The dossier of an adapter: what was measured, on what, at what cost. The approval and the printable page show it.
 import { call, counted, h, lasted } from "./dom.js";
-import { agreement, suite } from "./admin_judge.js";
 import { empty, facts, table } from "./admin_shared.js";
 import { forest, signed } from "./forest.js";
+import { agreement, suite } from "./judge_tables.js";
 
 const NOT_MEASURED = "Not measured.";
 const PARTS = {
