@@ -3,7 +3,8 @@
 A question comes with three passages of one article. Where it can be answered one of them is the one it was written for;
 where it cannot, none of them contains any accepted answer. People rate truthfully, a tenth of the time the wrong way
 round, and write what is right for a share of the answers that were wrong: the shortest accepted answer, or that the
-documents do not answer. It knows no bot.
+documents do not answer. Beside them others ask the handbook's questions of other tasks and correct with the answer that
+is written there. It knows no bot.
 """
 
 import json
@@ -21,6 +22,8 @@ PASSAGES = 3
 LONGEST = 800
 """Characters of a passage; longer ones are not used, so that a cycle fits an hour of one thread."""
 HELD_OUT_ARTICLES = 6
+MEASURED = 60
+"""At least so many of the handbook's questions are never asked; with them other tasks' perplexity is measured."""
 NOISE = 0.1
 CORRECTED = 0.6
 
@@ -99,6 +102,27 @@ def _asked(
     title = article["title"].replace("_", " ")
     gold = shown.index(texts[place]) + 1 if answerable else None
     return Asked(entry["id"], title, entry["question"].strip(), (title,) * PASSAGES, tuple(shown), answers, gold)
+
+
+def handbook(rows: Sequence[dict[str, Any]], *, seed: int) -> tuple[list[Asked], list[dict[str, Any]]]:
+    """Questions of a handbook to ask, with three of its passages each, and rows of other pages to measure with."""
+    chance = random.Random(seed)
+    pages = sorted({row["document"] for row in rows})
+    chance.shuffle(pages)
+    measured: list[dict[str, Any]] = []
+    while len(measured) < MEASURED:
+        page = pages.pop()
+        measured += [row for row in rows if row["document"] == page]
+    others = [row for row in rows if row["document"] in pages]
+    asked = []
+    for row in others:
+        texts = {other["passage"]: other["document"] for other in others if other["document"] != row["document"]}
+        shown = [*chance.sample(sorted(texts.items()), PASSAGES - 1), (row["passage"], row["document"])]
+        chance.shuffle(shown)
+        gold = shown.index((row["passage"], row["document"])) + 1
+        titles, passages = tuple(title for _, title in shown), tuple(text for text, _ in shown)
+        asked.append(Asked(row["id"], row["document"], row["question"], titles, passages, (row["answer"],), gold))
+    return asked, measured
 
 
 def plain(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from finetune.dataset import replay_count
 from scheduler.memory import Memory
 
 WIDTH = 4096
@@ -58,9 +59,13 @@ class Means:
     memory: Memory | None = None
     four_bit: bool = False
 
+    def having(self, tasks: Sequence[str]) -> int:
+        """How many examples there are of `tasks`; one that counts for several tasks is there once."""
+        return min(sum(self.examples.get(task, 0) for task in tasks), self.total)
+
     def of(self, tasks: Sequence[str]) -> int:
-        """How many examples a run over `tasks` can have; one that counts for several tasks is there once."""
-        return min(sum(self.examples.get(task, 0) for task in tasks), self.total, self.max_examples)
+        """How many examples a run over `tasks` can have."""
+        return min(self.having(tasks), self.max_examples)
 
 
 def scaled_rate(rate: float, hidden_size: int | None) -> float:
@@ -114,8 +119,9 @@ def _phase(tasks: Sequence[str], means: Means, shape: Mapping[str, Any], *, most
     """A phase of at most `most` examples, replay included; `shape` overrides what the recipe says of the adapter."""
     recipe = _recipe(tasks, means)
     recipe |= {key: shape[key] for key in SHAPE if key in shape} | {"rank_recipe": recipe["rank"]}
-    own = min(means.of(tasks), most)
-    replay = max(0, min(int(own * means.replay_share), means.total - means.of(tasks), most - own))
+    mine = means.having(tasks)
+    replay = replay_count(mine, means.total - mine, most=most, share=means.replay_share)
+    own = min(mine, most - replay)
     epochs = max(1, min(recipe["epochs"], means.max_passes or recipe["epochs"]))
     steps = epochs * math.ceil((own + replay) / recipe["batch_size"])
     rate = recipe["learning_rate"]

@@ -281,3 +281,15 @@ def test_replay_is_a_share_of_the_other_tasks() -> None:
     assert [example.task for example in mixed].count("b") == 2 and len(mixed) == 12
     assert choose(train, tasks=["a"], most=100, replay_share=0.2, seed=1) == mixed
     assert len(choose(train, tasks=["a"], most=5, replay_share=0.2, seed=1)) == 5
+
+
+def test_replay_keeps_its_share_where_the_planned_task_has_plenty() -> None:
+    train = curated([logged(rating="up", task=task) for task in ("a", "b") for _ in range(12)]).train
+    few = choose(train, tasks=["a"], most=6, replay_share=0.2, seed=1)
+    assert (len(few), [example.task for example in few].count("b")) == (6, 1)
+
+
+def test_replay_takes_the_other_tasks_in_turn() -> None:
+    train = curated([logged(rating="up", task=task) for task in ("a", "c", "b") for _ in range(20)]).train
+    mixed = choose(train, tasks=["a"], most=100, replay_share=0.2, seed=1)
+    assert sorted(example.task for example in mixed if example.task != "a") == ["b", "b", "c", "c"]

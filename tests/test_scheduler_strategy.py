@@ -224,6 +224,13 @@ def test_a_single_plan_takes_other_tasks_as_replay_only():
     assert (phase.tasks, phase.examples, phase.replay) == (("a",), 120, 20)
 
 
+def test_replay_keeps_its_share_of_a_full_plan():
+    phase = planned(DOMINANT, PLENTY, replay_share=0.2, max_examples=60).phases[0]
+    assert (phase.examples, phase.replay) == (60, 10)
+    alone = planned(DOMINANT, {"a": 100}, replay_share=0.2, max_examples=60).phases[0]
+    assert (alone.examples, alone.replay) == (60, 0)
+
+
 def test_replay_is_never_more_than_there_is():
     assert planned(DOMINANT, {"a": 100, "b": 3}, replay_share=0.2).phases[0].replay == 3
 

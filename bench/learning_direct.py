@@ -1,0 +1,132 @@
+"""Adapters of a learning run asked directly, and its examples trained on in other ways.
+
+python -m bench.learning_direct DIR v1                      an adapter left by `bench.learning --data DIR`, and the base
+python -m bench.learning_direct DIR v1 --vary guide half    and what other ways make of the same examples
+
+Nothing is deployed: an engine of its own answers the held-out cases, greedily and to the same prompts. The ways: the
+guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass, twice the
+learning rate. Each way trains in one thread.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.learning_people import Asked, articles, copied, handbook, questions, scores, split
+from bench.retrieval_sets import DATA, ROOT
+from bench.table import show
+
+SQUAD = DATA / "squad" / "squad-2.0-dev-part.json"
+SEED = 5
+ANSWER_TOKENS = 36
+TASK = "rag_enhanced"
+GUIDE = {"rank": 20, "alpha": 40, "target_modules": ["q_proj", "v_proj", "k_proj"]}
+Phase = dict[str, Any]
+WAYS: dict[str, Callable[[Phase], Phase]] = {
+    "guide": lambda phase: phase | {"recipe": phase["recipe"] | GUIDE},
+    "half": lambda phase: phase | {"share": 0.5},
+    "one pass": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 1}},
+    "twice the rate": lambda phase: (
+        phase | {"recipe": phase["recipe"] | {"learning_rate_used": 2 * phase["recipe"]["learning_rate_used"]}}
+    ),
+}
+
+
+def cases_to_ask(count: int) -> list[Asked]:
+    """The held-out cases, half of them without an answer."""
+    return questions(split(articles(SQUAD), seed=SEED)[1], count, unanswerable=0.5, seed=SEED)
+
+
+def traffic() -> tuple[list[Asked], list[dict[str, Any]]]:
+    """The handbook's questions of other tasks: to be asked while the bot learns, and to measure forgetting with."""
+    rows = [json.loads(line) for line in (ROOT / "examples" / "questions.jsonl").read_text().splitlines()]
+    return handbook([row for row in rows if row["task"] != TASK and row["passage"]], seed=SEED)
+
+
+def asked_directly(
+    folders: dict[str, Path | None], cases: Sequence[Asked], *, threads: int
+) -> dict[str, dict[str, Any]]:
+    """What adapters (a folder each; None is the base) answer to the cases, and their perplexity on other tasks.
+
+    The perplexity is of the handbook's own answers, passage given, on pages that nobody asked about.
+    """
+    from bot import prompt
+    from bot.engine import TransformersEngine
+    from bot.models import chat_model
+    from configs.settings import load_settings
+    from finetune.metrics import perplexity
+
+    models = load_settings().models
+    engine = TransformersEngine(
+        chat_model(models.chat, models=models.folder), threads=threads, queue_limit=len(cases) + 1
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for name, folder in folders.items():
+        if folder is not None:
+            engine.load(name, folder, digest="")
+        told = [
+            prompt.messages(one.question, [{"n": n, **passage} for n, passage in enumerate(one.given(), start=1)], [])
+            for one in cases
+        ]
+        writing = [
+            engine.stream(messages, adapter=name if folder else "base", max_tokens=ANSWER_TOKENS) for messages in told
+        ]
+        answers = ["".join(answer).strip() for answer in writing]
+        losses: list[float] = []
+        for row in traffic()[1]:
+            passage = {"n": 1, "title": row["document"], "text": row["passage"]}
+            messages = prompt.messages(row["question"], [passage], [])
+            losses += engine.logprobs(messages, row["answer"], adapter=name if folder else "base")
+        said = scores(cases, answers) if cases else {}
+        found[name] = {**said, "perplexity, other tasks": perplexity(losses) or 0.0}
+    engine.close()
+    return found
+
+
+def folder_of(data: Path, adapter: str) -> Path | None:
+    """An adapter's folder in a data folder; None for the base."""
+    return None if adapter == "base" else next(data.glob(f"adapters/{adapter}-*"))
+
+
+def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
+    """Train on the first cycle's examples in another way; the weights' folder and what the run came to."""
+    from finetune.phase import train_phase
+
+    jobs = sorted(data.glob("cycles/*/train-*.json"), key=lambda file: file.stat().st_mtime)
+    job = json.loads(jobs[0].read_text())
+    job |= {"phases": [WAYS[way](job["phases"][0])], "checkpoints": None, "threads": 1}
+    out = data / f"varied-{way.replace(' ', '-')}"
+    out.mkdir(exist_ok=True)
+    trained = train_phase(job, 0, out, None, lambda _: None)
+    return out, {key: getattr(trained, key) for key in ("steps", "tokens", "seconds")}
+
+
+def main() -> None:
+    """Ask, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("adapter", nargs="*")
+    parser.add_argument("--vary", nargs="*", default=[], choices=sorted(WAYS))
+    parser.add_argument("--cases", type=int, default=400)
+    parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
+    options = parser.parse_args()
+    if not SQUAD.exists():
+        sys.exit(f"{SQUAD} is not there: these questions lie beside the checkout only.")
+    cases = cases_to_ask(options.cases)
+    folders = {name: folder_of(options.data, name) for name in ["base", *options.adapter]}
+    facts = {}
+    for way in options.vary:
+        folders[way], facts[way] = varied(options.data, way)
+        print(way, facts[way], flush=True)
+    copying = {"what": "copying the nearest sentence", **scores(cases, [copied(one) for one in cases])}
+    rows = [copying | {"perplexity, other tasks": ""}]
+    for name, said in asked_directly(folders, cases, threads=options.threads).items():
+        rows.append({"what": name, **said})
+    show("learning_varied" if options.vary else "learning_examined", rows, cases=len(cases), **facts)
+
+
+if __name__ == "__main__":
+    main()
