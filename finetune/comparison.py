@@ -91,9 +91,8 @@ class Comparison:
         return high - low
 
     def p_value(self) -> float:
-        """Two-sided bootstrap p-value, never 0."""
-        below, above = float(np.mean(self.draws <= 0)), float(np.mean(self.draws >= 0))
-        return min(1.0, max(2 * min(below, above), 1 / len(self.draws)))
+        """One-sided bootstrap p-value of there being no gain, never 0."""
+        return max(float(np.mean(self.draws <= 0)), 1 / len(self.draws))
 
 
 def compared(
@@ -146,7 +145,10 @@ def _holm(confidence: float, tests: int, rank: int) -> float:
 
 
 def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
-    """Every primary in order of its p-value; better only while all before it are (Holm's step-down, 1979)."""
+    """Every primary in order of its p-value; better only while all before it are (Holm's step-down, 1979).
+
+    One that lost, but certainly less than the margin, is no gain and no failure: its guardrail allows that much.
+    """
     deltas: list[Delta] = []
     still = True
     for rank, comparison in enumerate(sorted(comparisons, key=lambda c: c.p_value())):
@@ -156,7 +158,7 @@ def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
             if low > 0 and open_ and n >= rules.min_cases:
                 return True, "better"
             if high < 0:
-                return False, "worse"
+                return (False, "worse") if low <= -rules.margin else (None, "lower, but within the margin")
             return None, f"too few cases, {rules.min_cases} are needed" if n < rules.min_cases else "no clear gain"
 
         deltas.append(delta(comparison, role="primary", margin=0.0, confidence=confidence, judge=better))

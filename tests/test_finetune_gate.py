@@ -230,3 +230,13 @@ def test_a_task_large_enough_to_certify_the_margin_is_never_held_on_its_point_es
     small = next(d for d in gate(candidate, serving).deltas if (d.metric, d.task) == ("answer_accuracy", "steps"))
     assert small.passed is not True
     assert "point estimate" not in small.sentence
+
+
+def test_a_primary_may_lose_as_much_as_the_margin_while_another_gains():
+    serving = noisy(1, COUNTS)
+    gaining = changed(serving, "facts", answer_accuracy=0.2)
+    within = gate(changed(gaining, "facts", source_attribution=-0.02), serving, margin=0.05)
+    lost = next(d for d in within.deltas if d.role == "primary" and d.metric == "source_attribution")
+    assert (within.verdict, lost.passed) == ("promote", None) and "within the margin" in lost.sentence
+    assert gate(changed(gaining, "facts", source_attribution=-0.08), serving, margin=0.05).verdict == "reject"
+    assert gate(changed(serving, "facts", source_attribution=-0.02), serving, margin=0.05).verdict == "reject"
