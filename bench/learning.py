@@ -25,13 +25,22 @@ from typing import Any
 
 import yaml
 
-from bench.learning_direct import ANSWER_TOKENS, SEED, SQUAD, TASK, asked_directly, cases_to_ask, folder_of, traffic
+from bench.learning_direct import (
+    ANSWER_TOKENS,
+    SEED,
+    SQUAD,
+    STREAMS,
+    TASK,
+    cases_to_ask,
+    folder_of,
+    perplexities,
+    traffic,
+)
 from bench.learning_people import Asked, articles, copied, questions, reaction, scores, split
 from bench.retrieval_sets import ROOT
 from bench.table import show
 from examples.demo import Bot
 
-STREAMS = 8
 PEOPLE = 18
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RECIPES = {"guide": {}, "all-linear": {"rank": 16, "alpha": 32, "target_modules": ALL_LINEAR}}
@@ -48,7 +57,7 @@ def settings(tasks: Path, options: argparse.Namespace) -> dict[str, str]:
         "GENERATION__THREADS": str(options.threads),
         "TRAINING__STRATEGY": "single",
         "TRAINING__MAX_EXAMPLES": str(options.examples),
-        "TRAINING__MAX_MINUTES": "60",
+        "TRAINING__MAX_MINUTES": str(options.minutes),
         "TRAINING__UNANSWERABLE_SHARE": str(options.unanswerable),
         "EVALUATION__HELD_OUT_SHARE": str(options.held_out),
         "EVALUATION__BATCH": "16",
@@ -86,11 +95,11 @@ def said(reply: dict[str, Any]) -> str:
     return str(reply["choices"][0]["message"]["content"])
 
 
-def chat(bot: Bot, asked: Sequence[Asked], *, seed: int) -> None:
+def chat(bot: Bot, asked: Sequence[Asked], *, seed: int, people: int = PEOPLE) -> None:
     """Everybody asks, rates and corrects."""
 
     def one(number: int) -> None:
-        person = f"person-{number % PEOPLE + 1}"
+        person = f"person-{number % people + 1}"
         reply = ask(bot, asked[number], person, train=True)
         told = reaction(asked[number], said(reply), chance=random.Random(f"{seed}:{asked[number].id}"))
         bot.post("/v1/feedback", {"exchange_id": reply["ratchet"]["exchange_id"], "user": person, **told})
@@ -128,6 +137,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=400, help="held-out cases")
     parser.add_argument("--examples", type=int, default=600, help="training examples of a cycle at most")
     parser.add_argument("--unanswerable", type=float, default=0.25, help="share of the chats and examples that decline")
+    parser.add_argument("--minutes", type=float, default=100, help="of a cycle's training, planned at 150 tokens/s")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="all-linear")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
     parser.add_argument("--data", type=Path, help="keep the bot's data here")
@@ -187,10 +197,9 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
 
 def _add_perplexities(rows: list[dict[str, Any]], data: Path, names: Sequence[str], *, threads: int) -> None:
     """The perplexity on other tasks of the adapter of each row; adapters that were refused have no other figures."""
-    found = asked_directly({name: folder_of(data, name) for name in names}, [], threads=threads)
+    found = perplexities({name: folder_of(data, name) for name in names}, threads=threads)
     for row in rows:
-        perplexity = found.get(row["what"].split(": ")[-1], {})
-        row["perplexity, other tasks"] = perplexity.get("perplexity, other tasks", "")
+        row["perplexity, other tasks"] = found.get(row["what"].split(": ")[-1], "")
 
 
 def _facts(done: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ learning rate. Each way trains in one thread.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bench.table import show
 SQUAD = DATA / "squad" / "squad-2.0-dev-part.json"
 SEED = 5
 ANSWER_TOKENS = 36
+STREAMS = 8
 TASK = "rag_enhanced"
 GUIDE = {"rank": 20, "alpha": 40, "target_modules": ["q_proj", "v_proj", "k_proj"]}
 Phase = dict[str, Any]
@@ -46,42 +48,53 @@ def traffic() -> tuple[list[Asked], list[dict[str, Any]]]:
     return handbook([row for row in rows if row["task"] != TASK and row["passage"]], seed=SEED)
 
 
-def asked_directly(
-    folders: dict[str, Path | None], cases: Sequence[Asked], *, threads: int
-) -> dict[str, dict[str, Any]]:
-    """What adapters (a folder each; None is the base) answer to the cases, and their perplexity on other tasks.
-
-    The perplexity is of the handbook's own answers, passage given, on pages that nobody asked about.
-    """
-    from bot import prompt
+def engine_with(folders: Mapping[str, Path | None], *, threads: int, queue: int) -> Any:
+    """An engine that has loaded adapters, a folder each; None is the base."""
     from bot.engine import TransformersEngine
     from bot.models import chat_model
     from configs.settings import load_settings
-    from finetune.metrics import perplexity
 
     models = load_settings().models
-    engine = TransformersEngine(
-        chat_model(models.chat, models=models.folder), threads=threads, queue_limit=len(cases) + 1
-    )
-    found: dict[str, dict[str, Any]] = {}
+    engine = TransformersEngine(chat_model(models.chat, models=models.folder), threads=threads, queue_limit=queue + 1)
     for name, folder in folders.items():
         if folder is not None:
             engine.load(name, folder, digest="")
-        told = [
-            prompt.messages(one.question, [{"n": n, **passage} for n, passage in enumerate(one.given(), start=1)], [])
-            for one in cases
-        ]
-        writing = [
-            engine.stream(messages, adapter=name if folder else "base", max_tokens=ANSWER_TOKENS) for messages in told
-        ]
-        answers = ["".join(answer).strip() for answer in writing]
+    return engine
+
+
+def answers_of(folders: Mapping[str, Path | None], cases: Sequence[Asked], *, threads: int) -> dict[str, list[str]]:
+    """What adapters (a folder each; None is the base) answer to the cases, eight at a time."""
+    from bot import prompt
+
+    engine = engine_with(folders, threads=threads, queue=len(cases))
+    found = {}
+    for name, folder in folders.items():
+
+        def one(case: Asked, adapter: str = name if folder else "base") -> str:
+            shown = [{"n": n, **passage} for n, passage in enumerate(case.given(), start=1)]
+            messages = prompt.messages(case.question, shown, [])
+            return "".join(engine.stream(messages, adapter=adapter, max_tokens=ANSWER_TOKENS)).strip()
+
+        with ThreadPoolExecutor(STREAMS) as streams:
+            found[name] = list(streams.map(one, cases))
+    engine.close()
+    return found
+
+
+def perplexities(folders: Mapping[str, Path | None], *, threads: int) -> dict[str, float]:
+    """The adapters' perplexity of the handbook's answers to other tasks, passage given, on pages nobody asked about."""
+    from bot import prompt
+    from finetune.metrics import perplexity
+
+    engine = engine_with(folders, threads=threads, queue=1)
+    found = {}
+    for name, folder in folders.items():
         losses: list[float] = []
         for row in traffic()[1]:
             passage = {"n": 1, "title": row["document"], "text": row["passage"]}
             messages = prompt.messages(row["question"], [passage], [])
             losses += engine.logprobs(messages, row["answer"], adapter=name if folder else "base")
-        said = scores(cases, answers) if cases else {}
-        found[name] = {**said, "perplexity, other tasks": perplexity(losses) or 0.0}
+        found[name] = perplexity(losses) or 0.0
     engine.close()
     return found
 
@@ -123,8 +136,9 @@ def main() -> None:
         print(way, facts[way], flush=True)
     copying = {"what": "copying the nearest sentence", **scores(cases, [copied(one) for one in cases])}
     rows = [copying | {"perplexity, other tasks": ""}]
-    for name, said in asked_directly(folders, cases, threads=options.threads).items():
-        rows.append({"what": name, **said})
+    forgotten = perplexities(folders, threads=options.threads)
+    for name, said in answers_of(folders, cases, threads=options.threads).items():
+        rows.append({"what": name, **scores(cases, said), "perplexity, other tasks": forgotten[name]})
     show("learning_varied" if options.vary else "learning_examined", rows, cases=len(cases), **facts)
 
 
