@@ -110,7 +110,7 @@ def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
 
     jobs = sorted(data.glob("cycles/*/train-*.json"), key=lambda file: file.stat().st_mtime)
     job = json.loads(jobs[0].read_text())
-    job |= {"phases": [WAYS[way](job["phases"][0])], "checkpoints": None, "threads": 1}
+    job |= {"phases": [WAYS[way](job["runs"][0]["phases"][0])], "checkpoints": None, "threads": 1}
     out = data / f"varied-{way.replace(' ', '-')}"
     out.mkdir(exist_ok=True)
     trained = train_phase(job, 0, out, None, lambda _: None)
