@@ -38,12 +38,13 @@ from bench.learning_direct import (
 )
 from bench.learning_people import Asked, articles, copied, questions, reaction, scores, split
 from bench.retrieval_sets import ROOT
-from bench.table import show
+from bench.table import draw_curve, show
 from examples.demo import Bot
 
 PEOPLE = 18
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RECIPES = {"guide": {}, "all-linear": {"rank": 16, "alpha": 32, "target_modules": ALL_LINEAR}}
+CURVES = ("right citation", "declines unanswerable", "false declines", "contains the gold", "token F1")
 ASKED_AGAIN = 100
 """Cases asked once more after the rollback; greedy answers must be the old ones word for word."""
 
@@ -193,6 +194,7 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
         facts[-1]["same answers after the rollback"] = f"{same} of {len(back)}"
     _add_perplexities(rows, data, names, threads=options.threads)
     show(options.name, rows, cases=len(cases), chats=options.chats, recipe=options.recipe, cycles=facts)
+    draw_curve(options.name, rows[1:], label="what", values=list(CURVES))
 
 
 def _add_perplexities(rows: list[dict[str, Any]], data: Path, names: Sequence[str], *, threads: int) -> None:

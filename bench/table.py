@@ -45,3 +45,20 @@ def draw(name: str, rows: list[dict[str, Any]], *, label: list[str], value: str)
     axes.set_xlabel(f"{value} ({', '.join(label)})")
     RESULTS.mkdir(exist_ok=True)
     figure.savefig(RESULTS / f"{name}.png", dpi=100)
+
+
+def draw_curve(name: str, rows: list[dict[str, Any]], *, label: str, values: list[str]) -> None:
+    """A line for each of the `values` over the rows, kept in bench/results/NAME.png."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 3.5), layout="constrained")
+    for value in values:
+        axes.plot([row[label] for row in rows], [row[value] for row in rows], marker="o", label=value)
+    axes.set_ylim(0, 1)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / f"{name}.png", dpi=100)
