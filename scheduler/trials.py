@@ -11,15 +11,16 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from finetune import gate, instead
-from finetune.comparison import LOSS, Delta, Rules, Verdict
-from finetune.evaluate import ALL, Report
+from finetune import instead
+from finetune.comparison import Verdict
+from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from scheduler import decisions, judging
 from scheduler.dataset_files import PROBE, VERIFIED, runs_of
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
+from scheduler.verdicts import ORDER, lead, over_planned, verdict_of, why_best
 from scheduler.workbench import Workbench
 from store import adapters, cycles, deployments
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
@@ -27,8 +28,6 @@ from store.signing import Signer
 
 KEPT = ("steps", "tokens", "seconds", "tokens_per_second", "loss", "too_long")
 TOLD = ("name", "rounds", "probe_loss")
-ORDER = ("promote", "not_enough_evidence", "reject")
-"""Verdicts, best first."""
 
 
 def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
@@ -196,14 +195,12 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     serving = Report.from_json((out / "serving.json").read_text())
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
-    verdicts = [_verdict(bench, cycle, *one, anchor, len(ids)) for one in judging.heard(bench, ids, reports, serving)]
+    verdicts = [verdict_of(bench, cycle, *one, anchor, len(ids)) for one in judging.heard(bench, ids, reports, serving)]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
     if why := judging.doubt(bench, tried):
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
     cycles.renew(bench.database, claim)
-    best = min(
-        range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -_lead(verdicts[place]), place)
-    )
+    best = min(range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -lead(verdicts[place]), place))
     for place, adapter_id in enumerate(ids):
         report = _kept(bench, cycle, reports[place], serving)
         beside = instead.read(out) if place == 0 else {}
@@ -211,23 +208,13 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         shown = json.loads(verdicts[place].to_json())
         shown["reasons"] = [*shown["reasons"], *instead.better_than_training(beside)]
         if place != best:
-            leads = f"{_lead(verdicts[best]):+.3f} against {_lead(verdicts[place]):+.3f}"
+            leads = f"{lead(verdicts[best]):+.3f} against {lead(verdicts[place]):+.3f}"
             better = f"{ids[best]} did better at the same gate: {leads}."
             shown = {**shown, "verdict": "reject", "reasons": [better, *shown["reasons"]]}
         against = cycle.results["evaluate"]["serving"]
         decisions.judged(bench.database, adapter_id, report, shown, serving=against, signer=Signer(bench.data))
-    why = _why(verdicts[best], [verdict for place, verdict in enumerate(verdicts) if place != best])
+    why = why_best(verdicts[best], [verdict for place, verdict in enumerate(verdicts) if place != best])
     return _after(bench, cycle, verdicts[best], ids[best], why=why)
-
-
-def _why(best: Verdict, others: list[Verdict]) -> str:
-    """Why the best of several finalists is kept, as a sentence; "" for one that stood alone at the gate."""
-    if not others:
-        return ""
-    last = max(others, key=lambda verdict: (-ORDER.index(verdict.verdict), _lead(verdict)))
-    leads = f"{_lead(best):+.3f} against {_lead(last):+.3f} on the metrics that decide"
-    verdicts = "" if best.verdict == last.verdict else f"; {best.verdict} against {last.verdict}"
-    return f"The best at the gate: {leads}{verdicts}.".replace("_", " ")
 
 
 def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report) -> dict[str, Any]:
@@ -246,7 +233,7 @@ def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report) ->
 def _after(bench: Workbench, cycle: Cycle, verdict: Verdict, adapter_id: str, *, why: str) -> Next:
     """How the cycle goes on with its best adapter."""
     lost = sorted({d.task for d in verdict.deltas if d.role == "guardrail" and d.passed is False})
-    gained = {d.metric: [round(value, 4) for value in (d.difference, d.low, d.high)] for d in _over_planned(verdict)}
+    gained = {d.metric: [round(value, 4) for value in (d.difference, d.low, d.high)] for d in over_planned(verdict)}
     result: dict[str, Any] = {"verdict": verdict.verdict, "reasons": list(verdict.reasons), "lost": lost}
     result["gained"] = gained
     if why or cycle.plan.get("variants"):
@@ -260,50 +247,3 @@ def _after(bench: Workbench, cycle: Cycle, verdict: Verdict, adapter_id: str, *,
 
 def _named(row: Adapter) -> dict[str, str]:
     return {"variant": row.recipe["variant"]} if "variant" in row.recipe else {}
-
-
-def _verdict(
-    bench: Workbench,
-    cycle: Cycle,
-    candidate: Report,
-    serving: Report,
-    judged: Report,
-    told: str,
-    anchor: Report | None,
-    candidates: int,
-) -> Verdict:
-    """One candidate's verdict; with several the error allowed is shared among them (Bonferroni)."""
-    found = gate.decide(
-        candidate,
-        serving,
-        judged=judged,
-        planned_tasks=_planned(bench, cycle, candidate),
-        anchor=anchor,
-        primary=bench.primary,
-        margin=bench.margin,
-        loss_margin=bench.loss_margin,
-        min_cases=bench.min_cases,
-        confidence=1 - (1 - Rules.confidence) / candidates,
-        seed=bench.seed,
-    )
-    return replace(found, reasons=(told, *found.reasons)) if told else found
-
-
-def _lead(verdict: Verdict) -> float:
-    """The largest difference of a primary metric."""
-    return max((delta.difference for delta in verdict.deltas if delta.role == "primary"), default=0.0)
-
-
-def _over_planned(verdict: Verdict) -> list[Delta]:
-    """The differences over the planned tasks' cases, and over all cases where a metric has no such."""
-    over = {delta.metric: delta for delta in verdict.deltas if delta.task == ALL and delta.metric != LOSS}
-    over |= {delta.metric: delta for delta in verdict.deltas if delta.task == gate.PLANNED}
-    return list(over.values())
-
-
-def _planned(bench: Workbench, cycle: Cycle, report: Report) -> list[str]:
-    """The tasks that the plan's tasks cover: one that scores on every exchange with passages covers all."""
-    planned = list(cycle.plan["tasks"])
-    if set(planned) & set(bench.covering()):
-        planned += [case.task for case in report.cases]
-    return list(dict.fromkeys(planned))

@@ -12,22 +12,18 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session
-
 from configs.settings import Settings, SettingsError, load_settings
-from store import adapters, cycles, deployments, exchanges, golden, judge_labels, labels, people, staleness, transfer
+from store import adapters, deployments, exchanges, golden, judge_labels, labels, people, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
-from store.models import Adapter, AdapterState, Cycle, Document, Exchange, Role, Row
+from store.listing import list_adapters, list_cycles, list_exchanges, show
+from store.models import AdapterState, Role
 from store.signing import Signer
 
 ACTOR = "command"
-SHOWN = 500
-"""Characters of a document's text that `show` prints."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,13 +56,13 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument(argument)
         return made
 
-    for name, run in (("adapters", _adapters), ("cycles", _cycles)):
+    for name, run in (("adapters", list_adapters), ("cycles", list_cycles)):
         command(name, f"{name} --json", run).add_argument("--json", action="store_true")
-    listing = command("exchanges", "exchanges --limit 20", _exchanges)
+    listing = command("exchanges", "exchanges --limit 20", list_exchanges)
     listing.add_argument("--json", action="store_true")
     listing.add_argument("--task", help="only this task")
     listing.add_argument("--limit", type=int, default=50)
-    command("show", "show v3", _show, "id")
+    command("show", "show v3", show, "id")
     gold = command("golden", 'golden ex_1a2b --comment "asked weekly"', _golden)
     gold.add_argument("exchange", nargs="?", help="put it into the golden set; without one the set is listed")
     gold.add_argument("--comment", default="", help="why, for the audit record")
@@ -107,85 +103,6 @@ def _parser() -> argparse.ArgumentParser:
     command("restore", "restore ratchet.backup", _restore, "file")
     command("migrate", "migrate", _migrate)
     return parser
-
-
-def _plain(row: Row, *without: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(row.model_dump_json(exclude=set(without)))
-    return found
-
-
-def _adapters(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    with database.read() as session:
-        rows, serving = adapters.page(session), deployments.deployment(session)
-    if options.json:
-        print(json.dumps([{**_plain(row, "report"), "serving": row.id == serving.adapter} for row in rows]))
-        return
-    shown = {serving.adapter: "serves now", serving.canary: f"canary for {serving.share:.0%}"}
-    for row in rows:
-        said = row.verdict.get("verdict", "")
-        print(f"{row.id:6} {row.state:18} {row.origin:10} {said:20} {shown.get(row.id, '')}")
-    print(f"{len(rows)} adapters; {serving.adapter} serves.")
-
-
-def _cycles(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    with database.read() as session:
-        rows = cycles.page(session)
-    if options.json:
-        print(json.dumps([_plain(row) for row in rows]))
-        return
-    for row in rows:
-        print(f"{row.id}  {row.state:18} {row.outcome or row.step:20} {row.adapter_id or '':6} {row.created_at:%F %T}")
-    print(f"{len(rows)} cycles.")
-
-
-def _exchanges(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    with database.read() as session:
-        rows = exchanges.page(session, limit=options.limit, task=options.task)
-    if options.json:
-        print(json.dumps([transfer.as_ratchet(row) for row in rows]))
-        return
-    for row in rows:
-        task = row.label.task if row.label else "-"
-        rating = (row.feedback.rating if row.feedback else None) or "-"
-        print(f"{row.exchange.id}  {row.exchange.adapter:5} {task:26} {rating:5} {row.exchange.question[:60]!r}")
-    print(f"{len(rows)} exchanges.")
-
-
-def _show(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    with database.read() as session:
-        for table in (Adapter, Cycle, Exchange, Document):
-            row = session.get(table, options.id)
-            if row is not None:
-                print(json.dumps(_shown(session, row), indent=1))
-                return
-    raise NotFound(f"nothing is called {options.id}.", "Give the id of an adapter, cycle, exchange or document.")
-
-
-def _shown(session: Session, row: Row) -> dict[str, Any]:
-    """A row with what is stale of it, or rests on it."""
-    if isinstance(row, Document):
-        return {**_plain(row, "text"), **_text(row.text), "resting": _resting(session, row.id)}
-    if isinstance(row, Exchange):
-        logged = exchanges.get(session, row.id)
-        return {**transfer.as_ratchet(logged), "passages": logged.passages()}
-    if isinstance(row, Adapter):
-        found = staleness.trained_on(session, row.lineage)
-        return {**_plain(row), "examples": found.examples, "stale_examples": found.stale, "stale_share": found.share}
-    return _plain(row)
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"text": text if len(text) <= SHOWN else f"{text[:SHOWN]}…", "characters": len(text)}
-
-
-def _resting(session: Session, document_id: str) -> dict[str, Any]:
-    found = staleness.resting_on(session, document_id)
-    return {
-        "exchanges": [one.id for one in found.exchanges],
-        "stale_exchanges": found.stale_exchanges,
-        "examples": found.examples,
-        "adapters": [asdict(one) for one in found.adapters],
-    }
 
 
 def _approve(options: argparse.Namespace, settings: Settings, database: Database) -> None:

@@ -5,6 +5,9 @@ Which state may follow which is said in `store/adapters.py` and `store/cycles.py
 
 from enum import StrEnum
 
+BASE = "base"
+"""The name under which the base model, without any adapter, is logged and served."""
+
 
 class Role(StrEnum):
     """What a person may do; each role includes the ones before it."""

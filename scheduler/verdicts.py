@@ -1,0 +1,69 @@
+"""The gate's verdict on each finalist of a cycle, and which of them is the best."""
+
+from dataclasses import replace
+
+from finetune import gate
+from finetune.comparison import LOSS, Delta, Rules, Verdict
+from finetune.evaluate import ALL, Report
+from scheduler.workbench import Workbench
+from store.models import Cycle
+
+ORDER = ("promote", "not_enough_evidence", "reject")
+"""Verdicts, best first."""
+
+
+def verdict_of(
+    bench: Workbench,
+    cycle: Cycle,
+    candidate: Report,
+    serving: Report,
+    judged: Report,
+    told: str,
+    anchor: Report | None,
+    candidates: int,
+) -> Verdict:
+    """One candidate's verdict; with several the error allowed is shared among them (Bonferroni)."""
+    found = gate.decide(
+        candidate,
+        serving,
+        judged=judged,
+        planned_tasks=planned_tasks(bench, cycle, candidate),
+        anchor=anchor,
+        primary=bench.primary,
+        margin=bench.margin,
+        loss_margin=bench.loss_margin,
+        min_cases=bench.min_cases,
+        confidence=1 - (1 - Rules.confidence) / candidates,
+        seed=bench.seed,
+    )
+    return replace(found, reasons=(told, *found.reasons)) if told else found
+
+
+def lead(verdict: Verdict) -> float:
+    """The largest difference of a primary metric."""
+    return max((delta.difference for delta in verdict.deltas if delta.role == "primary"), default=0.0)
+
+
+def over_planned(verdict: Verdict) -> list[Delta]:
+    """The differences over the planned tasks' cases, and over all cases where a metric has no such."""
+    over = {delta.metric: delta for delta in verdict.deltas if delta.task == ALL and delta.metric != LOSS}
+    over |= {delta.metric: delta for delta in verdict.deltas if delta.task == gate.PLANNED}
+    return list(over.values())
+
+
+def planned_tasks(bench: Workbench, cycle: Cycle, report: Report) -> list[str]:
+    """The tasks that the plan's tasks cover: one that scores on every exchange with passages covers all."""
+    planned = list(cycle.plan["tasks"])
+    if set(planned) & set(bench.covering()):
+        planned += [case.task for case in report.cases]
+    return list(dict.fromkeys(planned))
+
+
+def why_best(best: Verdict, others: list[Verdict]) -> str:
+    """Why the best of several finalists is kept, as a sentence; "" for one that stood alone at the gate."""
+    if not others:
+        return ""
+    last = max(others, key=lambda verdict: (-ORDER.index(verdict.verdict), lead(verdict)))
+    leads = f"{lead(best):+.3f} against {lead(last):+.3f} on the metrics that decide"
+    verdicts = "" if best.verdict == last.verdict else f"; {best.verdict} against {last.verdict}"
+    return f"The best at the gate: {leads}{verdicts}.".replace("_", " ")
