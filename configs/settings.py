@@ -159,6 +159,7 @@ class Judge(_Section):
     """A judge in place of the fitted one, once it was tried."""
 
     kind: str = Field(pattern="^(fitted|nli|cross-encoder|chat)$")
+    meaning: bool
     model: str
     options: dict[str, Any]
     min_suite: float = Field(ge=0.5, le=1)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -187,7 +188,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if side["id"] != BASE:
             engine.load(side["id"], Path(side["folder"]), digest=side["digest"])
     labels = [Labelled(**{**row, "passages": tuple(row["passages"])}) for row in job["labels"]]
-    judge, tried = judges.admitted(job["judge"], honest_of(rows), labels)
+    judge, tried = judges.admitted(job["judge"], honest_of(rows), labels, fitted=_fitted(job["judge"]))
     reports = jobs.evaluate_job(
         rows,
         engine=engine,
@@ -261,6 +262,13 @@ def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, An
     }
 
 
+def _fitted(spec: Mapping[str, Any]) -> FittedJudge:
+    """The default judge, which reads meaning where the settings say so."""
+    from bot.models import meaning
+
+    return FittedJudge(meaning(spec["meaning"]))
+
+
 def _judge(options: argparse.Namespace) -> None:
     rows: list[Any] = []
     try:
@@ -275,7 +283,8 @@ def _judge(options: argparse.Namespace) -> None:
                 raise JudgeInputError(f"Line {number}: not JSON ({error}).") from error
     settings = load_settings()
     judges.check(settings.judge.model_dump(), settings.tested)
-    judge = judges.made(settings.judge.model_dump()) or FittedJudge()
+    spec = settings.judge.model_dump()
+    judge = judges.made(spec) or _fitted(spec)
     scores = judge_rows(rows, metric=options.metric, judge=judge)
     print(json.dumps(scores) if options.json else "\n".join(f"{row['score']:.3f}" for row in scores))
 

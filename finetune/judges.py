@@ -128,8 +128,8 @@ class CrossEncoderJudge(FittedJudge):
 class Counted:
     """A plugged-in judge on the metrics that it may count on, the fitted one on the others."""
 
-    def __init__(self, judge: Judge, metrics: Sequence[str]) -> None:
-        self._judge, self._metrics, self._other = judge, tuple(metrics), FittedJudge()
+    def __init__(self, judge: Judge, metrics: Sequence[str], other: Judge) -> None:
+        self._judge, self._metrics, self._other = judge, tuple(metrics), other
         self.family = judge.family
 
     @property
@@ -178,13 +178,16 @@ def made(spec: Mapping[str, Any]) -> Plugged | None:
     return ChatJudge.named(spec["model"], spec["options"])
 
 
-def admitted(spec: Mapping[str, Any], honest: Sequence[Honest], labels: Sequence[Labelled]) -> tuple[Judge, Admission]:
+def admitted(
+    spec: Mapping[str, Any], honest: Sequence[Honest], labels: Sequence[Labelled], *, fitted: FittedJudge | None = None
+) -> tuple[Judge, Admission]:
     """The judge that an evaluation uses, and how the configured one did when it was tried.
 
-    A judge that cannot be had or asked leaves the fitted one in charge, and the reasons say why.
+    `fitted` is the default judge, where it is to read meaning. A judge that cannot be had or asked leaves it in charge,
+    and the reasons say why.
     """
     limits = {name: spec[name] for name in LIMITS}
-    fitted = FittedJudge()
+    fitted = fitted or FittedJudge()
     base = admission(fitted, ("support", "accuracy", "relevance"), honest, labels, **limits)
     blind = clearly_blind(base.suite, spec["min_suite"])
     try:
@@ -194,4 +197,4 @@ def admitted(spec: Mapping[str, Any], honest: Sequence[Honest], labels: Sequence
         found = admission(judge, judge.metrics, honest, labels, **limits)
     except Invalid as error:
         return fitted, Admission(f"{spec['kind']}:{spec['model']}", (), (), (), (error.message,), blind)
-    return (Counted(judge, found.counts), found) if found.counts else (fitted, replace(found, blind=blind))
+    return (Counted(judge, found.counts, fitted), found) if found.counts else (fitted, replace(found, blind=blind))

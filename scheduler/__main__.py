@@ -19,11 +19,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bot.models import chat_model, embedding_model
+from bot.models import chat_model, embedding_model, meaning
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
 from finetune import judges
 from finetune.examples import Rules
+from finetune.fitted import FittedJudge
 from finetune.hardware import Base, base_of, this_machine
 from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
@@ -96,6 +97,7 @@ def bench_of(settings: Settings) -> Workbench:
         batch=settings.evaluation.batch,
         alternative_cases=settings.evaluation.alternative_cases,
         judge=settings.judge.model_dump(),
+        fitted=FittedJudge(meaning(settings.judge.meaning)),
         primary=tuple(settings.gate.primary),
         margin=settings.gate.margin,
         loss_margin=settings.gate.loss_margin,

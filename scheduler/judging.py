@@ -18,13 +18,17 @@ from store.exchanges import Logged
 ASKED_FOR = 20
 """As many answers are named whose labels would help most."""
 NEWEST = 200
+FITTED = ("fitted", "fitted+meaning")
 TRIED = "judge.json"
 """What an evaluation's folder holds about the configured judge."""
 
 
 def judged_now(bench: Workbench, judge: Judge | None = None) -> dict[str, Any]:
-    """Agreement per metric and task with n, the answers to label next, and how the configured judge last did."""
-    judge = judge or FittedJudge()
+    """Agreement per metric and task with n, the answers to label next, and how the configured judge last did.
+
+    Which labels would help most is told by words alone, so that a page need not wait for an embedding of all answers.
+    """
+    judge = judge or bench.fitted
     known = labels(bench)
     with bench.database.read() as session:
         newest = exchanges.page(session, limit=NEWEST)
@@ -38,7 +42,7 @@ def judged_now(bench: Workbench, judge: Judge | None = None) -> dict[str, Any]:
         "agreement": [asdict(one) for one in found],
         "trusted": not low,
         "distrusted": [one.metric for one in low],
-        "label_next": most_useful(judged(judge, open_), ASKED_FOR),
+        "label_next": most_useful(judged(FittedJudge(), open_), ASKED_FOR),
         "tried": last_tried(bench),
     }
 
@@ -93,7 +97,7 @@ def doubt(bench: Workbench, tried: Mapping[str, Any] | None = None) -> str:
 
 def _replaced(tried: Mapping[str, Any]) -> Sequence[str]:
     """The metrics that another judge than the fitted one scored."""
-    return () if tried.get("name") == FittedJudge().name else tried.get("counts", ())
+    return () if str(tried.get("name")) in FITTED else tried.get("counts", ())
 
 
 def heard(

@@ -11,6 +11,7 @@ from sqlmodel import select
 from finetune import hygiene
 from finetune.dataset import Curated, curate
 from finetune.examples import Rules
+from finetune.fitted import FittedJudge
 from finetune.hardware import Base, Machine
 from finetune.judge import SELECTING
 from finetune.redact import Redact
@@ -74,6 +75,7 @@ class Workbench:
     batch: int
     alternative_cases: int
     judge: Mapping[str, Any]
+    fitted: FittedJudge
     primary: tuple[str, ...]
     margin: float
     loss_margin: float

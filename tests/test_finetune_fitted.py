@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 
+from bot.models import packaged_encode
 from finetune import accuracy, enough, responding, scorecard, signals
 from finetune.fitted import FittedJudge
 from finetune.judge import supported_answer
@@ -111,6 +112,8 @@ def test_the_file_of_points_names_its_labels_and_points_only_go_the_way_they_may
     assert "AttributionBench" in content["fitted_on"]["support"]
     for part, directions in (
         ("support", signals.DIRECTIONS),
+        ("support+meaning", signals.DIRECTIONS | signals.MEANING),
+        ("relevance+meaning", enough.DIRECTIONS | enough.MEANING),
         ("enough", enough.DIRECTIONS),
         ("accuracy", accuracy.DIRECTIONS),
         ("responds", responding.DIRECTIONS),
@@ -118,6 +121,15 @@ def test_the_file_of_points_names_its_labels_and_points_only_go_the_way_they_may
         for signal in scorecard.shipped(part, tuple(directions)).signals:
             steps = np.diff(signal.points) * directions[signal.name]
             assert directions[signal.name] == 0 or (steps >= -1e-6).all(), signal
+
+
+def test_with_meaning_a_paraphrase_is_told_from_another_claim_of_as_many_shared_words():
+    passage = "Employees may work remotely two days each week."
+    same, other = "Staff can do their job from home twice a week.", "Buses to the harbour leave twice a week."
+    meant = FittedJudge(packaged_encode)
+    assert meant.name == "fitted+meaning"
+    gap = meant.support(same, passage) - meant.support(other, passage)
+    assert gap > judge.support(same, passage) - judge.support(other, passage) + 0.02
 
 
 def test_points_for_other_signals_are_refused():

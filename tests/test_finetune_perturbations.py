@@ -2,8 +2,12 @@
 
 import random
 
+import pytest
+
+from bot.models import packaged_encode
 from finetune import perturbations
 from finetune.fitted import FittedJudge
+from finetune.meaning import Encode
 from finetune.perturbations import Honest, made_worse, outcomes
 from finetune.responding import answer_quality
 
@@ -38,11 +42,15 @@ def test_what_cannot_be_changed_is_left_out():
     assert perturbations.negated(Honest("When?", "1998", ("1998.",)), rng) == "not 1998"
 
 
-def test_a_judge_that_likes_everything_wins_half_and_ours_wins():
-    worse = made_worse(CASES, seed=1)
-    blind = outcomes(worse, lambda question, answer, passages: 1.0)
+def test_a_judge_that_likes_everything_wins_half():
+    blind = outcomes(made_worse(CASES, seed=1), lambda question, answer, passages: 1.0)
     assert {one.share for one in blind if one.n} == {0.5}
-    ours = outcomes(worse, lambda q, a, p: answer_quality(q, a, p, FittedJudge()))
+
+
+@pytest.mark.parametrize("encode", [None, packaged_encode], ids=["words", "meaning"])
+def test_ours_notices_answers_made_worse(encode: Encode | None):
+    judge = FittedJudge(encode)
+    ours = outcomes(made_worse(CASES, seed=1), lambda q, a, p: answer_quality(q, a, p, judge))
     assert sum(one.wins for one in ours) >= 0.7 * sum(one.n for one in ours), ours
 
 

@@ -10,6 +10,7 @@ from sqlmodel import select
 from starlette.testclient import TestClient
 
 from finetune.agreement import Judged, agreement, distrusted, most_useful
+from finetune.fitted import FittedJudge
 from scheduler import judging
 from scheduler.workbench import Workbench
 from store import judge_labels, people
@@ -108,7 +109,16 @@ def test_admins_label_over_http(bot: QueuedBot) -> None:
 def test_the_scheduler_tells_the_agreement_and_whose_label_would_help_most(database: Database, tmp_path: Path) -> None:
     ann = people.add(database, "ann", role=Role.ADMIN, actor="test")
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
-    bench = Workbench(**{**unused, "database": database, "data": tmp_path, "min_agreement": 0.6, "min_labels": 4})
+    bench = Workbench(
+        **{
+            **unused,
+            "database": database,
+            "data": tmp_path,
+            "min_agreement": 0.6,
+            "min_labels": 4,
+            "fitted": FittedJudge(),
+        }
+    )
     texts = ["It is 288 km.", "Parking is cheap.", "It rains.", "The moon is far."]
     for number, text in enumerate(texts):
         row = asked(database, ann, [user("How long is the Aare?")], text)
