@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from finetune import hygiene, redact
 from finetune.examples import Example, Kind, Rules, example_of
 from finetune.judge import Judge
-from finetune.sides import HELD_OUT, LEAVES, TRAIN, Sides
+from finetune.sides import HELD_OUT, LEAVES, PERSON, TRAIN, Sides
 from store.exchanges import Logged
 
 STALE = "rests on a passage that changed or went"
@@ -163,7 +163,7 @@ def _trusted(
 
 def _place(curated: Curated, example: Example, keys: Sequence[str], sides: Sides) -> None:
     fixed = example.id in curated.golden
-    side = sides.of(keys, person=f"person:{example.person}", held_out=fixed)
+    side = sides.of(keys, person=f"{PERSON}{example.person}", held_out=fixed)
     if side == LEAVES and fixed:
         curated.drop(example.id, "golden, but what answers it is trained on")
     elif side == LEAVES:

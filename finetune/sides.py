@@ -1,12 +1,17 @@
 """Which side, train or held out, an example is on: by the hash of what answers it, at first sight, for ever (pure).
 
+People, who may be few, are not hashed but dealt out as they come, so that their share is held out from the start.
+
 Sides are kept in the store by whoever calls; here they are a mapping that grows.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 TRAIN, HELD_OUT, LEAVES = "train", "held_out", "leaves"
+PERSON = "person:"
+"""What the key of a person begins with."""
 
 
 class Sides:
@@ -20,6 +25,7 @@ class Sides:
         self.new: dict[str, str] = {}
         self._share = held_out_share
         self._split_people = people >= 20
+        self._people = Counter(side for key, side in known.items() if key.startswith(PERSON))
 
     def of(self, keys: Sequence[str], *, person: str, held_out: bool = False) -> str:
         """The side of an example with these keys, the deciding one first; LEAVES when they disagree.
@@ -35,11 +41,18 @@ class Sides:
         if held_out and side != HELD_OUT:
             return LEAVES
         if self._split_people and person not in self.known:
-            self._enter(person, self._hashed(person))
+            self._enter(person, self._dealt())
             if self.known[person] != side:
                 return LEAVES
         for key in keys:
             self._enter(key, side)
+        return side
+
+    def _dealt(self) -> str:
+        """The side of the next person: held out whenever that brings the share of people nearer to what is wanted."""
+        wanted = self._share * (self._people.total() + 1)
+        side = HELD_OUT if self._people[HELD_OUT] + 0.5 <= wanted else TRAIN
+        self._people[side] += 1
         return side
 
     def _hashed(self, key: str) -> str:

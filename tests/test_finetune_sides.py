@@ -89,6 +89,20 @@ def test_people_are_on_one_side_once_there_are_twenty() -> None:
     assert train and held and not train & held
 
 
+def test_a_share_of_few_people_is_held_out_and_stays_so() -> None:
+    for share in (0.1, 0.12, 0.35):
+        rows = documents(100)
+        for number, row in enumerate(rows):
+            row.exchange.person_id = f"person-{number % 20}"
+        known: dict[str, str] = {}
+        curated(rows, held_out_share=share, people=20, known=known)
+        people = {key: side for key, side in known.items() if key.startswith("person:")}
+        assert abs(list(people.values()).count(HELD_OUT) - share * 20) <= 0.5
+        again = dict(known)
+        curated(rows, held_out_share=0.9, people=20, known=again)
+        assert people.items() <= again.items()
+
+
 def test_sides_are_stable_over_two_runs_and_for_ever() -> None:
     rows = documents(30)
     kept: dict[str, str] = {}
