@@ -21,11 +21,12 @@ from typing import Any
 from bench.table import show
 from bot import prompt
 from bot.engine import TransformersEngine
-from bot.models import base_digest, chat_model
+from bot.models import base_digest, chat_model, meaning
 from configs.settings import ROOT, load_settings
 from examples.starter import RECIPE
 from finetune import jobs
 from finetune.evaluate import Report
+from finetune.fitted import FittedJudge
 from finetune.gate import decide
 from store.answers import DECLINE
 from store.models import BASE
@@ -115,7 +116,7 @@ def _row(way: str, candidate: Report, base: Report) -> dict[str, Any]:
     means = {one.metric: one.mean for one in candidate.summaries if one.task == "all"}
     kept = ("source_attribution", "answer_accuracy", "decline_correct", "loss")
     shown = {name.replace("_", " "): round(means[name], 3) for name in kept if name in means}
-    return {"trained on": way, **shown, "verdict": said.verdict, "first reason": said.reasons[0][:160]}
+    return {"trained on": way, **shown, "verdict": said.verdict, "why": " ".join(said.reasons[:2])[:200]}
 
 
 def main() -> None:
@@ -134,6 +135,7 @@ def main() -> None:
         for way, adapter in made.items():
             engine.load(way, adapter, digest="")
         asked = {"engine": engine, "max_tokens": 60, "batch": 8, "seed": SEED, "show": lambda _: None}
+        asked["judge"] = FittedJudge(meaning(settings.judge.meaning))
         reports = jobs.evaluate_job(cases, adapters=[*WAYS, BASE], **asked)
         engine.close()
     base = reports[-1]
