@@ -2,8 +2,8 @@
 
 What is a target, best first: an answer that a reviewer wrote or approved; a person's correction that the passages
 support; a thumbs-up answer that the judge finds grounded; an answer repaired from its own passages. Never an unjudged
-answer of the bot, never one with a thumbs-down. What an adapter wrote and the judge supports is replay: it keeps other
-tasks as they are. It reads no database and knows no model.
+answer of the bot, never one with a thumbs-down: that is kept apart, for preferences. What an adapter wrote and the
+judge supports is replay: it keeps other tasks as they are. It reads no database and knows no model.
 """
 
 import hashlib
@@ -34,6 +34,7 @@ class Curated:
     train: list[Example] = field(default_factory=list)
     held_out: list[Example] = field(default_factory=list)
     replay: list[Example] = field(default_factory=list)
+    disliked: list[Example] = field(default_factory=list)
     golden: frozenset[str] = frozenset()
     funnel: Counter[str] = field(default_factory=Counter)
     rows: dict[str, list[str]] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class Curated:
     def digest(self) -> str:
         """The SHA-256 over the examples of all sides."""
         hashed = hashlib.sha256()
-        for side in (self.train, self.held_out, self.replay):
+        for side in (self.train, self.held_out, self.replay, self.disliked):
             hashed.update(f"{len(side)}\n".encode())
             for example in side:
                 hashed.update(json.dumps(asdict(example)).encode())
@@ -93,6 +94,7 @@ def curate(
     curated = Curated(golden=golden)
     near, votes = hygiene.Near(), hygiene.Votes(reviewers)
     made: list[tuple[Example, str]] = []
+    disliked: list[tuple[Example, str]] = []
     conversations: dict[str, str] = {}
     for row in logged:
         curated.funnel["exchanges"] += 1
@@ -105,8 +107,12 @@ def curate(
         if isinstance(found, str):
             curated.drop(row.exchange.id, found)
             continue
-        votes.write(found, row, cluster)
         conversations[found.id] = row.exchange.conversation_id
+        if found.kind == Kind.DISLIKED:
+            curated.drop(found.id, found.reason)
+            disliked.append((found, cluster))
+            continue
+        votes.write(found, row, cluster)
         if found.question != row.exchange.question:
             curated.count(found.id, "changed: personal data redacted")
         made.append((found, cluster))
@@ -119,10 +125,42 @@ def curate(
         _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
     curated.train = _capped(curated, persons)
     curated.train = _declining_share(curated, unanswerable_share)
-    for name, side in (("train", curated.train), ("held out", curated.held_out), ("replay", curated.replay)):
+    bursts = votes.bursts(most_per_hour)
+    believed = [one for one in disliked if votes.unwanted(one[0]) and one[0].id not in bursts]
+    believed = [one for one in believed if one[0].rated_by not in newcomers]
+    for example, cluster in hygiene.once_each(believed)[0]:
+        if _taught_elsewhere(example, hygiene.side_keys(example, conversations[example.id], cluster), sides):
+            curated.disliked.append(example)
+    curated.disliked = _per_person(curated.disliked, len(curated.train), persons)
+    sides_of = {"train": curated.train, "held out": curated.held_out, "replay": curated.replay}
+    for name, side in (sides_of | {"preferences alone": curated.disliked}).items():
         for example in side:
             curated.count(example.id, f"{name}: {example.kind}")
     return curated
+
+
+def _taught_elsewhere(example: Example, keys: Sequence[str], sides: Sides) -> bool:
+    """Whether a disliked answer may teach: its person and every passage that it saw stand on the training side already.
+
+    It takes no passage to a side by itself, so that it changes nothing of what is measured.
+    """
+    person = f"{PERSON}{example.person}"
+    if any(sides.known.get(key) != TRAIN for key in example.documents):
+        return False
+    return sides.known.get(person, TRAIN) == TRAIN and sides.of(keys, person=person) == TRAIN
+
+
+def _per_person(examples: list[Example], train: int, persons: int) -> list[Example]:
+    """At most max(3, 2 % of the training examples) for each who rated, the newest, once there are 50 people."""
+    if persons < CAPPED_FROM:
+        return examples
+    counts: Counter[str] = Counter()
+    kept: list[Example] = []
+    for example in reversed(examples):
+        counts[example.rated_by] += 1
+        if counts[example.rated_by] <= max(3, train // 50):
+            kept.append(example)
+    return kept[::-1]
 
 
 def _fresh(found: Example | str, live: frozenset[str] | None, suspicious: Callable[[str], bool]) -> Example | str:

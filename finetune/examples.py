@@ -9,7 +9,7 @@ from typing import Any
 from finetune.judge import Judge
 from finetune.metrics import steps, terms
 from finetune.redact import Redact
-from finetune.targets import Target, target_of
+from finetune.targets import UNCORRECTED, Target, target_of
 from store.answers import cited_numbers
 from store.exchanges import Logged
 
@@ -27,9 +27,18 @@ class Kind(StrEnum):
     """Unsupported sentences removed and citations inserted by the judge."""
     REPLAY = "replay"
     """An adapter wrote it and the judge supports every sentence: keeps other tasks alive, teaches nothing new."""
+    DISLIKED = "disliked"
+    """A person disliked it: never a target, only what preferences are trained away from."""
 
 
-WEIGHTS = {Kind.APPROVED: 1.0, Kind.CORRECTION: 1.0, Kind.UPVOTED: 0.7, Kind.REPAIRED: 0.5, Kind.REPLAY: 0.5}
+WEIGHTS = {
+    Kind.APPROVED: 1.0,
+    Kind.CORRECTION: 1.0,
+    Kind.UPVOTED: 0.7,
+    Kind.REPAIRED: 0.5,
+    Kind.REPLAY: 0.5,
+    Kind.DISLIKED: 0.0,
+}
 """In what share of the passes an example is seen, by how far a person stands behind its target."""
 MACHINE = (Kind.UPVOTED, Kind.REPAIRED, Kind.REPLAY)
 """Targets that the bot wrote; the data rules of a task are for these."""
@@ -53,7 +62,8 @@ class Rules:
 class Example:
     """One curated example: the exact messages the model saw and the answer it should have given.
 
-    `rests_on` are the digests of the documents' passages that the target cites, `rated_by` who rated or corrected.
+    `documents` answer it, or were shown where it was disliked; `rests_on` are the digests of the documents' passages
+    that the target cites, `rated_by` who rated or corrected.
     """
 
     id: str
@@ -88,7 +98,7 @@ def example_of(
     sources: Mapping[str, str],
     redact: Redact,
 ) -> Example | str:
-    """The example that an exchange makes, or why it makes none."""
+    """The example that an exchange makes, or why it makes none; a disliked answer makes one of its own kind."""
     exchange, label = row.exchange, row.label
     if not exchange.trainable:
         return "not to be trained on"
@@ -99,6 +109,8 @@ def example_of(
     task = label.task if label is not None else "unclassified"
     rule = rules.get(task, Rules())
     made = target_of(row, judge=judge, reviewers=reviewers, least=LEAST_SUPPORT[rule.filter_quality])
+    if made == UNCORRECTED and exchange.state == "finished" and exchange.answer:
+        made = Target(exchange.answer, Kind.DISLIKED, UNCORRECTED, True, None)
     if isinstance(made, str):
         return made
     if made.kind in MACHINE and (broken := broken_rule(made, exchange.answer, bool(exchange.passages), rule)):
@@ -106,7 +118,8 @@ def example_of(
     shown = "\n".join(f"{passage['title']}\n{passage['text']}" for passage in exchange.passages)
     scores = label.scores if label is not None else {}
     covered = [name for name, least in covering.items() if scores.get(name, 0) >= least]
-    documents = documents_of(exchange.passages, made.gold, sources)
+    answering = [p["n"] for p in exchange.passages] if made.kind == Kind.DISLIKED else [made.gold]
+    documents = [key for n in answering for key in documents_of(exchange.passages, n, sources)]
     cited = {*cited_numbers(made.text), made.gold}
     return Example(
         id=exchange.id,

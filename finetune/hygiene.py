@@ -97,6 +97,12 @@ class Votes:
         down = {person for person, rating in said.items() if rating == "down"}
         return bool(down & self._reviewers) or (bool(down) and 2 * len(down) >= len(said))
 
+    def unwanted(self, example: Example) -> bool:
+        """Whether more people dislike an answer than like it, and no reviewer likes it."""
+        said = self._ratings[self._answers[example.id]]
+        up = {person for person, rating in said.items() if rating == "up"}
+        return not up & self._reviewers and 2 * len(up) < len(said)
+
     def quarrels(self) -> dict[str, str]:
         """The corrections that say something else than others of the same question over the same passages, and why."""
         found: dict[str, str] = {}

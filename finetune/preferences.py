@@ -1,8 +1,7 @@
 """Curated examples to preferences: what people wrote over what the bot had said, and answers they liked (pure).
 
-A corrected answer gives a pair: the correction is chosen, the logged answer rejected. A liked answer gives a label.
-Only the training side is used, after all of curation's rules; an answer that was disliked without a correction says
-what is wrong and not what is right, and stays out.
+A corrected answer gives a pair: the correction is chosen, the logged answer rejected. A liked answer gives a label,
+and so does one that was disliked without a correction. Only the training side is used, after all of curation's rules.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ LEAST_PAIRED = 0.5
 
 @dataclass(frozen=True)
 class Preference:
-    """One prompt with a wanted answer and, in a pair, the one that it is better than."""
+    """One prompt with a wanted answer, an unwanted one, or in a pair both; "" for what there is not."""
 
     messages: list[dict[str, str]]
     chosen: str
@@ -40,19 +39,23 @@ def preferences(examples: Iterable[Mapping[str, Any]]) -> list[Preference]:
             found.append(Preference(list(example["messages"]), example["target"], logged))
         elif example["kind"] == Kind.UPVOTED:
             found.append(Preference(list(example["messages"]), example["target"]))
+        elif example["kind"] == Kind.DISLIKED:
+            found.append(Preference(list(example["messages"]), "", example["target"]))
     return found
 
 
 def method_for(found: Sequence[Preference], wanted: str, *, least: int) -> tuple[Method | None, str]:
     """How to train on preferences, or None, and why; `wanted` is auto, dpo, kto or off."""
-    pairs = sum(bool(one.rejected) for one in found)
+    pairs = sum(bool(one.chosen and one.rejected) for one in found)
+    unwanted = sum(bool(one.rejected) for one in found)
     labels = len(found) + pairs
     if wanted == "off":
         return None, "Preferences are off."
-    if labels < least or not pairs:
+    if labels < least or not unwanted or (unwanted == len(found) and not pairs) or (wanted == "dpo" and not pairs):
         return (
             None,
-            f"{labels} preference labels, {pairs} pairs: {least} labels are needed before they teach more than noise.",
+            f"{labels} preference labels, {pairs} pairs, {unwanted} unwanted answers: {least} labels of both kinds are "
+            "needed before they teach more than noise.",
         )
     if wanted == "dpo" or (wanted == "auto" and pairs >= LEAST_PAIRED * len(found)):
         return (
@@ -68,9 +71,9 @@ def rows_for(method: Method, found: Sequence[Preference]) -> list[dict[str, Any]
         return [
             {"prompt": one.messages, "chosen": _said(one.chosen), "rejected": _said(one.rejected)}
             for one in found
-            if one.rejected
+            if one.chosen and one.rejected
         ]
-    wanted = [{"prompt": one.messages, "completion": _said(one.chosen), "label": True} for one in found]
+    wanted = [{"prompt": one.messages, "completion": _said(one.chosen), "label": True} for one in found if one.chosen]
     unwanted = [
         {"prompt": one.messages, "completion": _said(one.rejected), "label": False} for one in found if one.rejected
     ]

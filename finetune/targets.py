@@ -9,6 +9,8 @@ from store.answers import DECLINE, cited_numbers, declined, sentences, without_c
 from store.exchanges import Logged
 
 SUPPORTED = 0.5
+UNCORRECTED = "thumbs-down without a correction"
+"""Why a disliked answer has no target: it says what is wrong, not what is right."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
     if feedback is not None and feedback.correction:
         return _corrected(row, judge, reviewed=bool(feedback.approved_by) or feedback.person_id in reviewers)
     if feedback is not None and feedback.rating == "down":
-        return "thumbs-down without a correction"
+        return UNCORRECTED
     liked = feedback is not None and feedback.rating == "up"
     if exchange.state != "finished" or not exchange.answer:
         return "the answer was not finished"

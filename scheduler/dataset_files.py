@@ -22,6 +22,8 @@ from store.models import BASE, Adapter, Side
 PROBE = "probe.jsonl"
 VERIFIED = "verified.jsonl"
 PREFERENCES = "preferences.jsonl"
+PREFERRED = "preferred.jsonl"
+"""The examples behind the preferences, for the adapter's lineage."""
 PROBE_SHARE = 0.12
 MOST_PROBED = 24
 
@@ -37,6 +39,7 @@ def write_dataset(bench: Workbench, made: Curated, out: Path) -> None:
     write_rows(out / "train.jsonl", [asdict(example) for example in made.train])
     write_rows(out / "held_out.jsonl", [asdict(example) for example in made.cases(bench.max_cases)])
     write_rows(out / "replay.jsonl", [asdict(example) for example in made.replay])
+    write_rows(out / "disliked.jsonl", [asdict(example) for example in made.disliked])
     approved = [one for one in (*made.train, *made.held_out) if one.kind == Kind.APPROVED and one.answerable]
     newest = sorted(approved, key=lambda one: one.created_at, reverse=True)
     write_rows(out / VERIFIED, [asdict(example) for example in newest])
@@ -88,8 +91,9 @@ def write_plan(bench: Workbench, made: Curated, plan: Mapping[str, Any], out: Pa
     runs = [run for run in runs if "preference" not in run]
     for run in preferring:
         chosen = run["preference"]
-        found = preferences(asdict(example) for example in made.train)[: chosen["most"]]
-        write_rows(Path(chosen["file"]), rows_for(chosen["method"], found))
+        rows = [asdict(example) for example in (*made.train, *made.disliked)]
+        write_rows(Path(chosen["file"]), rows_for(chosen["method"], preferences(rows)[: chosen["most"]]))
+        write_rows(out / PREFERRED, rows)
     if len(runs) > 1 or any(len(run["phases"]) > 1 for run in runs):
         train, aside = put_aside(made.train, seed=bench.seed)
         gone = {example.cluster for example in aside}

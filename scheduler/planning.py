@@ -91,7 +91,7 @@ def plan_now(
     )
     mendable = trouble.trainable_now(bench)
     plain = planned.to_json()
-    chosen = preference_of(bench, made.train, tokens_per_example=_tokens_per_example(made.train))
+    chosen = preference_of(bench, [*made.train, *made.disliked], tokens_per_example=_tokens_per_example(made.train))
     if chosen["method"] and any(phase.recipe["four_bit"] for phase in planned.phases):
         reason = "Preferences are trained on 16-bit weights, and the plan takes 4-bit ones."
         chosen = {**chosen, "method": None, "reason": reason}

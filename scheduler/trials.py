@@ -17,7 +17,7 @@ from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from scheduler import decisions, judging
-from scheduler.dataset_files import PROBE, VERIFIED, runs_of
+from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
 from scheduler.verdicts import ORDER, lead, over_planned, verdict_of, why_best
@@ -92,6 +92,8 @@ def published(bench: Workbench, cycle: Cycle, adapter_id: str, run: dict[str, An
     """Enter what was trained into the registry, with what it rests on; one that left a tournament is rejected."""
     last = max(one["phase"] for one in made["phases"] if one["folder"] == Path(made["folder"]).name)
     used = [row for phase in run["phases"][:last] for row in read_rows(Path(phase["file"]))]
+    if "preference" in run:
+        used += read_rows(Path(run["preference"]["file"]).with_name(PREFERRED))
     phases = [{key: value for key, value in phase.items() if key != "file"} for phase in run["phases"][:last]]
     named = {"variant": run["name"]} if run["name"] else {}
     kept = {"phases": made["phases"]} if len(made["phases"]) > 1 else {}

@@ -10,7 +10,7 @@ import pytest
 from finetune.dataset import Curated, choose, curate
 from finetune.examples import Kind, Rules, lineage_of
 from finetune.judge import WordJudge
-from finetune.sides import TRAIN, Sides
+from finetune.sides import HELD_OUT, TRAIN, Sides
 from store.answers import DECLINE
 from store.exchanges import Logged
 from store.models import Exchange, Feedback, Label
@@ -261,6 +261,46 @@ def test_a_lineage_names_people_documents_and_what_each_example_cites() -> None:
         "documents": ["document:river.md"],
         "examples": {rows[0]["id"]: RESTS, rows[1]["id"]: []},
     }
+
+
+# what people disliked
+
+
+def disliked_beside(*more: Logged, people: int = 1, known: dict[str, str] | None = None) -> Curated:
+    """A liked answer that puts its document and the disliking person on the training side, and others."""
+    first = [logged(rating="up"), logged("The river Aare rises in the Bernese Alps [1].", rating="up", person="eve")]
+    return curated([*first, *more], people=people, known=known)
+
+
+def test_a_disliked_answer_is_no_target_and_kept_apart_where_its_passages_are_trained_on() -> None:
+    down = logged("It is short.", rating="down", person="eve")
+    made = disliked_beside(down)
+    assert [(one.id, one.target, one.kind) for one in made.disliked] == [(down.exchange.id, "It is short.", "disliked")]
+    assert down.exchange.id not in {one.id for one in (*made.train, *made.held_out, *made.replay)}
+    assert made.rows["left out: thumbs-down without a correction"] == [down.exchange.id]
+    assert made.rows["preferences alone: disliked"] == [down.exchange.id]
+
+
+def test_a_disliked_answer_over_passages_that_nothing_was_taught_about_yet_stays_out() -> None:
+    known: dict[str, str] = {}
+    made = curated([logged("Short.", rating="down", document="doc_new")], known=known)
+    assert made.disliked == [] and known == {}
+    assert disliked_beside(logged("Short.", rating="down"), known={"document:river.md": HELD_OUT}).disliked == []
+
+
+def test_an_answer_that_as_many_like_is_not_unwanted() -> None:
+    question = "How long is it, the river?"
+    same = [
+        logged("It is long.", rating=said, person=who, question=question)
+        for said, who in (("down", "eve"), ("up", "bob"))
+    ]
+    assert disliked_beside(*same).disliked == []
+
+
+def test_no_person_disliked_more_than_their_share() -> None:
+    rows = [logged(f"It is {n} or so.", rating="down", person="eve") for n in range(9)]
+    assert len(disliked_beside(*rows, people=10).disliked) == 9
+    assert len(disliked_beside(*rows, people=60).disliked) <= 3
 
 
 # choice

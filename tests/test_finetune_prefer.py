@@ -28,6 +28,20 @@ def test_a_correction_is_better_than_what_it_replaced_and_a_liked_answer_is_a_la
     ]
 
 
+def test_a_disliked_answer_is_only_unwanted() -> None:
+    found = preferences([example("disliked", target="No idea."), example("upvoted")])
+    assert found == [Preference(MESSAGES, "", "No idea."), Preference(MESSAGES, "288 km [1].")]
+    assert rows_for("dpo", found) == []
+    assert [row["label"] for row in rows_for("kto", found)] == [True, False]
+
+
+def test_dislikes_and_likes_together_are_enough_for_kto_and_neither_alone() -> None:
+    liked, disliked = [Preference(MESSAGES, "a")] * 60, [Preference(MESSAGES, "", "b")] * 60
+    assert method_for([*liked, *disliked], "auto", least=100)[0] == "kto"
+    assert method_for([*liked, *disliked], "dpo", least=100)[0] is None
+    assert method_for(disliked * 2, "auto", least=100)[0] is None
+
+
 @pytest.mark.parametrize(
     "row",
     [
