@@ -4,8 +4,8 @@ python -m bench.learning_direct DIR v1                      an adapter left by `
 python -m bench.learning_direct DIR v1 --vary guide half    and what other ways make of the same examples
 
 Nothing is deployed: an engine of its own answers the held-out cases, greedily and to the same prompts. The ways: the
-guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass, twice the
-learning rate. Each way trains in one thread.
+guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass, two passes
+without an early stop, twice the learning rate. Each way trains in one thread.
 """
 
 import argparse
@@ -30,6 +30,7 @@ Phase = dict[str, Any]
 WAYS: dict[str, Callable[[Phase], Phase]] = {
     "guide": lambda phase: phase | {"recipe": phase["recipe"] | GUIDE},
     "half": lambda phase: phase | {"share": 0.5},
+    "two passes to the end": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 2}, "stop_share": 0.0},
     "one pass": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 1}},
     "twice the rate": lambda phase: (
         phase | {"recipe": phase["recipe"] | {"learning_rate_used": 2 * phase["recipe"]["learning_rate_used"]}}
@@ -110,7 +111,9 @@ def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
 
     jobs = sorted(data.glob("cycles/*/train-*.json"), key=lambda file: file.stat().st_mtime)
     job = json.loads(jobs[0].read_text())
-    job |= {"phases": [WAYS[way](job["runs"][0]["phases"][0])], "checkpoints": None, "threads": 1}
+    phase = WAYS[way](job["runs"][0]["phases"][0])
+    job |= {"phases": [phase], "checkpoints": None, "threads": 1}
+    job["stop_share"] = phase.get("stop_share", job["stop_share"])
     out = data / f"varied-{way.replace(' ', '-')}"
     out.mkdir(exist_ok=True)
     trained = train_phase(job, 0, out, None, lambda _: None)

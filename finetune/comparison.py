@@ -209,6 +209,11 @@ def _needed(delta: Delta, confidence: float, *, effect: float) -> int:
     return max(wanted, delta.n + 1)
 
 
+def _unsettled(delta: Delta) -> float:
+    """What more cases of an open guardrail would show: that it is within its margin, or else that the loss is real."""
+    return delta.margin + min(delta.difference, 0.0) if delta.difference > -delta.margin else -delta.difference
+
+
 def _no_gain(primaries: Sequence[Delta], deltas: tuple[Delta, ...], rules: Rules) -> Verdict:
     """Nothing is shown to be better or worse: reject, unless a point estimate is positive."""
     said = tuple(delta.sentence for delta in primaries)
@@ -245,7 +250,7 @@ def verdict(
     if not gained:
         return _no_gain([*primaries, *_short(deltas, short)], deltas, rules)
     if open_:
-        needed = max(_needed(d, rules.confidence, effect=d.margin + min(d.difference, 0.0)) for d in open_)
+        needed = max(_needed(d, rules.confidence, effect=_unsettled(d)) for d in open_)
         said = ("Better, but a guardrail is still open.", *gained, *(delta.sentence for delta in open_))
         return Verdict("not_enough_evidence", said, deltas, needed)
     return Verdict("promote", (better, *gained), deltas, None)

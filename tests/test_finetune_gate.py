@@ -240,3 +240,16 @@ def test_a_primary_may_lose_as_much_as_the_margin_while_another_gains():
     assert (within.verdict, lost.passed) == ("promote", None) and "within the margin" in lost.sentence
     assert gate(changed(gaining, "facts", source_attribution=-0.08), serving, margin=0.05).verdict == "reject"
     assert gate(changed(serving, "facts", source_attribution=-0.02), serving, margin=0.05).verdict == "reject"
+
+
+def test_an_open_guardrail_beyond_its_margin_asks_for_the_cases_that_would_show_the_loss():
+    serving, rng = noisy(1, {"facts": 40}), random.Random(3)
+    moved = [rng.gauss(0, 0.5) for _ in serving]
+    shift = -0.08 - sum(moved) / len(moved)
+    candidate = [
+        replace(row, scores={**row.scores, "groundedness": (row.scores["groundedness"] or 0) + move + shift})
+        for row, move in zip(changed(serving, "facts", answer_accuracy=0.2), moved, strict=True)
+    ]
+    held = gate(candidate, serving, margin=0.05)
+    assert held.verdict == "not_enough_evidence" and "guardrail is still open" in held.reasons[0]
+    assert held.cases_needed is not None and 40 < held.cases_needed < 1_000
