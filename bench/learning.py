@@ -57,6 +57,7 @@ def settings(tasks: Path, options: argparse.Namespace) -> dict[str, str]:
         "GENERATION__MAX_TOKENS": str(ANSWER_TOKENS),
         "GENERATION__THREADS": str(options.threads),
         "TRAINING__STRATEGY": "single",
+        "TRAINING__PREFERENCE": '"off"',
         "TRAINING__MAX_EXAMPLES": str(options.examples),
         "TRAINING__MAX_MINUTES": str(options.minutes),
         "TRAINING__UNANSWERABLE_SHARE": str(options.unanswerable),
@@ -142,6 +143,9 @@ def main() -> None:
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="all-linear")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
     parser.add_argument("--data", type=Path, help="keep the bot's data here")
+    parser.add_argument(
+        "--resume", action="store_true", help="the first cycle trains on what was said in --data before"
+    )
     parser.add_argument("--name", default="learning", help="of the file under bench/results")
     parser.add_argument(
         "--held-out", type=float, default=0.12, help="share of the passages that the gate measures with"
@@ -172,7 +176,8 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
     serving, names, facts = "base", ["base"], list[dict[str, Any]]()
     for number in range(options.cycles):
         told = [*chats[number * options.chats : (number + 1) * options.chats], *others[number :: options.cycles]]
-        chat(bot, random.Random(SEED + number).sample(told, len(told)), seed=SEED)
+        if number or not options.resume:
+            chat(bot, random.Random(SEED + number).sample(told, len(told)), seed=SEED)
         done = cycle(bot)
         facts.append(_facts(done))
         print(json.dumps({"error": done["error"], **facts[-1]}), flush=True)

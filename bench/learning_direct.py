@@ -1,7 +1,7 @@
 """Adapters of a learning run asked directly, and its examples trained on in other ways.
 
-python -m bench.learning_direct DIR v1                      an adapter left by `bench.learning --data DIR`, and the base
-python -m bench.learning_direct DIR v1 --vary guide half    and what other ways make of the same examples
+python -m bench.learning_direct DIR base v1            the base, and an adapter left by `bench.learning --data DIR`
+python -m bench.learning_direct DIR --vary guide half  what other ways make of the same examples
 
 Nothing is deployed: an engine of its own answers the held-out cases, greedily and to the same prompts. The ways: the
 guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass, two passes
@@ -132,7 +132,7 @@ def main() -> None:
     if not SQUAD.exists():
         sys.exit(f"{SQUAD} is not there: these questions lie beside the checkout only.")
     cases = cases_to_ask(options.cases)
-    folders = {name: folder_of(options.data, name) for name in ["base", *options.adapter]}
+    folders = {name: folder_of(options.data, name) for name in options.adapter}
     facts = {}
     for way in options.vary:
         folders[way], facts[way] = varied(options.data, way)
