@@ -14,7 +14,9 @@ checkout (`RATCHET_BENCH_DATA`, default ../shared/data); without them it ends.
 
 import argparse
 import json
+import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -159,9 +161,20 @@ def main() -> None:
         bot = Bot(data, settings(taxonomy(data, options.recipe), options))
         try:
             bot.wait()
+            if options.resume:
+                known_again(bot, data)
             played(bot, data, options)
         finally:
             bot.stop()
+
+
+def known_again(bot: Bot, data: Path) -> None:
+    """Sign in with a new admin key: a bot takes the one of its environment only at its first start."""
+    command = [sys.executable, "-m", "store", "key", "add", "admin"]
+    done = subprocess.run(
+        command, env={**os.environ, "RATCHET_DATA": str(data)}, capture_output=True, check=True, text=True
+    )
+    bot.http.headers["Authorization"] = f"Bearer {done.stdout.split()[-1]}"
 
 
 def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
