@@ -48,6 +48,13 @@ class Curated:
         """Count an exchange that was left out, with its reason."""
         self.count(exchange_id, f"left out: {why}")
 
+    def count_sides(self) -> None:
+        """Count every example under its side and kind."""
+        sides = {"train": self.train, "held out": self.held_out, "replay": self.replay}
+        for name, side in (sides | {"preferences alone": self.disliked}).items():
+            for example in side:
+                self.count(example.id, f"{name}: {example.kind}")
+
     def digest(self) -> str:
         """The SHA-256 over the examples of all sides."""
         hashed = hashlib.sha256()
@@ -123,20 +130,32 @@ def curate(
     kept.sort(key=lambda one: one[0].id not in golden)
     for example, cluster in kept:
         _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
-    curated.train = _capped(curated, persons)
-    curated.train = _declining_share(curated, unanswerable_share)
-    bursts = votes.bursts(most_per_hour)
-    believed = [one for one in disliked if votes.unwanted(one[0]) and one[0].id not in bursts]
-    believed = [one for one in believed if one[0].rated_by not in newcomers]
+    train = len(curated.train)
+    _trim(curated, persons=persons, unanswerable_share=unanswerable_share)
+    believed = [one for one in _believed(disliked, votes, newcomers, most_per_hour) if votes.unwanted(one[0])]
     for example, cluster in hygiene.once_each(believed)[0]:
         if _taught_elsewhere(example, hygiene.side_keys(example, conversations[example.id], cluster), sides):
             curated.disliked.append(example)
-    curated.disliked = _per_person(curated.disliked, len(curated.train), persons)
-    sides_of = {"train": curated.train, "held out": curated.held_out, "replay": curated.replay}
-    for name, side in (sides_of | {"preferences alone": curated.disliked}).items():
-        for example in side:
-            curated.count(example.id, f"{name}: {example.kind}")
+    curated.disliked, _ = _capped(curated.disliked, train=train, persons=persons, whose=lambda one: one.rated_by)
+    curated.count_sides()
     return curated
+
+
+def _trim(curated: Curated, *, persons: int, unanswerable_share: float) -> None:
+    """Leave out what is over a person's cap, and what declines too often."""
+    found, train = curated.train, len(curated.train)
+    curated.train, over = _capped(found, train=train, persons=persons, whose=lambda one: one.person)
+    for example in over:
+        curated.drop(example.id, "over the person's cap")
+    curated.train = _declining_share(curated, unanswerable_share)
+
+
+def _believed(
+    disliked: Sequence[tuple[Example, str]], votes: hygiene.Votes, newcomers: frozenset[str], most_per_hour: int
+) -> list[tuple[Example, str]]:
+    """The disliked answers that no burst and no new account speaks of."""
+    bursts = votes.bursts(most_per_hour)
+    return [one for one in disliked if one[0].id not in bursts and one[0].rated_by not in newcomers]
 
 
 def _taught_elsewhere(example: Example, keys: Sequence[str], sides: Sides) -> bool:
@@ -148,19 +167,6 @@ def _taught_elsewhere(example: Example, keys: Sequence[str], sides: Sides) -> bo
     if any(sides.known.get(key) != TRAIN for key in example.documents):
         return False
     return sides.known.get(person, TRAIN) == TRAIN and sides.of(keys, person=person) == TRAIN
-
-
-def _per_person(examples: list[Example], train: int, persons: int) -> list[Example]:
-    """At most max(3, 2 % of the training examples) for each who rated, the newest, once there are 50 people."""
-    if persons < CAPPED_FROM:
-        return examples
-    counts: Counter[str] = Counter()
-    kept: list[Example] = []
-    for example in reversed(examples):
-        counts[example.rated_by] += 1
-        if counts[example.rated_by] <= max(3, train // 50):
-            kept.append(example)
-    return kept[::-1]
 
 
 def _fresh(found: Example | str, live: frozenset[str] | None, suspicious: Callable[[str], bool]) -> Example | str:
@@ -216,20 +222,18 @@ def _place(curated: Curated, example: Example, keys: Sequence[str], sides: Sides
         curated.train.append(example)
 
 
-def _capped(curated: Curated, persons: int) -> list[Example]:
-    """At most max(3, 2 %) of the rows per person, newest first, once there are 50 people."""
-    if persons < CAPPED_FROM:
-        return curated.train
-    cap = max(3, len(curated.train) // 50)
+def _capped(
+    examples: Sequence[Example], *, train: int, persons: int, whose: Callable[[Example], str]
+) -> tuple[list[Example], list[Example]]:
+    """At most max(3, 2 % of `train`) of each person, the newest, once there are 50 people; and those left out."""
+    cap = max(3, train // 50) if persons >= CAPPED_FROM else len(examples)
     kept: list[Example] = []
+    over: list[Example] = []
     counts: Counter[str] = Counter()
-    for example in reversed(curated.train):
-        counts[example.person] += 1
-        if counts[example.person] > cap and example.kind != Kind.APPROVED:
-            curated.drop(example.id, "over the person's cap")
-        else:
-            kept.append(example)
-    return kept[::-1]
+    for example in reversed(examples):
+        counts[whose(example)] += 1
+        (over if counts[whose(example)] > cap and example.kind != Kind.APPROVED else kept).append(example)
+    return kept[::-1], over
 
 
 def _declining_share(curated: Curated, share: float) -> list[Example]:
