@@ -20,6 +20,7 @@ FIRST = "collect"
 SPARE = {"rank": "plan"}
 """Steps that a cycle does without when they fail, and the step after each."""
 WATCH_LOOK_SECONDS = 5.0
+NOTHING_HELD_OUT = "No example is held out, so that nothing could tell whether training helped: nothing is trained."
 
 
 def work(bench: Workbench, claim: cycles.Claim) -> None:
@@ -86,7 +87,7 @@ def plan(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
 
 
 def curate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
-    """Write the dataset and keep the new sides for ever."""
+    """Write the dataset and keep the new sides for ever; end here when nothing is held out to measure with."""
     made, sides = curated(bench)
     out = folder(bench, cycle.id) / f"data-{claim.fence}"
     write_dataset(bench, made, out)
@@ -99,6 +100,12 @@ def curate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         **counts,
         "held_out": len(made.cases(bench.max_cases)),
     }
+    if not result["held_out"]:
+        told = {
+            "reasons": [NOTHING_HELD_OUT, *cycle.plan["reasons"]],
+            "text": f"{NOTHING_HELD_OUT}\n\n{cycle.plan['text']}",
+        }
+        return Next(result, None, CycleState.DONE, Outcome.TOO_LITTLE_DATA, {"plan": {**cycle.plan, **told}})
     return Next(result, "train")
 
 

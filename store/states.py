@@ -91,6 +91,6 @@ class Outcome(StrEnum):
     NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
     """The gate could not tell."""
     TOO_LITTLE_DATA = "too_little_data"
-    """Nothing was trained: the log does not hold enough usable examples."""
+    """Nothing was trained: the log does not hold enough usable examples, or none to measure with."""
     SUPERSEDED = "superseded"
     """A newer cycle's candidate took its place."""

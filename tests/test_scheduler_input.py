@@ -14,8 +14,8 @@ from scheduler import jobs
 from scheduler.__main__ import bench_of, main
 from store import exchanges
 from store.database import Database
-from store.models import Adapter, Ask, Cycle
-from tests.test_store_staleness import ann, asked
+from store.models import Adapter, Ask, Cycle, Exchange
+from tests.test_store_staleness import BREAD, CHEESE, RIVER, ann, asked, keep, passage
 
 Write = Callable[..., Path]
 EXAMPLES = ["What does the contract say?", "Am I allowed to sublet?", "Who signs a will?", "When is rent due?"]
@@ -61,6 +61,29 @@ def test_one_exchange_of_a_taxonomy_of_one_task_is_reported_and_planned(
     assert report["exchanges"] == 1 and [line["name"] for line in report["tasks"]] == ["legal"]
     assert plan["too_little_data"] and plan["data_needed"][0].startswith("About ")
     assert (cycle["state"], cycle["outcome"]) == ("done", "too_little_data")
+
+
+def test_nothing_is_trained_where_no_case_is_held_out_to_measure_it(
+    tasks: Write, database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks()
+    monkeypatch.setenv("RATCHET__TRAINING__MIN_EXAMPLES", "2")
+    monkeypatch.setenv("RATCHET__EVALUATION__HELD_OUT_SHARE", "0.001")
+    texts = (RIVER, BREAD, CHEESE)
+    notes = keep(database, "notes", *texts)
+    for question, text in zip(EXAMPLES, texts, strict=False):
+        row = asked(database, passage(1, notes.id, text), answer=text.replace(".", " [1]."))
+        with database.write() as session:
+            session.get_one(Exchange, row.id).question = question
+        exchanges.rate(database, row.id, person=ann(database), rating="up")
+    assert main(["once", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (said["state"], said["outcome"]) == ("done", "too_little_data")
+    with database.read() as session:
+        assert session.exec(select(Adapter)).all() == []
+        plan = session.exec(select(Cycle)).one().plan
+    assert plan["reasons"][0].startswith("No example is held out")
+    assert plan["text"].startswith("No example is held out")
 
 
 def test_a_target_that_nothing_measures_is_told_with_the_plan(tasks: Write, capsys: pytest.CaptureFixture[str]) -> None:
