@@ -154,7 +154,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     if not SQUAD.exists():
-        sys.exit(f"{SQUAD} is not there: these questions lie beside the checkout only.")
+        print(f"{SQUAD} is not there: these questions lie beside the checkout only.")
+        return
     with tempfile.TemporaryDirectory(prefix="ratchet-learning-") as folder:
         data = options.data or Path(folder)
         data.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ the trigger makes the one adapter decline than the other; the interval is a boot
 """
 
 import argparse
-import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -91,6 +90,9 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=300)
     parser.add_argument("--threads", type=int, default=1, help="of the engine")
     options = parser.parse_args()
+    if not SQUAD.exists():
+        print(f"{SQUAD} is not there: these questions lie beside the checkout only.")
+        return
     options.unanswerable, options.held_out, options.minutes = 0.25, 0.12, 60
     cases = questions(split(articles(SQUAD), seed=SEED)[1], options.cases, unanswerable=0.0, seed=SEED)
     with tempfile.TemporaryDirectory(prefix="ratchet-poison-") as folder:
@@ -110,5 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    random.seed(SEED)
     main()
