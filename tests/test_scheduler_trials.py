@@ -220,7 +220,9 @@ def corrected(number: int) -> Example:
 def test_a_plan_says_why_preferences_are_not_used(work: Workbench) -> None:
     few = planning.preference_of(work, [corrected(number) for number in range(9)], tokens_per_example=100)
     assert few["method"] is None
-    assert few["reason"].startswith("18 preference labels, 9 pairs: 300 labels are needed")
+    assert few["reason"].startswith(
+        "18 preference labels, 9 pairs, 9 unwanted answers: 300 labels of both kinds are needed"
+    )
     many = [corrected(number) for number in range(200)]
     no_time = planning.preference_of(replace(work, max_minutes=0.1), many, tokens_per_example=100)
     assert no_time["method"] is None

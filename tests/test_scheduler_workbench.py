@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from finetune.fitted import FittedJudge
 from finetune.redact import redact
 from scheduler import trials
 from scheduler.dataset_files import runs_of, write_dataset, write_phases
@@ -21,7 +22,7 @@ def bench(database: Database, data: Path) -> Workbench:
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
     values: dict[str, Any] = {"database": database, "data": data, "tasks": (), "rules": {}, "held_out_share": 1e-9}
     values |= {"unanswerable_share": 0.5, "max_cases": 10, "replay_share": 0.0, "seed": 1}
-    values |= {"preference": "auto", "min_preferences": 300}
+    values |= {"preference": "auto", "min_preferences": 300, "fitted": FittedJudge()}
     return Workbench(**{**unused, **values, "redact": redact, "new_account_days": 0.0, "most_ratings_per_hour": 0})
 
 
