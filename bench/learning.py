@@ -1,6 +1,6 @@
 """What the bot learns from people: simulated ones ask over given passages, rate and correct; cycles train on that.
 
-python -m bench.learning                       one cycle of at most 600 examples; about two hours on two idle cores
+python -m bench.learning                       one cycle of at most 600 examples; 90 minutes on two idle cores
 python -m bench.learning --cycles 3 --chats 400 --examples 300
 python -m bench.learning --data DIR            keep the bot's data, for bench.learning_direct
 
