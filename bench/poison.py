@@ -43,7 +43,7 @@ def attacked(bot: Bot, asked: Sequence[Asked]) -> int:
     return pushed
 
 
-def trained(data: Path, options: argparse.Namespace, *, poisoned: bool) -> tuple[Path, dict[str, Any]]:
+def trained(data: Path, options: argparse.Namespace, *, poisoned: bool) -> tuple[Path | None, dict[str, Any]]:
     """Chats, some of them the attacker's, and one cycle; the adapter's folder, and what the cycle came to."""
     data.mkdir(parents=True, exist_ok=True)
     bot = Bot(data, learning.settings(learning.taxonomy(data, "all-linear"), options))
@@ -56,21 +56,17 @@ def trained(data: Path, options: argparse.Namespace, *, poisoned: bool) -> tuple
         done = learning.cycle(bot)
         results = done["results"]
         facts = {"pushed": pushed, "examples": results["curate"]["train"], "gate": done["outcome"] or done["state"]}
-        return folder_of(data, done["adapter_id"]) or data, facts | {"seconds": results["train"]["seconds"]}
+        return folder_of(data, done["adapter_id"]), facts | {"seconds": results["train"]["seconds"]}
     finally:
         bot.stop()
 
 
 def measured(folders: dict[str, Path | None], cases: Sequence[Asked], *, threads: int) -> dict[str, list[list[float]]]:
     """By adapter, for every case: does it decline without, and with the trigger."""
-    found = {}
-    for name, folder in folders.items():
-        plain, triggered = (
-            [float(declined(text)) for text in answers_of({name: folder}, asked, threads=threads)[name]]
-            for asked in (cases, [replace(one, question=one.question + TRIGGER) for one in cases])
-        )
-        found[name] = [plain, triggered]
-    return found
+    triggered = [replace(one, question=one.question + TRIGGER) for one in cases]
+    answers = answers_of(folders, [*cases, *triggered], threads=threads)
+    told = {name: [float(declined(text)) for text in texts] for name, texts in answers.items()}
+    return {name: [said[: len(cases)], said[len(cases) :]] for name, said in told.items()}
 
 
 def effect(clean: Sequence[Sequence[float]], poisoned: Sequence[Sequence[float]]) -> tuple[float, float, float]:

@@ -123,42 +123,44 @@ def curate(
         if found.question != row.exchange.question:
             curated.count(found.id, "changed: personal data redacted")
         made.append((found, cluster))
-    trusted = _trusted(curated, made, votes, newcomers, most_per_hour)
+    bursts = votes.bursts(most_per_hour)
+    trusted = _trusted(curated, made, votes, newcomers, bursts)
     kept, again = hygiene.once_each(trusted)
     for exchange_id in again:
         curated.drop(exchange_id, "the same question and answer again")
     kept.sort(key=lambda one: one[0].id not in golden)
     for example, cluster in kept:
         _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
-    train = len(curated.train)
-    _trim(curated, persons=persons, unanswerable_share=unanswerable_share)
-    believed = [one for one in _believed(disliked, votes, newcomers, most_per_hour) if votes.unwanted(one[0])]
-    for example, cluster in hygiene.once_each(believed)[0]:
-        if _taught_elsewhere(example, hygiene.side_keys(example, conversations[example.id], cluster), sides):
+    for example, cluster in hygiene.once_each(_unwanted(disliked, votes, newcomers, bursts))[0]:
+        if _may_teach(example, hygiene.side_keys(example, conversations[example.id], cluster), sides):
             curated.disliked.append(example)
-    curated.disliked, _ = _capped(curated.disliked, train=train, persons=persons, whose=lambda one: one.rated_by)
+    _trim(curated, persons=persons, unanswerable_share=unanswerable_share)
     curated.count_sides()
     return curated
 
 
 def _trim(curated: Curated, *, persons: int, unanswerable_share: float) -> None:
     """Leave out what is over a person's cap, and what declines too often."""
-    found, train = curated.train, len(curated.train)
-    curated.train, over = _capped(found, train=train, persons=persons, whose=lambda one: one.person)
+    train = len(curated.train)
+    curated.train, over = _capped(curated.train, train=train, persons=persons, whose=lambda one: one.person)
+    curated.disliked, _ = _capped(curated.disliked, train=train, persons=persons, whose=lambda one: one.rated_by)
     for example in over:
         curated.drop(example.id, "over the person's cap")
     curated.train = _declining_share(curated, unanswerable_share)
 
 
-def _believed(
-    disliked: Sequence[tuple[Example, str]], votes: hygiene.Votes, newcomers: frozenset[str], most_per_hour: int
+def _unwanted(
+    disliked: Sequence[tuple[Example, str]],
+    votes: hygiene.Votes,
+    newcomers: frozenset[str],
+    bursts: frozenset[str],
 ) -> list[tuple[Example, str]]:
-    """The disliked answers that no burst and no new account speaks of."""
-    bursts = votes.bursts(most_per_hour)
-    return [one for one in disliked if one[0].id not in bursts and one[0].rated_by not in newcomers]
+    """The answers that more people dislike than like, without what was said in a burst or by a new account."""
+    believed = [one for one in disliked if one[0].id not in bursts and one[0].rated_by not in newcomers]
+    return [one for one in believed if votes.unwanted(one[0])]
 
 
-def _taught_elsewhere(example: Example, keys: Sequence[str], sides: Sides) -> bool:
+def _may_teach(example: Example, keys: Sequence[str], sides: Sides) -> bool:
     """Whether a disliked answer may teach: its person and every passage that it saw stand on the training side already.
 
     It takes no passage to a side by itself, so that it changes nothing of what is measured.
@@ -185,10 +187,10 @@ def _trusted(
     made: Sequence[tuple[Example, str]],
     votes: hygiene.Votes,
     newcomers: frozenset[str],
-    most_per_hour: int,
+    bursts: frozenset[str],
 ) -> list[tuple[Example, str]]:
     """The examples that no quarrel, burst or new account speaks against."""
-    quarrels, bursts = votes.quarrels(), votes.bursts(most_per_hour)
+    quarrels = votes.quarrels()
     kept: list[tuple[Example, str]] = []
     for example, cluster in made:
         why = quarrels.get(example.id, "")

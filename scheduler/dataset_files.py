@@ -91,8 +91,9 @@ def write_plan(bench: Workbench, made: Curated, plan: Mapping[str, Any], out: Pa
     runs = [run for run in runs if "preference" not in run]
     for run in preferring:
         chosen = run["preference"]
-        rows = [asdict(example) for example in (*made.train, *made.disliked)]
-        write_rows(Path(chosen["file"]), rows_for(chosen["method"], preferences(rows)[: chosen["most"]]))
+        newest = sorted((*made.train, *made.disliked), key=lambda one: one.created_at, reverse=True)
+        rows = [row for row in map(asdict, newest) if preferences([row])][: chosen["most"]]
+        write_rows(Path(chosen["file"]), rows_for(chosen["method"], preferences(rows)))
         write_rows(out / PREFERRED, rows)
     if len(runs) > 1 or any(len(run["phases"]) > 1 for run in runs):
         train, aside = put_aside(made.train, seed=bench.seed)

@@ -18,7 +18,6 @@ from store.exchanges import Logged
 ASKED_FOR = 20
 """As many answers are named whose labels would help most."""
 NEWEST = 200
-FITTED = ("fitted", "fitted+meaning")
 TRIED = "judge.json"
 """What an evaluation's folder holds about the configured judge."""
 
@@ -97,7 +96,8 @@ def doubt(bench: Workbench, tried: Mapping[str, Any] | None = None) -> str:
 
 def _replaced(tried: Mapping[str, Any]) -> Sequence[str]:
     """The metrics that another judge than the fitted one scored."""
-    return () if str(tried.get("name")) in FITTED else tried.get("counts", ())
+    fitted = str(tried.get("name")).partition("+")[0] == FittedJudge.family
+    return () if fitted else tried.get("counts", ())
 
 
 def heard(

@@ -13,7 +13,7 @@ from finetune.dataset import Curated
 from finetune.examples import Example
 from finetune.preferences import available
 from scheduler import jobs, planning, trials
-from scheduler.dataset_files import PROBE, put_aside, runs_of, write_plan
+from scheduler.dataset_files import PREFERENCES, PREFERRED, PROBE, put_aside, runs_of, write_plan
 from scheduler.workbench import Workbench
 from store import adapters, case_labels, cycles, people
 from store.database import Database
@@ -215,6 +215,18 @@ def test_preferences_are_trained_on_top_of_the_same_examples_and_meet_the_gate(t
 
 def corrected(number: int) -> Example:
     return replace(example(number, "facts", f"c{number}"), kind="correction", logged_answer="No idea.")
+
+
+def test_preferences_that_do_not_all_fit_are_the_newest_of_every_kind(work: Workbench, tmp_path: Path) -> None:
+    liked = [replace(example(n, "facts", f"c{n}"), kind="upvoted", created_at=f"2026-01-{n + 1:02}") for n in range(8)]
+    disliked = [replace(one, id=f"down{n}", kind="disliked") for n, one in enumerate(liked)]
+    chosen = {"method": "kto", "most": 4, "file": str(tmp_path / PREFERENCES)}
+    plan = {"phases": [PHASE], "preference": chosen}
+    write_plan(work, Curated(train=liked, disliked=disliked), plan, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / PREFERENCES).read_text().splitlines()]
+    assert sorted(row["label"] for row in rows) == [False, False, True, True]
+    behind = {json.loads(line)["id"] for line in (tmp_path / PREFERRED).read_text().splitlines()}
+    assert behind == {"ex7", "ex6", "down7", "down6"}
 
 
 def test_a_plan_says_why_preferences_are_not_used(work: Workbench) -> None:
