@@ -122,7 +122,7 @@ def decide(
     *,
     planned_tasks: Sequence[str],
     anchor: Report | None = None,
-    judged: Report | None = None,
+    beside_anchor: Report | None = None,
     primary: Sequence[str] = ("source_attribution", "answer_accuracy"),
     margin: float = Rules.margin,
     hard_margin: float = Rules.hard_margin,
@@ -135,12 +135,11 @@ def decide(
 ) -> Verdict:
     """Compare reports of the same cases: the candidate's with what serves and, where it is another, with the anchor's.
 
-    `judged` is the candidate's report as the judge alone has it, for the anchor, where people's labels corrected the
-    other two. `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the other's
-    loss. A
-    guardrail holds when its interval lies above minus the margin; fails when the interval lies wholly below 0 or,
-    from `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases to certify the
-    margin holds when its point estimate is within it and the held-out loss over all cases holds.
+    `beside_anchor` is the candidate's report to hold against the anchor's, where people's labels corrected it and not
+    the anchor's. `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the
+    other's loss. A guardrail holds when its interval lies above minus the margin; fails when the interval lies wholly
+    below 0 or, from `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases to
+    certify the margin holds when its point estimate is within it and the held-out loss over all cases holds.
     """
     rules = Rules(margin, hard_margin, loss_margin, min_cases, min_task_cases, confidence, seed, samples)
     pairs = _pairs(candidate, serving)
@@ -150,7 +149,7 @@ def decide(
         return Verdict("not_enough_evidence", (said,), (), min_cases)
     if anchor is not None and anchor.model != serving.model:
         found += _beside(
-            _pairs(judged or candidate, anchor), planned_tasks, primary, rules, f"the anchor {anchor.model}"
+            _pairs(beside_anchor or candidate, anchor), planned_tasks, primary, rules, f"the anchor {anchor.model}"
         )
     shown = [one for metric in SHOWN if (one := _compare(metric, ALL, pairs, rules, SERVING))]
     informed = [

@@ -21,6 +21,7 @@ _VERB = re.compile(
     re.IGNORECASE,
 )
 _DIGITS = re.compile(r"(?<![\w\[.,-])\d+(?![\w\]]|[.,]\d)")
+_NUMBERING = re.compile(r"(?:^|[.!?:]\s)\s*(\d{1,3})[.)]\s", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,11 @@ def name_swapped(case: Honest, rng: random.Random, *, pool: Sequence[str]) -> st
 
 
 def number_changed(case: Honest, rng: random.Random) -> str | None:
-    """One number that answer and context share changed to one that the context lacks."""
+    """One number that answer and context share changed to one that the context lacks; a list's numbering stays."""
     text = without_citations(case.answer)
     taken = set().union(*(numbers(passage) for passage in case.passages))
-    found = [match for match in _DIGITS.finditer(text) if match.group() in taken]
+    steps = {match.start(1) for match in _NUMBERING.finditer(text)}
+    found = [match for match in _DIGITS.finditer(text) if match.group() in taken and match.start() not in steps]
     if not found:
         return None
     hit = rng.choice(found)

@@ -27,6 +27,7 @@ DIRECTIONS = {
 """Every signal, and whether more of it may only raise (1) or only lower (-1) how well an answer responds."""
 STRAY = 0.6
 """A copied sentence whose place fits the question less than this share of the best place's fit is stray."""
+_DIGITS = re.compile(r"\d+")
 _KINDS = (
     (
         re.compile(r"\b(?:when|what year|which year|what date|how (?:many|much|long|old|far|tall|large|high|often))\b"),
@@ -118,9 +119,11 @@ def own_share(answer: str, passages: Sequence[str]) -> float:
     """1 for an answer in its own words, 0.02 for one that is copied and more than a phrase.
 
     It falls from 85 % copied words on. Copying up to 8 words, a phrase, costs nothing; from 16 words on it costs all.
+    Other numbers do not make copied words one's own.
     """
-    long = min(1.0, max(0.0, (len(words(answer)) - 8) / 8))
-    copied = max(0.0, verbatim_share(answer, passages, size=6) - 0.85) / 0.15
+    said, *sources = (_DIGITS.sub("0", without_citations(text)) for text in (answer, *passages))
+    long = min(1.0, max(0.0, (len(words(said)) - 8) / 8))
+    copied = max(0.0, verbatim_share(said, sources, size=6) - 0.85) / 0.15
     return 1.0 - 0.98 * copied * long
 
 

@@ -101,18 +101,22 @@ def _replaced(tried: Mapping[str, Any]) -> Sequence[str]:
 
 
 def heard(
-    bench: Workbench, ids: list[str], reports: list[Report], serving: Report
-) -> Iterator[tuple[Report, Report, Report, str]]:
-    """For each candidate: its report and that of what serves with people's labels in them, its own, and a sentence.
+    bench: Workbench, ids: list[str], reports: list[Report], serving: Report, anchor: Report | None
+) -> Iterator[tuple[Report, Report, Report | None, Report, str]]:
+    """For each candidate: its report, that of what serves and the anchor's with people's labels in them.
 
-    Until enough of both sides' answers are labelled, the judge's word stands alone.
+    Then the candidate's report to hold against the anchor's, and a sentence. Until enough answers of each are labelled,
+    the judge's word stands alone.
     """
     with bench.database.read() as session:
         found = [case_labels.counted(session, adapters.get(session, name)) for name in ids]
     for report, said in zip(reports, found, strict=True):
         n = min(labelled(report, said), labelled(serving, said))
         if n < bench.min_labels:
-            yield report, serving, report, ""
-        else:
-            told = f"People labelled {n} held-out cases: answer accuracy is the judge's corrected by them (PPI++)."
-            yield corrected(report, said), corrected(serving, said), report, told
+            yield report, serving, anchor, report, ""
+            continue
+        told = f"People labelled {n} held-out cases: answer accuracy is the judge's corrected by them (PPI++)."
+        by_people, fixed, beside = corrected(report, said), anchor, report
+        if anchor is not None and labelled(anchor, said) >= bench.min_labels:
+            fixed, beside = corrected(anchor, said), by_people
+        yield by_people, corrected(serving, said), fixed, beside, told

@@ -197,14 +197,15 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     serving = Report.from_json((out / "serving.json").read_text())
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
-    verdicts = [verdict_of(bench, cycle, *one, anchor, len(ids)) for one in judging.heard(bench, ids, reports, serving)]
+    heard = judging.heard(bench, ids, reports, serving, anchor)
+    verdicts = [verdict_of(bench, cycle, *one, candidates=len(ids)) for one in heard]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
     if why := judging.doubt(bench, tried):
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
     cycles.renew(bench.database, claim)
     best = min(range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -lead(verdicts[place]), place))
     for place, adapter_id in enumerate(ids):
-        report = _kept(bench, cycle, reports[place], serving)
+        report = _kept(bench, cycle, reports[place], serving, anchor)
         beside = instead.read(out) if place == 0 else {}
         report |= {**beside, "judge": tried}
         shown = json.loads(verdicts[place].to_json())
@@ -219,11 +220,13 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     return _after(bench, cycle, verdicts[best], ids[best], why=why)
 
 
-def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report) -> dict[str, Any]:
-    """What the registry keeps of an evaluation: both reports, and where the candidate gained and lost."""
+def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, anchor: Report | None) -> dict[str, Any]:
+    """What the registry keeps of an evaluation: the reports, and where the candidate gained and lost."""
     cases = read_rows(bench.data / cycle.results["curate"]["data"] / "held_out.jsonl")
     shown = {case["id"]: len(case["passages"]) for case in cases}
+    fixed = {"anchor": anchor} if anchor is not None and anchor.model != serving.model else {}
     return {
+        **{name: json.loads(one.to_json()) for name, one in fixed.items()},
         "candidate": json.loads(candidate.to_json()),
         "serving": json.loads(serving.to_json()),
         "slices": [

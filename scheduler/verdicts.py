@@ -17,16 +17,20 @@ def verdict_of(
     cycle: Cycle,
     candidate: Report,
     serving: Report,
-    judged: Report,
-    told: str,
     anchor: Report | None,
+    beside_anchor: Report,
+    told: str,
+    *,
     candidates: int,
 ) -> Verdict:
-    """One candidate's verdict; with several the error allowed is shared among them (Bonferroni)."""
+    """One candidate's verdict; with several the error allowed is shared among them (Bonferroni).
+
+    `beside_anchor` is its report as the anchor's was made: with people's labels in both, or in neither.
+    """
     found = gate.decide(
         candidate,
         serving,
-        judged=judged,
+        beside_anchor=beside_anchor,
         planned_tasks=planned_tasks(bench, cycle, candidate),
         anchor=anchor,
         primary=bench.primary,

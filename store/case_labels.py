@@ -16,7 +16,8 @@ from store.database import Database
 from store.errors import Invalid, NotFound
 from store.models import Adapter, CaseLabel, Exchange, now
 
-SIDES = ("candidate", "serving")
+SIDES = ("candidate", "serving", "anchor")
+"""Whose answers are asked about; an adapter's report has the anchor's where that is another than what serves."""
 METRIC = "answer_accuracy"
 
 
@@ -36,11 +37,13 @@ def digest_of(text: str) -> str:
 
 
 def _cases(row: Adapter) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The cases on which accuracy is measured on both sides, in the order in which they are asked."""
+    """The cases on which accuracy is measured on all sides, in the order in which they are asked."""
     sides: list[dict[str, Any]] = [
-        {case["case_id"]: case for case in row.report.get(side, {}).get("cases", ())} for side in SIDES
+        {case["case_id"]: case for case in row.report.get(side, {}).get("cases", ())}
+        for side in SIDES
+        if side != "anchor" or side in row.report
     ]
-    shared = [name for name in sides[0] if name in sides[1]]
+    shared = set.intersection(*(set(side) for side in sides))
     for name in sorted(shared, key=lambda name: hashlib.sha256(f"{row.digest}{name}".encode()).hexdigest()):
         found = [side[name] for side in sides]
         if all(case["scores"].get(METRIC) is not None for case in found):
@@ -77,7 +80,7 @@ def next_open(session: Session, row: Adapter) -> Open:
 def put(database: Database, adapter_id: str, case_id: str, *, answer: str, value: bool, actor: str) -> CaseLabel:
     """Say of an answer, by the digest of its text, whether it is right; a second word replaces the first.
 
-    Raises NotFound for an adapter or a case that there is not, and Invalid for an answer that neither side gave.
+    Raises NotFound for an adapter or a case that there is not, and Invalid for an answer that no side gave.
     """
     with database.write() as session:
         answers = dict(_cases(adapters.get(session, adapter_id))).get(case_id)

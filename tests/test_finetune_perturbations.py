@@ -9,7 +9,7 @@ from finetune import perturbations
 from finetune.fitted import FittedJudge
 from finetune.meaning import Encode
 from finetune.perturbations import Honest, made_worse, outcomes
-from finetune.responding import answer_quality
+from finetune.responding import answer_quality, own_share
 
 MUSEUM = "The Harbour Museum opened in 1998 in Lisbon. It is open from Tuesday to Sunday. Dogs stay outside, always."
 FERRY = "The ferry to Madrid Castle leaves at nine. It carries 40 people and no cars. In winter the boat rests."
@@ -40,6 +40,20 @@ def test_what_cannot_be_changed_is_left_out():
     assert perturbations.name_swapped(case, rng, pool=["Berlin"]) is None
     assert perturbations.copied(case, rng) is None
     assert perturbations.negated(Honest("When?", "1998", ("1998.",)), rng) == "not 1998"
+
+
+@pytest.mark.parametrize("text", ["1. Open 2 doors.", "Do this: 1) Open 2 doors.", "It is old. 1. Open 2 doors."])
+def test_the_numbering_of_a_list_is_no_number_to_change(text):
+    shown = ("1. Open 2 doors.",)
+    for seed in range(8):
+        changed = perturbations.number_changed(Honest("How?", text, shown), random.Random(seed))
+        assert changed is not None and changed.startswith(text[: text.index("2")]) and changed != text
+    assert perturbations.number_changed(Honest("How?", text.replace("2", "both"), shown), random.Random(0)) is None
+
+
+def test_another_number_does_not_make_a_copy_ones_own():
+    said = "It carries 40 people and no cars. In winter the boat rests."
+    assert own_share(said.replace("40", "41"), [FERRY]) == own_share(said, [FERRY]) < 0.6
 
 
 def test_a_judge_that_likes_everything_wins_half():

@@ -97,10 +97,9 @@ def test_a_single_candidate_is_judged_as_ever(work: Workbench) -> None:
         assert adapters.get(session, only.id).state == "rejected"
 
 
-def test_labels_of_people_count_once_there_are_enough_of_both_sides(work: Workbench) -> None:
-    row, claim, (only,) = finalists(work, 1)
-    evaluated(work, [0.25])
-    sides = {name: json.loads((work.data / f"{name}.json").read_text()) for name in ("candidate", "serving")}
+def heard(work: Workbench, only: Adapter, says: dict[str, bool]) -> None:
+    """People say of every answer of a side whether it is right; a side's answers are its own."""
+    sides = {name: json.loads((work.data / f"{name}.json").read_text()) for name in says}
     person = people.add(work.database, "ann", role=Role.ADMIN, actor="test")
     for side, kept in sides.items():
         for case in kept["cases"]:
@@ -116,14 +115,38 @@ def test_labels_of_people_count_once_there_are_enough_of_both_sides(work: Workbe
         for side, kept in sides.items():
             for case in kept["cases"]:
                 digest = case_labels.digest_of(case["answer"])
-                session.add(CaseLabel(exchange_id=case["case_id"], answer_digest=digest, value=side == "serving"))
+                session.add(CaseLabel(exchange_id=case["case_id"], answer_digest=digest, value=says[side]))
         found = adapters.get(session, only.id)
         found.report = sides
         session.add(found)
+
+
+def test_labels_of_people_count_once_there_are_enough_of_both_sides(work: Workbench) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.25])
+    heard(work, only, {"candidate": False, "serving": True})
     after = trials.decide(work, claim, row)
     assert after.result["verdict"] != "promote"
     assert after.result["reasons"][0].startswith("People labelled 160 held-out cases")
     assert after.result["gained"]["answer_accuracy"][0] == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(("anchors", "difference"), [(True, 0.0), (False, 1.0), (None, 0.25)])
+def test_the_anchor_is_held_against_what_people_said_of_its_answers_too(
+    work: Workbench, anchors: bool | None, difference: float
+) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.25])
+    (work.data / "anchor.json").write_text(report(noisy(1, COUNTS), "the first").to_json())
+    heard(work, only, {"candidate": True, "serving": False, **({} if anchors is None else {"anchor": anchors})})
+    trials.decide(work, claim, row)
+    with work.database.read() as session:
+        found = adapters.get(session, only.id)
+    deltas = [d for d in found.verdict["deltas"] if (d["metric"], d["role"]) == ("answer_accuracy", "primary")]
+    against = {d["against"]: d["difference"] for d in deltas}
+    assert against["serving"] == pytest.approx(1.0)
+    assert against["the anchor the first"] == pytest.approx(difference, abs=0.06)
+    assert found.report["anchor"]["model"] == "the first"
 
 
 def test_a_variant_that_left_early_is_registered_and_rejected_with_its_reason(work: Workbench) -> None:

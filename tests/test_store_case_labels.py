@@ -30,12 +30,12 @@ def client(bot: QueuedBot) -> Iterator[TestClient]:
         yield client
 
 
-def undecided(bot: QueuedBot) -> Adapter:
+def undecided(bot: QueuedBot, *sides_measured: str) -> Adapter:
     """A candidate that the gate could not tell about; on the first case both sides said the same."""
     cycle, _ = cycles.start(bot.database, slot_key="s", first_step="gate", started_by="test")
     claim = cycles.claim(bot.database)
     assert claim is not None
-    sides: dict[str, list[dict[str, Any]]] = {"candidate": [], "serving": []}
+    sides: dict[str, list[dict[str, Any]]] = {side: [] for side in ("candidate", "serving", *sides_measured)}
     for number in range(CASES):
         row = one_exchange(bot, question=f"Question {number}?")
         for side, cases in sides.items():
@@ -72,6 +72,14 @@ def test_cases_are_asked_in_order_until_none_is_left(bot: QueuedBot, client: Tes
     assert (last["labelled"], last["next"]) == (CASES, None)
     with bot.database.read() as session:
         assert len(case_labels.counted(session, adapter)) == 2 * CASES - 1
+
+
+def test_the_anchors_answers_are_asked_about_where_it_is_another(bot: QueuedBot, client: TestClient) -> None:
+    adapter = undecided(bot, "anchor")
+    asked = [label(client, adapter) for _ in range(CASES)]
+    assert sorted(len(one["next"]["answers"]) for one in asked) == [1, 3, 3, 3]
+    with bot.database.read() as session:
+        assert len(case_labels.counted(session, adapter)) == 3 * CASES - 2
 
 
 def test_a_case_out_of_turn_does_not_count(bot: QueuedBot, client: TestClient) -> None:
