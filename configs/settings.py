@@ -130,6 +130,7 @@ class Training(_Section):
     unanswerable_share: float = Field(ge=0, le=0.5)
     replay_share: float = Field(ge=0, le=0.5)
     redact: str = Field(pattern="^(patterns|presidio|off)$")
+    redact_model: str
     new_account_days: float = Field(ge=0)
     most_ratings_per_hour: int = Field(ge=0)
     stop_share: float = Field(ge=0, le=0.5)

@@ -7,11 +7,22 @@ secret keys. Names of people are not recognised; `presidio()` is a second opinio
 
 import re
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+
+from store.errors import Unavailable
 
 Redact = Callable[..., str]
 """Takes a text and, as `public`, what was shown anyway; gives the text without personal data."""
+KINDS = ("PERSON", "PHONE_NUMBER", "MEDICAL_LICENSE", "US_PASSPORT", "US_ITIN", "UK_NHS", "CRYPTO")
+"""What Presidio is asked for. Places, dates and organisations are no one's secret, and a question lives by them."""
+SURE = 0.4
+"""Presidio's score from which a finding counts; a telephone number has this much."""
+_LANGUAGE = "en"
 
 _EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 _SECRET = re.compile(
@@ -81,19 +92,22 @@ def redact(text: str, *, public: str = "") -> str:
     return text
 
 
-def off() -> Redact:
-    """Nothing is replaced."""
-    return lambda text, *, public="": text
+def presidio(model: str) -> Redact:
+    """Microsoft Presidio beside `redact`: names of people, and numbers of kinds that have no pattern here.
 
-
-def presidio(language: str = "en") -> Redact:
-    """Microsoft Presidio in the place of `redact`: more kinds, names of people among them; needs its language model."""
-    from presidio_analyzer import AnalyzerEngine  # noqa: PLC0415
-
-    analyzer: Any = AnalyzerEngine()
+    `model` is the spaCy pipeline that reads the names, a package or a folder. Raises Unavailable where it or the extra
+    is not installed: nothing is downloaded. It is loaded at the first text.
+    """
+    if find_spec("presidio_analyzer") is None or not _installed(model):
+        raise Unavailable(
+            f"training.redact is presidio, which needs the extra `presidio` and the spaCy pipeline {model}.",
+            "Install both, name another pipeline (training.redact_model), or set training.redact to patterns.",
+        )
+    analyzer = cache(lambda: _analyzer(model))
 
     def replaced(text: str, *, public: str = "") -> str:
-        found = sorted(analyzer.analyze(text=text, language=language), key=lambda one: (one.start, -one.end))
+        seen = analyzer().analyze(text=text, language=_LANGUAGE, entities=list(KINDS), score_threshold=SURE)
+        found = sorted(seen, key=lambda one: (one.start, -one.end))
         kept = [one for one in found if text[one.start : one.end] not in public]
         apart = kept[:1] + [second for first, second in pairwise(kept) if second.start >= first.end]
         for one in reversed(apart):
@@ -103,5 +117,25 @@ def presidio(language: str = "en") -> Redact:
     return replaced
 
 
-REDACTORS: dict[str, Callable[[], Redact]] = {"patterns": lambda: redact, "presidio": presidio, "off": off}
-"""What makes a redactor, by the name that the settings give it."""
+def _installed(pipeline: str) -> bool:
+    try:
+        return bool(distribution(pipeline))
+    except (PackageNotFoundError, ValueError):
+        return Path(pipeline).is_dir()
+
+
+def _analyzer(model: str) -> Any:
+    from presidio_analyzer import AnalyzerEngine  # noqa: PLC0415
+    from presidio_analyzer.nlp_engine import NlpEngineProvider  # noqa: PLC0415
+
+    models = [{"lang_code": _LANGUAGE, "model_name": model}]
+    engine = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": models}).create_engine()
+    return AnalyzerEngine(nlp_engine=engine, supported_languages=[_LANGUAGE])
+
+
+REDACTORS: dict[str, Callable[[str], Redact]] = {
+    "patterns": lambda _: redact,
+    "presidio": presidio,
+    "off": lambda _: lambda text, *, public="": text,
+}
+"""What makes a redactor, by the name that the settings give it, from the name of presidio's language model."""

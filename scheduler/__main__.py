@@ -83,7 +83,7 @@ def bench_of(settings: Settings) -> Workbench:
         replay_share=settings.training.replay_share,
         preference=settings.training.preference,
         min_preferences=settings.training.min_preferences,
-        redact=REDACTORS[settings.training.redact](),
+        redact=REDACTORS[settings.training.redact](settings.training.redact_model),
         new_account_days=settings.training.new_account_days,
         most_ratings_per_hour=settings.training.most_ratings_per_hour,
         trainer=settings.training.trainer(),

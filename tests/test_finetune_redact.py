@@ -1,8 +1,12 @@
 """Claims about redaction: personal data goes, look-alikes and public data stay."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
-from finetune.redact import REDACTORS, redact
+from finetune.redact import REDACTORS, presidio, redact
+from store.errors import Unavailable
 
 
 @pytest.mark.parametrize(
@@ -42,4 +46,25 @@ def test_what_the_passages_say_anyway_is_no_secret() -> None:
 
 
 def test_redaction_can_be_turned_off() -> None:
-    assert REDACTORS["off"]()("me@example.org", public="") == "me@example.org"
+    assert REDACTORS["off"]("")("me@example.org", public="") == "me@example.org"
+
+
+def test_presidio_says_what_it_needs_and_downloads_nothing() -> None:
+    with pytest.raises(Unavailable, match="needs the extra `presidio` and the spaCy pipeline no_such_pipeline") as told:
+        presidio("no_such_pipeline")
+    assert "training.redact_model" in told.value.hint
+
+
+@pytest.mark.skipif(find_spec("presidio_analyzer") is None, reason="the extra `presidio` is not installed")
+def test_presidio_takes_names_and_leaves_places_and_what_was_shown(tmp_path: Path) -> None:
+    import spacy
+
+    pipeline = spacy.blank("en")
+    ruler = pipeline.add_pipe("entity_ruler")
+    kinds = {"Ada Byron": "PERSON", "Paris": "GPE", "2019": "DATE", "Acme": "ORG"}
+    ruler.add_patterns([{"label": kind, "pattern": text} for text, kind in kinds.items()])
+    pipeline.to_disk(tmp_path / "pipeline")
+    hidden = presidio(str(tmp_path / "pipeline"))
+    asked = "I am Ada Byron of Acme, ada@example.org. Was Paris cold in 2019?"
+    assert hidden(asked) == "I am <PERSON> of Acme, <EMAIL>. Was Paris cold in 2019?"
+    assert hidden("Who is Ada Byron?", public="Ada Byron wrote it.") == "Who is Ada Byron?"
