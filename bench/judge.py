@@ -1,10 +1,10 @@
 """How far the judge agrees with people, on data that it was not fitted on.
 
-python -m bench.judge                    everything; embeds once, then a few minutes
+python -m bench.judge                    everything; half an hour on one core, most of it embedding
 python -m bench.judge --part support     one part: support, accuracy, context or changed
 python -m bench.judge --fit              fit anew, write finetune/judge_weights.json
 
-Ours is measured by words alone (`judge.meaning: false`) and with an embedding's cosines (the default).
+Ours is measured by words alone (`judge.meaning: false`) and with an embedding's vectors (the default).
 
 Support: AttributionBench dev, ten folds by question ("same sources"), and each source judged by what the other three
 taught ("other source"); ExpertQA's claims on questions that AttributionBench dev does not have. The threshold of
@@ -24,56 +24,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from bench import judge_fit, judge_sets
-from bench.judge_vectors import Kept
+from bench.judge_context import context, ways
+from bench.judge_stats import Floats, bootstrap, cut, folds, scores
 from bench.retrieval_sets import DATA
 from bench.table import show
-from finetune import accuracy, enough, perturbations, responding, scorecard, signals
+from bot.models import packaged_read
+from finetune import accuracy, perturbations, responding, scorecard, signals
 from finetune.judge import WordJudge, supported_answer
 from finetune.meaning import Meaning
 from finetune.metrics import content_words, share_found
 from finetune.scorecard import Scorecard
-
-Floats = npt.NDArray[np.float64]
-DRAWS = 1_000
-
-
-def folds(groups: Sequence[str], count: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
-    """A fold for each row; rows of one group share it."""
-    order = np.random.default_rng(seed).permutation(sorted(set(groups)))
-    at = {name: place % count for place, name in enumerate(order.tolist())}
-    return np.array([at[name] for name in groups])
-
-
-def scores(card: Scorecard, values: Floats) -> Floats:
-    """The log-odds of rows of signals."""
-    return np.array([card.log_odds(row) for row in values])
-
-
-def cut(labels: Floats, found: Floats) -> float:
-    """The threshold with the best macro-F1."""
-    places = np.unique(np.quantile(found, np.linspace(0.02, 0.98, 97)))
-    return float(max(places, key=lambda place: f1_score(labels, found >= place, average="macro")))
-
-
-def bootstrap(groups: Sequence[str], measure: Callable[[npt.NDArray[np.int64]], float]) -> tuple[float, float]:
-    """The 95 % interval of a measure over rows, whole groups drawn with replacement."""
-    names, place = np.unique(np.asarray(groups), return_inverse=True)
-    members = [np.flatnonzero(place == k) for k in range(len(names))]
-    rng = np.random.default_rng(1)
-    draws = [
-        measure(np.concatenate([members[k] for k in rng.integers(len(names), size=len(names))])) for _ in range(DRAWS)
-    ]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _ways(meaning: Meaning) -> list[tuple[str, Meaning | None]]:
-    """Our judge as the gate uses it, and by words alone."""
-    return [("ours", meaning), ("ours, words alone", None)]
 
 
 def _claims(meaning: Meaning) -> list[dict[str, Any]]:
@@ -82,11 +45,11 @@ def _claims(meaning: Meaning) -> list[dict[str, Any]]:
     others = judge_sets.expert_claims(without=known)
     labels = np.array([float(row.yes) for row in rows])
     sources, questions = np.array([row.source for row in rows]), [row.question for row in rows]
-    found = {name: np.zeros(len(rows)) for name, _ in _ways(meaning)}
+    found = {name: np.zeros(len(rows)) for name, _ in ways(meaning)}
     crossed = {name: np.zeros(len(rows)) for name in found}
     elsewhere: dict[str, Floats] = {}
     simple, simple_elsewhere = _simple(rows, meaning), _simple(others, meaning)
-    for name, using in _ways(meaning):
+    for name, using in ways(meaning):
         values = judge_fit.support_rows(rows, using)
         for into, parts in ((found, folds(questions, 10)), (crossed, sources)):
             for part in sorted(set(parts.tolist())):
@@ -122,7 +85,9 @@ def _simple(rows: Sequence[judge_sets.Labelled], meaning: Meaning) -> dict[str, 
     return {
         "WordJudge": np.array([words.support(*pair) for pair in pairs]),
         "content-word share": np.array([share_found(content_words(a), content_words(b)) for a, b in pairs]),
-        "MiniLM cosine, best window": np.array([signals.meant_signals(*pair, meaning)[-1] for pair in pairs]),
+        "MiniLM cosine, best window": np.array(
+            [judge_fit.meant_support(*pair, meaning)[len(signals.DIRECTIONS)] for pair in pairs]
+        ),
     }
 
 
@@ -201,67 +166,13 @@ def _wrong_signs(labels: Floats, said: npt.NDArray[np.bool_], systems: npt.NDArr
     return sum(bool((people[a] - people[b]) * (judge[a] - judge[b]) <= 0) for a, b in pairs)
 
 
-def _context(meaning: Meaning) -> list[dict[str, Any]]:
-    rated, asked = judge_sets.feedback(), judge_sets.answerable(per_article=150)
-    table = []
-    means, sources = np.array([np.mean(r.ratings) for r in rated]), np.array([r.source for r in rated])
-    names = list(enough.DIRECTIONS)
-    full = judge_fit.context_rows([(r.question, r.passage) for r in rated], meaning)
-    known = {"word recall": full[:, names.index("share")], "MiniLM cosine": full[:, -1]}
-    for name, using in _ways(meaning):
-        values, found = full[:, : len(names) + 2 * (using is not None)], np.zeros(len(rated))
-        for source in sorted(set(sources.tolist())):
-            card = judge_fit.relevance_card([r for r in rated if r.source != source], using)
-            found[sources == source] = scores(card, values[sources == source])
-        known[name] = found
-    pairs = [r.ratings for r in rated if len(r.ratings) > 1]
-    people = spearmanr([p[0] for p in pairs], [p[1] for p in pairs]).statistic
-    first = np.array([r.ratings[0] for r in rated])
-    for name, found in known.items():
-        where = "FeedbackQA, other collection"
-        one, all_ = spearmanr(first, found).statistic, spearmanr(means, found).statistic
-        table.append(
-            {"judge": name, "set": where, "n": len(rated), "Spearman, mean rating": f"{all_:.3f}", "one": f"{one:.3f}"}
-        )
-    table.append(
-        {"judge": "people", "set": "FeedbackQA", "n": len(pairs), "Spearman, mean rating": "", "one": f"{people:.3f}"}
-    )
-    return table + _enough(asked, meaning)
-
-
-def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning) -> list[dict[str, Any]]:
-    articles = sorted({one.article for one in asked})
-    half = {name: place % 2 for place, name in enumerate(articles)}
-    parts = np.array([half[one.article] for one in asked])
-    labels = np.array([float(one.yes) for one in asked])
-    full = judge_fit.context_rows([(one.question, one.passage) for one in asked], meaning)
-    names = list(enough.DIRECTIONS)
-    known = {"word recall": full[:, names.index("share")], "MiniLM cosine, best sentences": full[:, -2]}
-    for name, using in _ways(meaning):
-        values, found = full[:, : len(names) + 2 * (using is not None)], np.zeros(len(asked))
-        for part in (0, 1):
-            card = judge_fit.enough_card([one for one, p in zip(asked, parts, strict=True) if p != part], using)
-            found[parts == part] = scores(card, values[parts == part])
-        known[name] = found
-    return [
-        {
-            "judge": name,
-            "set": "SQuAD 2.0, other articles: AUROC",
-            "n": len(asked),
-            "Spearman, mean rating": "",
-            "one": f"{roc_auc_score(labels, found):.3f}",
-        }
-        for name, found in known.items()
-    ]
-
-
 def _changed(meaning: Meaning) -> list[dict[str, Any]]:
     fit, expert = judge_fit.fitted_answers()
     spans = judge_sets.squad_answers(articles=slice(1, None, 2), per_article=40)
     others = [row for row in judge_sets.attribution() if row.source != "ExpertQA"]
     responds = judge_fit.responds_card(fit)
     table = []
-    for name, using in _ways(meaning):
+    for name, using in ways(meaning):
         judge = _Support(judge_fit.support_card(others, using), using)
 
         def score(question: str, answer: str, passages: Sequence[str], judge: WordJudge = judge) -> float:
@@ -286,7 +197,7 @@ class _Support(WordJudge):
         """The probability by the scorecard."""
         if self._meaning is None:
             return self._card.probability(signals.support_signals(claim, passage))
-        return self._card.probability(signals.meant_signals(claim, passage, self._meaning))
+        return self._card.probability(judge_fit.meant_support(claim, passage, self._meaning))
 
 
 def _won(name: str, score: perturbations.Score, expert: Any, spans: Any) -> list[dict[str, Any]]:
@@ -301,7 +212,7 @@ def _won(name: str, score: perturbations.Score, expert: Any, spans: Any) -> list
 PARTS: dict[str, Callable[[Meaning], list[dict[str, Any]]]] = {
     "support": _claims,
     "accuracy": lambda _: _accuracy(),
-    "context": _context,
+    "context": context,
     "changed": _changed,
 }
 
@@ -315,15 +226,13 @@ def main() -> None:
     if not (DATA / "attributionbench").exists():
         print(f"{DATA} holds no attributionbench: nothing to compare with.")
         return
-    kept = Kept()
-    meaning = Meaning(kept.encode)
+    meaning = Meaning(packaged_read)
     if options.fit:
         judge_fit.write(meaning)
         print(f"written: {scorecard.WEIGHTS.name}")
     for name, part in PARTS.items():
         if not options.fit and options.part in (None, name):
             show(f"judge_{name}", part(meaning))
-    kept.save()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,16 @@ SOURCES = {
 }
 
 
+meant_support = cache(signals.meant_signals)
+meant_context = cache(enough.meant_signals)
+
+
 def support_rows(rows: Sequence[Labelled], meaning: Meaning | None) -> Floats:
     """The signals of claims, one row each."""
     joined = [(row.claim, "\n".join(row.references)) for row in rows]
     if meaning is None:
         return np.array([signals.support_signals(*one) for one in joined])
-    return np.array([signals.meant_signals(*one, meaning) for one in joined])
+    return np.array([meant_support(*one, meaning) for one in joined])
 
 
 def changed_claims(rows: Sequence[Labelled], *, seed: int = 0) -> list[Labelled]:
@@ -67,7 +72,7 @@ def support_card(rows: Sequence[Labelled], meaning: Meaning | None = None) -> Sc
     labels = np.array([float(row.yes) for row in (*rows, *changed)])
     weights = np.array([1.0] * len(rows) + [CHANGED_WEIGHT] * len(changed))
     directions = signals.DIRECTIONS | (signals.MEANING if meaning is not None else {})
-    return scorecard.fit(values, labels, directions=directions, weights=weights, free=("very_long",))
+    return scorecard.fit(values, labels, directions=directions, weights=weights, free=("very_long",), knots=5)
 
 
 def accuracy_rows(rows: Sequence[System]) -> Floats:
@@ -84,7 +89,7 @@ def context_rows(pairs: Sequence[tuple[str, str]], meaning: Meaning | None) -> F
     """The signals of questions with passages, one row each."""
     if meaning is None:
         return np.array([enough.enough_signals(*pair) for pair in pairs])
-    return np.array([enough.meant_signals(*pair, meaning) for pair in pairs])
+    return np.array([meant_context(*pair, meaning) for pair in pairs])
 
 
 def _directions(meaning: Meaning | None) -> dict[str, int]:

@@ -105,18 +105,23 @@ def folder_of(data: Path, adapter: str) -> Path | None:
 
 
 def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
-    """Train on the first cycle's examples in another way; the weights' folder and what the run came to."""
+    """Train on the first cycle's examples in another way, once; the weights' folder and what the run came to."""
     from finetune.phase import train_phase
 
+    out = data / f"varied-{way.replace(' ', '-')}"
+    ran = out / "ran.json"
+    if ran.exists():
+        return out, json.loads(ran.read_text())
     jobs = sorted(data.glob("cycles/*/train-*.json"), key=lambda file: file.stat().st_mtime)
     job = json.loads(jobs[0].read_text())
     phase = WAYS[way](job["runs"][0]["phases"][0])
     job |= {"phases": [phase], "checkpoints": None, "threads": 1}
     job["stop_share"] = phase.get("stop_share", job["stop_share"])
-    out = data / f"varied-{way.replace(' ', '-')}"
     out.mkdir(exist_ok=True)
     trained = train_phase(job, 0, out, None, lambda _: None)
-    return out, {key: getattr(trained, key) for key in ("steps", "tokens", "seconds")}
+    facts = {key: getattr(trained, key) for key in ("steps", "tokens", "seconds")}
+    ran.write_text(json.dumps(facts))
+    return out, facts
 
 
 def main() -> None:

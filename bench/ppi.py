@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench import judge_fit, judge_sets
-from bench.judge import cut, folds, scores
+from bench.judge_stats import cut, folds, scores
 from bench.retrieval_sets import DATA
 from bench.table import show
 from finetune.ppi import ppi_mean

@@ -49,14 +49,14 @@ def embedding_model(name: str) -> str:
     return str(folder)
 
 
-def packaged_encode(texts: list[str]) -> Any:
-    """Unit vectors of texts by the packaged embedding model, shape (texts, dimensions); it is loaded once."""
-    return _packaged_embedder().encode(texts)
+def packaged_read(texts: list[str]) -> Any:
+    """Texts as the packaged embedding model reads them (`retrieval.embedding.Read` each); it is loaded once."""
+    return _packaged_embedder().read(texts)
 
 
 def meaning(wanted: bool) -> Callable[[list[str]], Any] | None:
     """What the default judge reads meaning with; None where that is not wanted or the package is not installed."""
-    return packaged_encode if wanted and find_spec(PACKAGED_EMBEDDING.removeprefix("package:")) else None
+    return packaged_read if wanted and find_spec(PACKAGED_EMBEDDING.removeprefix("package:")) else None
 
 
 @cache

@@ -34,7 +34,7 @@ DIRECTIONS = {
     "passage_words": 0,
 }
 """Every signal, and whether more of it may only raise (1), only lower (-1), or either (0), how well a passage fits."""
-MEANING = {"window_meaning": 1, "passage_meaning": 1}
+MEANING = {"window_meaning": 1, "passage_meaning": 1, "weakest_met": 1}
 """The signals that an embedding adds."""
 _ASKING = frozenset(
     ["what", "which", "who", "whom", "whose", "when", "where", "why", "how", "much", "many", "name", "kind"]
@@ -108,8 +108,13 @@ def enough_signals(question: str, passage: str) -> tuple[float, ...]:
 
 
 def meant_signals(question: str, passage: str, meaning: Meaning) -> tuple[float, ...]:
-    """`enough_signals` and how alike in meaning question and best sentences, and question and whole passage, are."""
+    """`enough_signals` and, in order of MEANING, how alike the question and the passage's best sentences are.
+
+    Then question and whole passage, and how far the passage meets the question's words that it meets least.
+    """
     best, _ = best_window(_asked(question), passage, longest=2)
     window = " ".join(said for said, _ in best)
-    alike = (meaning.alike(question, [window]), meaning.alike(question, [passage])) if window else (0.0, 0.0)
-    return (*enough_signals(question, passage), *alike)
+    if not window:
+        return (*enough_signals(question, passage), *(0.0 for _ in MEANING))
+    alike = (meaning.alike(question, [window]), meaning.alike(question, [passage]))
+    return (*enough_signals(question, passage), *alike, meaning.aligned(question, passage).weakest)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from finetune import enough, scorecard, signals
 from finetune.accuracy import DIRECTIONS as RIGHT
 from finetune.accuracy import right_signals
-from finetune.meaning import Encode, Meaning
+from finetune.meaning import Meaning, Read
 from finetune.metrics import answer_accuracy
 from store.answers import declined
 
@@ -23,9 +23,9 @@ class FittedJudge:
 
     family = "fitted"
 
-    def __init__(self, encode: Encode | None = None) -> None:
-        """`encode` gives unit vectors of texts; without it only words are compared."""
-        self._meaning = Meaning(encode) if encode is not None else None
+    def __init__(self, read: Read | None = None) -> None:
+        """`read` gives unit vectors of texts and of their words; without it only spelling is compared."""
+        self._meaning = Meaning(read) if read is not None else None
 
     @property
     def name(self) -> str:

@@ -32,8 +32,8 @@ DIRECTIONS = {
 }
 """Every signal, and whether more of it may only raise (1) or only lower (-1) the support."""
 
-MEANING = {"meaning": 1}
-"""The signal that an embedding adds."""
+MEANING = {"meaning": 1, "weakest_met": 1, "met_back": 1}
+"""The signals that an embedding adds."""
 
 LONG = (250, 500)
 """Content words of a text from which on, and up to which, words are increasingly found in it by chance."""
@@ -140,8 +140,11 @@ def support_signals(claim: str, text: str) -> tuple[float, ...]:
 
 
 def meant_signals(claim: str, text: str, meaning: Meaning) -> tuple[float, ...]:
-    """`support_signals` and how alike in meaning the claim and the best one to three sentences of the text are."""
+    """`support_signals` and, in order of MEANING, how alike claim and best one to three sentences of the text are."""
     bare = without_citations(claim)
     best, _ = best_window(content_words(bare), text)
     window = " ".join(said for said, _ in best)
-    return (*support_signals(claim, text), meaning.alike(bare, [window]) if window and bare.strip() else 0.0)
+    if not window or not bare.strip():
+        return (*support_signals(claim, text), *(0.0 for _ in MEANING))
+    met = meaning.aligned(bare, window)
+    return (*support_signals(claim, text), meaning.alike(bare, [window]), met.weakest, met.back)

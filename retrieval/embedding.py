@@ -1,16 +1,33 @@
-"""Texts to unit vectors with a sentence-transformers model, a LangChain `Embeddings`; pairs to scores, to rerank."""
+"""Texts and their words to unit vectors (sentence-transformers, a LangChain `Embeddings`); pairs to scores."""
 
 import threading
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from langchain_core.embeddings import Embeddings
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from transformers import BatchEncoding
 
 from store.errors import Invalid
 
 Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Read:
+    """A text as the model reads it.
+
+    `vector` is its embedding, shape (dimensions,); `in_context` holds a vector for each of its `words`, shape (words,
+    dimensions): the last layer but one, the mean of a word's pieces. All are of unit length, float32. Words beyond what
+    the model reads are missing.
+    """
+
+    vector: Vectors
+    words: tuple[str, ...]
+    in_context: Vectors
 
 
 class Embedder(Embeddings):
@@ -25,11 +42,29 @@ class Embedder(Embeddings):
     def encode(self, texts: list[str]) -> Vectors:
         """The embeddings of `texts`: shape (texts, dimensions), float32, unit length."""
         with self._lock:
-            if self._model is None:
-                device = "cuda" if torch.cuda.is_available() else "cpu"
-                self._model = SentenceTransformer(self._folder, device=device)
-            vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
+            model = self._loaded()
+            vectors = model.encode(texts, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
         return np.asarray(vectors, dtype=np.float32)
+
+    def read(self, texts: list[str]) -> list[Read]:
+        """The embeddings of `texts` and of their words in context, in one pass; for models with a fast tokenizer."""
+        with self._lock:
+            model: Any = self._loaded()
+            encoder, pooling = model[0].auto_model, model[1]
+            longest = model.max_seq_length
+            given = model.tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+            with torch.inference_mode():
+                on_device = {name: value.to(model.device) for name, value in given.items()}
+                layers = encoder(**on_device, output_hidden_states=True).hidden_states
+                pooled = pooling({"token_embeddings": layers[-1], "attention_mask": on_device["attention_mask"]})
+        vectors, words = _unit(pooled["sentence_embedding"]), layers[-2].cpu()
+        return [Read(vectors[place], *_words(text, given, place, words[place])) for place, text in enumerate(texts)]
+
+    def _loaded(self) -> SentenceTransformer:
+        if self._model is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            self._model = SentenceTransformer(self._folder, device=device)
+        return self._model
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         found: list[list[float]] = self.encode(texts).tolist()
@@ -37,6 +72,22 @@ class Embedder(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         return self.embed_documents([text])[0]
+
+
+def _unit(vectors: torch.Tensor) -> Vectors:
+    return np.asarray(torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy(), dtype=np.float32)
+
+
+def _words(text: str, given: BatchEncoding, place: int, layer: torch.Tensor) -> tuple[tuple[str, ...], Vectors]:
+    """The words of a text, lower-case, each with the mean vector of its pieces."""
+    pieces: dict[int, list[int]] = {}
+    for token, word in enumerate(given.word_ids(place)):
+        if word is not None:
+            pieces.setdefault(word, []).append(token)
+    spans = [given.word_to_chars(place, word) for word in pieces]
+    means = [layer[tokens].mean(dim=0) for tokens in pieces.values()]
+    made = _unit(torch.stack(means)) if means else np.zeros((0, layer.shape[-1]), np.float32)
+    return tuple(text[span.start : span.end].lower() for span in spans), made
 
 
 class Reranker:

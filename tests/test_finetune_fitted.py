@@ -6,13 +6,14 @@ import random
 import numpy as np
 import pytest
 
-from bot.models import packaged_encode
+from bot.models import packaged_read
 from finetune import accuracy, enough, responding, scorecard, signals
 from finetune.fitted import FittedJudge
 from finetune.judge import supported_answer
-from finetune.meaning import Meaning
+from finetune.meaning import Alignment, Meaning, Read
 from finetune.responding import answer_quality
 from finetune.scorecard import ScorecardError
+from retrieval import embedding
 from store.answers import DECLINE
 
 PASSAGE = (
@@ -126,7 +127,7 @@ def test_the_file_of_points_names_its_labels_and_points_only_go_the_way_they_may
 def test_with_meaning_a_paraphrase_is_told_from_another_claim_of_as_many_shared_words():
     passage = "Employees may work remotely two days each week."
     same, other = "Staff can do their job from home twice a week.", "Buses to the harbour leave twice a week."
-    meant = FittedJudge(packaged_encode)
+    meant = FittedJudge(packaged_read)
     assert meant.name == "fitted+meaning"
     gap = meant.support(same, passage) - meant.support(other, passage)
     assert gap > judge.support(same, passage) - judge.support(other, passage) + 0.02
@@ -152,18 +153,42 @@ def test_a_fit_finds_what_matters_and_keeps_to_its_directions():
     assert paired.log_odds((0.9, 0.5)) > paired.log_odds((0.1, 0.5))
 
 
-def test_meaning_asks_for_each_text_once():
-    asked: list[str] = []
+DOG, CAT, BARK = (1.0, 0.0, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, 1.0)
 
-    def encode(texts: list[str]) -> np.ndarray:
+
+def read_by(asked: list[str]) -> Read:
+    """A model that knows three words; a text is what its first word is."""
+    known = {"dog": DOG, "cat": CAT, "barks": BARK, "the": BARK}
+
+    def read(texts: list[str]) -> list[embedding.Read]:
         asked.extend(texts)
-        return np.array([[1.0, 0.0] if "dog" in text else [0.6, 0.8] for text in texts])
+        told = [[word for word in text.split() if word in known] for text in texts]
+        vectors = [np.array([known[word] for word in words] or np.zeros((0, 3)), np.float32) for words in told]
+        return [
+            embedding.Read(np.array(found[0] if len(found) else DOG, np.float32), tuple(words), found)
+            for words, found in zip(told, vectors, strict=True)
+        ]
 
-    meaning = Meaning(encode)
-    assert meaning.alike("a dog", ["a cat", "a dog"]) == pytest.approx(1.0)
-    assert meaning.alike("a dog", ["a cat"]) == pytest.approx(0.6)
-    assert meaning.alike("a dog", []) == 0.0
-    assert sorted(asked) == ["a cat", "a dog"]
+    return read
+
+
+def test_meaning_reads_each_text_once():
+    asked: list[str] = []
+    meaning = Meaning(read_by(asked))
+    assert meaning.alike("dog", ["cat", "dog"]) == pytest.approx(1.0)
+    assert meaning.alike("dog", ["cat"]) == pytest.approx(0.6)
+    assert meaning.alike("dog", []) == 0.0
+    assert meaning.aligned("dog", "cat").weakest == pytest.approx(0.6, abs=1e-3)
+    assert sorted(asked) == ["cat", "dog"]
+
+
+def test_words_are_met_by_the_most_similar_one_and_function_words_do_not_count():
+    meaning = Meaning(read_by([]))
+    met = meaning.aligned("the dog barks", "cat")
+    assert (met.weakest, met.back) == (0.0, pytest.approx(0.6, abs=1e-3))
+    same = meaning.aligned("dog cat", "cat dog the")
+    assert (same.weakest, same.back) == (pytest.approx(1.0, abs=1e-3),) * 2
+    assert meaning.aligned("", "cat") == meaning.aligned("dog", "?") == Alignment(0.0, 0.0)
 
 
 def test_one_unsupported_sentence_makes_an_answer_doubtful():

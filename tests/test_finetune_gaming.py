@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from bot.models import packaged_encode
+from bot.models import packaged_read
 from finetune.evaluate import Case, Report, evaluate
 from finetune.fitted import FittedJudge
 from finetune.gaming import concision, selective_citing
@@ -17,7 +17,7 @@ from store.answers import DECLINE
 from tests.conftest import ROOT
 
 Policy = Callable[[Case], str]
-JUDGE = FittedJudge(packaged_encode)
+JUDGE = FittedJudge(packaged_read)
 
 
 @cache

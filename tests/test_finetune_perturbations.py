@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from bot.models import packaged_encode
+from bot.models import packaged_read
 from finetune import perturbations
 from finetune.fitted import FittedJudge
-from finetune.meaning import Encode
+from finetune.meaning import Read
 from finetune.perturbations import Honest, made_worse, outcomes
 from finetune.responding import answer_quality, own_share
 
@@ -61,9 +61,9 @@ def test_a_judge_that_likes_everything_wins_half():
     assert {one.share for one in blind if one.n} == {0.5}
 
 
-@pytest.mark.parametrize("encode", [None, packaged_encode], ids=["words", "meaning"])
-def test_ours_notices_answers_made_worse(encode: Encode | None):
-    judge = FittedJudge(encode)
+@pytest.mark.parametrize("read", [None, packaged_read], ids=["words", "meaning"])
+def test_ours_notices_answers_made_worse(read: Read | None):
+    judge = FittedJudge(read)
     ours = outcomes(made_worse(CASES, seed=1), lambda q, a, p: answer_quality(q, a, p, judge))
     assert sum(one.wins for one in ours) >= 0.7 * sum(one.n for one in ours), ours
 
