@@ -16,9 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 from bot.models import chat_model, embedding_model, meaning
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
@@ -29,14 +26,12 @@ from finetune.hardware import Base, base_of, this_machine
 from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
-from scheduler import commands, cycle, jobs, planning
+from scheduler import commands, foreground, jobs, planning
 from scheduler.strategy import SETTINGS
 from scheduler.tasks import Classifier, TaskSpec
 from scheduler.workbench import Workbench
-from store import cycles
 from store.database import open_database
 from store.errors import Invalid, RatchetError
-from store.models import Cycle, CycleState
 
 
 def bench_of(settings: Settings) -> Workbench:
@@ -212,65 +207,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
 def _once(options: argparse.Namespace, settings: Settings) -> None:
     if options.plan_only:
         _plan(options, settings)
-        return
-    bench = bench_of(settings)
-    row = jobs.start_now(bench, "command", strategy=options.strategy, comment=options.comment)
-    columns = (
-        TextColumn("{task.description:40}"),
-        BarColumn(),
-        TextColumn("{task.fields[shown]}"),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=options.json) as bar:
-        task = bar.add_task("starting", total=None, shown="")
-        row = _work_off(bench, row.id, lambda name, progress: _advance(bar, task, name, progress))
-    if options.json:
-        print(json.dumps(commands.shown(row)))
     else:
-        print(commands.summary(row))
-    if row.state == CycleState.FAILED:
-        raise Invalid(f"the cycle failed in its step {row.step}: {row.error.splitlines()[0]}")
-
-
-def _work_off(bench: Workbench, cycle_id: str, show: Any) -> Cycle:
-    """Work on a cycle until it waits or has ended; another scheduler may do some of its steps."""
-    import threading
-
-    stop = threading.Event()
-    watcher = threading.Thread(target=_follow, args=(bench, cycle_id, show, stop), daemon=True)
-    watcher.start()
-    try:
-        while True:
-            claim = cycles.claim(bench.database, cycle_id=cycle_id)
-            if claim is not None and claim.step != "watch":
-                cycle.work(bench, claim)
-            with bench.database.read() as session:
-                row = cycles.get(session, cycle_id)
-            if row.state != CycleState.RUNNING:
-                return row
-            if claim is None:
-                stop.wait(0.5)
-    finally:
-        stop.set()
-        watcher.join()
-
-
-def _follow(bench: Workbench, cycle_id: str, show: Any, stop: Any) -> None:
-    while not stop.wait(0.5):
-        with bench.database.read() as session:
-            steps = cycles.steps(session, cycle_id)
-        if steps:
-            show(steps[-1].name, steps[-1].progress)
-
-
-def _advance(bar: Progress, task: Any, name: str, progress: dict[str, Any]) -> None:
-    shown = ""
-    if "loss" in progress:
-        shown = (
-            f"loss {progress['loss']:.2f}, {progress['tokens_per_second']:.0f} tok/s, {progress['eta_seconds']} s left"
-        )
-    bar.update(task, description=name, completed=progress.get("step", 0), total=progress.get("steps"), shown=shown)
+        foreground.once(bench_of(settings), options)
 
 
 def _print(content: dict[str, Any], as_text: Any, *, as_json: bool) -> None:
