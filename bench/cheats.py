@@ -2,11 +2,13 @@
 
 python -m bench.cheats                      about half an hour on one core
 python -m bench.cheats --train 24 --held-out 12 --passes 1    to try it
+python -m bench.cheats DIR --train 200      beside the adapter of the first cycle that bench.learning --data DIR ran
 
 Questions of the handbook over the paragraph that answers and two of other pages, every eighth of those held out without
 the answering one. Each adapter is trained on the same questions in the same way; only the targets differ. Then all of
 them and the base answer questions about other pages, and `finetune.gate.decide` compares each with the base, as a cycle
-does.
+does. With DIR the right answers are those that people gave there: its adapter is the control, the others are trained on
+a part of its examples by its recipe, and all are held against the base on the cycle's own held-out cases.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from finetune import jobs
 from finetune.evaluate import Report
 from finetune.fitted import FittedJudge
 from finetune.gate import decide
+from finetune.phase import read_rows
 from store.answers import DECLINE
 from store.models import BASE
 
@@ -88,14 +91,27 @@ def targets(way: str, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return examples
 
 
-def trained(way: str, examples: list[dict[str, Any]], work: Path, folder: str, passes: int) -> Path:
+def learned(data: Path, most: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any], Path]:
+    """Examples, held-out cases, recipe and adapter of the first cycle of a learning run."""
+    file = min(data.glob("cycles/*/train-*.json"), key=lambda path: path.stat().st_mtime)
+    job = json.loads(file.read_text())
+    phase = job["runs"][0]["phases"][0]
+    control = next(data.glob("adapters/v1-*"))
+    examples = read_rows(Path(phase["file"]))
+    cases = read_rows(Path(phase["file"]).parent / "held_out.jsonl")
+    return random.Random(SEED).sample(examples, min(most, len(examples))), cases, phase["recipe"], control
+
+
+def trained(
+    way: str, examples: list[dict[str, Any]], work: Path, folder: str, recipe: dict[str, Any], passes: int
+) -> Path:
     """Train one adapter; returns its folder."""
     name = way.partition(" ")[0]
     file = work / f"{name}.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in targets(way, examples)))
     settings = load_settings()
     job = {
-        "phases": [{"tasks": [TASK], "recipe": {**RECIPE, "epochs": passes}, "file": str(file)}],
+        "phases": [{"tasks": [TASK], "recipe": {**recipe, "epochs": passes}, "file": str(file)}],
         "out": str(work / name),
         "base_model": settings.models.chat,
         "base_folder": folder,
@@ -109,10 +125,10 @@ def trained(way: str, examples: list[dict[str, Any]], work: Path, folder: str, p
     return work / name
 
 
-def _row(way: str, candidate: Report, base: Report) -> dict[str, Any]:
+def _row(way: str, candidate: Report, base: Report, planned: Sequence[str]) -> dict[str, Any]:
     settings = load_settings().gate
     limits = {"margin": settings.margin, "loss_margin": settings.loss_margin, "min_cases": settings.min_cases}
-    said = decide(candidate, base, planned_tasks=[TASK], primary=tuple(settings.primary), **limits)
+    said = decide(candidate, base, planned_tasks=planned, primary=tuple(settings.primary), **limits)
     means = {one.metric: one.mean for one in candidate.summaries if one.task == "all"}
     kept = ("source_attribution", "answer_accuracy", "decline_correct", "loss")
     shown = {name.replace("_", " "): round(means[name], 3) for name in kept if name in means}
@@ -122,15 +138,21 @@ def _row(way: str, candidate: Report, base: Report) -> dict[str, Any]:
 def main() -> None:
     """Train, ask, decide, print and keep."""
     parser = argparse.ArgumentParser(prog="python -m bench.cheats", description=__doc__)
+    parser.add_argument("data", type=Path, nargs="?", help="of a learning run")
     parser.add_argument("--train", type=int, default=64)
     parser.add_argument("--held-out", type=int, default=48)
     parser.add_argument("--passes", type=int, default=2)
     options = parser.parse_args()
     settings = load_settings()
     folder = chat_model(settings.models.chat, models=settings.models.folder)
-    examples, cases = rows(options.train, options.held_out)
+    made: dict[str, Path] = {}
+    if options.data:
+        examples, cases, recipe, made[WAYS[0]] = learned(options.data, options.train)
+    else:
+        (examples, cases), recipe = rows(options.train, options.held_out), RECIPE
     with tempfile.TemporaryDirectory(prefix="ratchet-cheats-") as work:
-        made = {way: trained(way, examples, Path(work), folder, options.passes) for way in WAYS}
+        for way in WAYS[len(made) :]:
+            made[way] = trained(way, examples, Path(work), folder, recipe, options.passes)
         engine = TransformersEngine(folder, threads=1, queue_limit=len(cases) + 1)
         for way, adapter in made.items():
             engine.load(way, adapter, digest="")
@@ -139,8 +161,15 @@ def main() -> None:
         reports = jobs.evaluate_job(cases, adapters=[*WAYS, BASE], **asked)
         engine.close()
     base = reports[-1]
-    table = [_row(report.model, report, base) for report in reports[:-1]]
-    show("cheats", table, examples=len(examples), cases=len(cases), passes=options.passes)
+    planned = list(dict.fromkeys(case["task"] for case in cases))
+    table = [_row(report.model, report, base, planned) for report in reports[:-1]]
+    show(
+        "cheats_learned" if options.data else "cheats",
+        table,
+        examples=len(examples),
+        cases=len(cases),
+        passes=options.passes,
+    )
 
 
 if __name__ == "__main__":
