@@ -30,20 +30,24 @@ DIRECTIONS = {
     "wanted_words": 0,
 }
 """Every signal, and whether more of it may only raise (1), only lower (-1), or both (0), the chance to be right."""
-_ACCEPTED = re.compile(r"(?<!\d)/|/(?!\d)")
+_ONE = re.compile(r"(?<![\d/])(?:\d{1,2}/\d{1,2}/(?:\d{4}|\d{2})|\d{4}/\d{1,2}/\d{1,2}|\d{1,3}/\d{1,3}(?!/))(?!\d)")
+"""A date or a fraction: its slashes divide no answers."""
 _UNSURE = re.compile(
     r"\b(?:as an ai|i(?:'m| am) sorry|could(?:n't| not) find|no (?:definitive|specific|official) |"
     r"not (?:clear|possible|sure|specified)"
     r"|do(?:es)? not have|don't have|unable to|it depends|more (?:context|information))\b",
     re.IGNORECASE,
 )
+_NUMBERED = re.compile(r"\b\w{3,}\d\b")
+_YEAR = re.compile(r"(?:1\d|20)\d\d")
 _NEAR = 0.75
 """Words that share this much of their letter pairs count as one word misspelt."""
 
 
 def accepted(reference: str) -> list[str]:
     """The accepted answers in a reference: the parts between slashes, not those within a date or a fraction."""
-    parts = [part.strip() for part in _ACCEPTED.split(reference)]
+    whole = _ONE.sub(lambda match: match.group().replace("/", "\0"), reference)
+    parts = [part.strip().replace("\0", "/") for part in whole.split("/")]
     return [part for part in parts if words(part)] or [reference]
 
 
@@ -51,6 +55,18 @@ def accepted(reference: str) -> list[str]:
 def _pairs(word: str) -> frozenset[str]:
     padded = f"^{word}$"
     return frozenset(padded[i : i + 2] for i in range(len(padded) - 1))
+
+
+def without_footnotes(answer: str, wanted: str) -> str:
+    """`answer` without the one or two digits of a footnote right behind a word or a year that `wanted` has."""
+    known = {word for word in words(wanted) if not word.isdigit() or _YEAR.fullmatch(word)}
+
+    def bare(match: re.Match[str]) -> str:
+        token = match.group()
+        cut = (token[:-1], token[:-2])
+        return next((one for one in cut if one.lower() in known), token) if token.lower() not in known else token
+
+    return _NUMBERED.sub(bare, answer)
 
 
 def _near(word: str, others: set[str]) -> bool:
@@ -101,7 +117,7 @@ def right_signals(question: str, answer: str, reference: str) -> tuple[float, ..
     if not words(bare) or not words(reference):
         return (0.0,) * len(DIRECTIONS)
     several = accepted(reference)
-    each = [_signals(question, bare, one) for one in several]
+    each = [_signals(question, without_footnotes(bare, one), one) for one in several]
     best = max(each, key=lambda found: (found["whole"], found["spelling"], found["found"], found["last_word"]))
     best |= {
         "all_accepted": sum(found["spelling"] >= 1 for found in each) / len(each),

@@ -70,6 +70,17 @@ def test_accuracy_accepts_any_of_several_answers_and_half_a_date():
 def test_accepted_answers_are_told_from_dates_and_fractions():
     assert accuracy.accepted("291 episodes/291") == ["291 episodes", "291"]
     assert accuracy.accepted("6/12/2018") == ["6/12/2018"]
+    assert accuracy.accepted("3/4 of a mile") == ["3/4 of a mile"]
+    assert accuracy.accepted("1924/1926/4 May 1928") == ["1924", "1926", "4 May 1928"]
+    assert accuracy.accepted("12/31/1999/1999") == ["12/31/1999", "1999"]
+
+
+def test_a_footnotes_number_behind_a_word_or_a_year_is_taken_off():
+    said = "It came out on 8 March 19871 with Crawford12, as MP3, in 1500 copies."
+    told = "It came out on 8 March 1987 with Crawford, as MP3, in 1500 copies."
+    assert accuracy.without_footnotes(said, "1987, Crawford, MP3, 15") == told
+    assert judge.accuracy("When did it open?", "It opened in 19981.", ["1998"]) >= 0.5
+    assert judge.accuracy("How many?", "There are 1500.", ["15"]) < 0.5
 
 
 def test_a_passage_about_the_question_is_more_relevant_than_another():
