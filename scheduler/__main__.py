@@ -66,25 +66,7 @@ def bench_of(settings: Settings) -> Workbench:
         passages=settings.retrieval.passages,
         min_score=settings.retrieval.min_score,
         **_taught(taxonomy),
-        strategy=settings.training.strategy,
-        strategy_comment=settings.training.strategy_comment,
-        min_examples=settings.training.min_examples,
-        max_examples=settings.training.max_examples,
-        max_minutes=settings.training.max_minutes,
-        max_passes=settings.training.max_passes,
-        max_tokens=settings.training.max_tokens,
-        scale_learning_rate=settings.training.scale_learning_rate,
-        unanswerable_share=settings.training.unanswerable_share,
-        replay_share=settings.training.replay_share,
-        preference=settings.training.preference,
-        min_preferences=settings.training.min_preferences,
-        redact=REDACTORS[settings.training.redact](settings.training.redact_model),
-        new_account_days=settings.training.new_account_days,
-        most_ratings_per_hour=settings.training.most_ratings_per_hour,
-        trainer=settings.training.trainer(),
-        qlora=settings.training.qlora,
-        threads=settings.training.threads,
-        seed=settings.training.seed,
+        **_training(settings),
         held_out_share=settings.evaluation.held_out_share,
         max_cases=settings.evaluation.max_cases,
         answer_tokens=settings.generation.max_tokens,
@@ -104,6 +86,32 @@ def bench_of(settings: Settings) -> Workbench:
         max_decline_rise=settings.watch.max_decline_rise,
         complete_canary_hours=settings.watch.complete_canary_hours,
     )
+
+
+def _training(settings: Settings) -> dict[str, Any]:
+    """Everything of a workbench that the settings of training say."""
+    training = settings.training
+    return {
+        "strategy": training.strategy,
+        "strategy_comment": training.strategy_comment,
+        "min_examples": training.min_examples,
+        "max_examples": training.max_examples,
+        "max_minutes": training.max_minutes,
+        "max_passes": training.max_passes,
+        "max_tokens": training.max_tokens,
+        "scale_learning_rate": training.scale_learning_rate,
+        "unanswerable_share": training.unanswerable_share,
+        "replay_share": training.replay_share,
+        "preference": training.preference,
+        "min_preferences": training.min_preferences,
+        "redact": REDACTORS[training.redact](training.redact_model),
+        "new_account_days": training.new_account_days,
+        "most_ratings_per_hour": training.most_ratings_per_hour,
+        "trainer": training.trainer(),
+        "qlora": training.qlora,
+        "threads": training.threads,
+        "seed": training.seed,
+    }
 
 
 def _taught(taxonomy: Taxonomy) -> dict[str, Any]:
