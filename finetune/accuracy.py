@@ -59,12 +59,13 @@ def _pairs(word: str) -> frozenset[str]:
 
 def without_footnotes(answer: str, wanted: str) -> str:
     """`answer` without the one or two digits of a footnote right behind a word or a year that `wanted` has."""
-    known = {word for word in words(wanted) if not word.isdigit() or _YEAR.fullmatch(word)}
+    known = set(words(wanted))
+    before = {word for word in known if not word.isdigit() or _YEAR.fullmatch(word)}
 
     def bare(match: re.Match[str]) -> str:
         token = match.group()
-        cut = (token[:-1], token[:-2])
-        return next((one for one in cut if one.lower() in known), token) if token.lower() not in known else token
+        cuts = ((token[:-size], token[-size:]) for size in (1, 2) if token.lower() not in known)
+        return next((head for head, tail in cuts if head.lower() in before and tail not in known), token)
 
     return _NUMBERED.sub(bare, answer)
 

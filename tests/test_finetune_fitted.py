@@ -79,6 +79,7 @@ def test_a_footnotes_number_behind_a_word_or_a_year_is_taken_off():
     said = "It came out on 8 March 19871 with Crawford12, as MP3, in 1500 copies."
     told = "It came out on 8 March 1987 with Crawford, as MP3, in 1500 copies."
     assert accuracy.without_footnotes(said, "1987, Crawford, MP3, 15") == told
+    assert accuracy.without_footnotes("an iPhone12, a word15", "iPhone 12, word") == "an iPhone12, a word"
     assert judge.accuracy("When did it open?", "It opened in 19981.", ["1998"]) >= 0.5
     assert judge.accuracy("How many?", "There are 1500.", ["15"]) < 0.5
 
