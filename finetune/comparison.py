@@ -18,6 +18,8 @@ from finetune.evaluate import Floats, interval, resampled_means
 SERVING = "serving"
 Role = Literal["primary", "guardrail", "shown"]
 LOSS = "loss"
+LIKELY = 0.90
+"""A loss beyond the hard margin counts where an interval of this level lies below 0: one error in twenty."""
 _SMALLEST_GAIN = 0.01
 """No gain smaller than this is planned for when the cases still needed are counted."""
 
@@ -174,18 +176,19 @@ def guard(comparison: Comparison, rules: Rules, *, loss_held: bool | None, alone
     """
     margin, hard = (rules.loss_margin if comparison.metric == LOSS else rules.margin), rules.hard_margin
     point, enough = comparison.difference, comparison.n >= rules.min_task_cases
-    least = -hard if alone else -margin
     # Many small tasks are looked at, each alone: one in forty would look worse for nothing at the usual level.
     clear = interval(comparison.draws, confidence=0.995)[1] < 0 if alone else None
+    # A few cases are often more than the hard margin apart for nothing: the loss must be likely by itself as well.
+    likely = enough and interval(comparison.draws, confidence=LIKELY)[1] < 0
 
     def holds(low: float, high: float) -> tuple[bool | None, str]:
         if low > -margin:
             return True, f"no worse than the margin of {margin:.3g}"
         if clear if clear is not None else high < 0:
             return False, "worse, and not within the margin"
-        if point < -hard and enough:
-            return False, f"worse by more than {hard:.3g}, which is too much whatever the interval"
-        if point >= least and loss_held and too_wide(high - low, margin):
+        if point < -hard and likely:
+            return False, f"worse by more than {hard:.3g}, and a loss is likely"
+        if (alone or point >= -margin) and loss_held and too_wide(high - low, margin):
             covered = "the pooled small tasks and the " if alone else "the paired "
             return True, (
                 f"too few cases to certify the margin of {margin:.3g}; held on the point estimate, because {covered}"
