@@ -232,6 +232,21 @@ def test_a_task_large_enough_to_certify_the_margin_is_never_held_on_its_point_es
     assert "point estimate" not in small.sentence
 
 
+@pytest.mark.parametrize(("lost", "won", "verdict"), [(7, 4, "promote"), (9, 1, "reject")])
+def test_few_cases_fail_for_a_large_loss_only_where_it_is_likely(lost: int, won: int, verdict: str) -> None:
+    serving = steady({"facts": 200, "few": 25, "others": 40})
+    told = [-1.0] * lost + [1.0] * won + [0.0] * (25 - lost - won) + [0.45, -0.35] * 20
+    rows = changed(serving, "facts", answer_accuracy=0.2, source_attribution=0.2)
+    moved = [
+        replace(row, scores={**row.scores, "answer_accuracy": 0.5 + by})
+        for row, by in zip(rows[200:], told, strict=True)
+    ]
+    found = gate([*rows[:200], *moved], serving)
+    [alone] = [delta for delta in found.deltas if (delta.metric, delta.task) == ("answer_accuracy", "few")]
+    assert alone.difference == pytest.approx((won - lost) / 25) and alone.difference < -0.1
+    assert (found.verdict, alone.passed) == (verdict, verdict == "promote"), alone.sentence
+
+
 def test_a_primary_may_lose_as_much_as_the_margin_while_another_gains():
     serving = noisy(1, COUNTS)
     gaining = changed(serving, "facts", answer_accuracy=0.2)
