@@ -106,22 +106,25 @@ def folder_of(data: Path, adapter: str) -> Path | None:
 
 def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
     """Train on the first cycle's examples in another way, once; the weights' folder and what the run came to."""
+    from bot.models import base_digest
+    from finetune import card
     from finetune.phase import train_phase
 
     out = data / f"varied-{way.replace(' ', '-')}"
-    ran = out / "ran.json"
-    if ran.exists():
-        return out, json.loads(ran.read_text())
+    if out.exists():
+        return out, json.loads((out / card.MANIFEST).read_text())["ran"]
     jobs = sorted(data.glob("cycles/*/train-*.json"), key=lambda file: file.stat().st_mtime)
     job = json.loads(jobs[0].read_text())
     phase = WAYS[way](job["runs"][0]["phases"][0])
     job |= {"phases": [phase], "checkpoints": None, "threads": 1}
     job["stop_share"] = phase.get("stop_share", job["stop_share"])
-    out.mkdir(exist_ok=True)
-    trained = train_phase(job, 0, out, None, lambda _: None)
-    facts = {key: getattr(trained, key) for key in ("steps", "tokens", "seconds")}
-    ran.write_text(json.dumps(facts))
-    return out, facts
+    part = out.with_suffix(".part")
+    part.mkdir()
+    trained = train_phase(job, 0, part, None, lambda _: None)
+    ran = {key: getattr(trained, key) for key in ("steps", "tokens", "seconds")}
+    made_of = {"base_model": job["base_model"], "base_digest": base_digest(job["base_folder"])}
+    card.publish(part, out, **made_of, dataset_digest=job["dataset_digest"], facts={"ran": ran, "phases": [phase]})
+    return out, ran
 
 
 def main() -> None:
