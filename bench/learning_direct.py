@@ -104,6 +104,13 @@ def folder_of(data: Path, adapter: str) -> Path | None:
     return None if adapter == "base" else next(data.glob(f"adapters/{adapter}-*"))
 
 
+def first_job(data: Path) -> dict[str, Any]:
+    """What the first cycle of a data folder trained."""
+    file = min(data.glob("cycles/*/train-*.json"), key=lambda path: path.stat().st_mtime)
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
 def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
     """Train on the first cycle's examples in another way, once; the weights' folder and what the run came to."""
     from bot.models import base_digest
@@ -113,8 +120,7 @@ def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
     out = data / f"varied-{way.replace(' ', '-')}"
     if out.exists():
         return out, json.loads((out / card.MANIFEST).read_text())["ran"]
-    jobs = sorted(data.glob("cycles/*/train-*.json"), key=lambda file: file.stat().st_mtime)
-    job = json.loads(jobs[0].read_text())
+    job = first_job(data)
     phase = WAYS[way](job["runs"][0]["phases"][0])
     job |= {"phases": [phase], "checkpoints": None, "threads": 1}
     job["stop_share"] = phase.get("stop_share", job["stop_share"])

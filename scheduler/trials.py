@@ -224,11 +224,11 @@ def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, an
     """What the registry keeps of an evaluation: the reports, and where the candidate gained and lost."""
     cases = read_rows(bench.data / cycle.results["curate"]["data"] / "held_out.jsonl")
     shown = {case["id"]: len(case["passages"]) for case in cases}
-    fixed = {"anchor": anchor} if anchor is not None and anchor.model != serving.model else {}
+    sides = {"candidate": candidate, "serving": serving}
+    if anchor is not None and anchor.model != serving.model:
+        sides["anchor"] = anchor
     return {
-        **{name: json.loads(one.to_json()) for name, one in fixed.items()},
-        "candidate": json.loads(candidate.to_json()),
-        "serving": json.loads(serving.to_json()),
+        **{name: json.loads(report.to_json()) for name, report in sides.items()},
         "slices": [
             one for metric in bench.primary for one in slices(candidate, serving, metric=metric, passages=shown)
         ],
