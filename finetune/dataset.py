@@ -3,7 +3,8 @@
 What is a target, best first: an answer that a reviewer wrote or approved; a person's correction that the passages
 support; a thumbs-up answer that the judge finds grounded; an answer repaired from its own passages. Never an unjudged
 answer of the bot, never one with a thumbs-down: that is kept apart, for preferences. What an adapter wrote and the
-judge supports is replay: it keeps other tasks as they are. It reads no database and knows no model.
+judge supports is replay: it keeps other tasks as they are. Where people declined too seldom, answered questions stand
+once more without the passages that answer them. It reads no database and knows no model.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from finetune import hygiene, redact
 from finetune.examples import Example, Kind, Rules, example_of
 from finetune.judge import Judge
 from finetune.sides import HELD_OUT, LEAVES, PERSON, TRAIN, Sides
+from finetune.withheld import Block, twins
 from store.exchanges import Logged
 
 STALE = "rests on a passage that changed or went"
@@ -71,44 +73,46 @@ class Curated:
         return [*fixed, *others[max(0, len(others) - max(0, most - len(fixed))) :]]
 
 
-def curate(
-    logged: Iterable[Logged],
-    *,
-    judge: Judge,
-    sides: Sides,
-    rules: Mapping[str, Rules],
-    covering: Mapping[str, float],
-    reviewers: frozenset[str],
-    sources: Mapping[str, str],
-    unanswerable_share: float,
-    persons: int,
-    live: frozenset[str] | None = None,
-    redacted: redact.Redact = redact.redact,
-    golden: frozenset[str] = frozenset(),
-    newcomers: frozenset[str] = frozenset(),
-    most_per_hour: int = 0,
-    suspicious: Callable[[str], bool] = lambda _: False,
-) -> Curated:
-    """Curate the log, oldest exchange first; it is read once and not kept.
+@dataclass(frozen=True)
+class Policy:
+    """What curation goes by."""
 
-    `covering` holds the tasks that cover every exchange scoring at least that much on them; `reviewers` are the ids of
-    people whose corrections need no confirmation; `sources` maps document ids to stable names; `persons` is how many
-    people there are in all (per-person caps begin at 50); `live` holds the digests of the passages that can be
-    retrieved, by which stale ones are left out. `golden` are exchanges that are held out whatever their number;
-    `newcomers` count for nothing; more than `most_per_hour` ratings of a person within an hour are a burst;
-    `suspicious` tells text that instructs the model. New sides are entered into `sides`.
-    """
-    curated = Curated(golden=golden)
-    near, votes = hygiene.Near(), hygiene.Votes(reviewers)
+    judge: Judge
+    rules: Mapping[str, Rules]
+    covering: Mapping[str, float]
+    """The tasks that cover every exchange scoring at least that much on them."""
+    reviewers: frozenset[str]
+    """The ids of people whose corrections need no confirmation."""
+    sources: Mapping[str, str]
+    """Document ids -> stable names."""
+    unanswerable_share: float
+    persons: int
+    """How many people there are in all; caps per person begin at 50."""
+    live: frozenset[str] | None = None
+    """The digests of the passages that can be retrieved, by which stale ones are left out."""
+    redacted: redact.Redact = redact.redact
+    golden: frozenset[str] = frozenset()
+    """Exchanges that are held out whatever their number."""
+    newcomers: frozenset[str] = frozenset()
+    """Whose ratings count for nothing."""
+    most_per_hour: int = 0
+    """More ratings of a person within an hour are a burst; 0 for any number."""
+    suspicious: Callable[[str], bool] = lambda _: False
+    """Tells text that instructs the model."""
+    block: Block | None = None
+    """Writes the user's message; without it no passage is taken away."""
+
+
+def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated:
+    """Curate the log, oldest exchange first; it is read once and not kept. New sides are entered into `sides`."""
+    curated = Curated(golden=policy.golden)
+    near, votes = hygiene.Near(), hygiene.Votes(policy.reviewers)
     made: list[tuple[Example, str]] = []
     disliked: list[tuple[Example, str]] = []
     conversations: dict[str, str] = {}
     for row in logged:
         curated.funnel["exchanges"] += 1
-        found = example_of(
-            row, judge=judge, rules=rules, covering=covering, reviewers=reviewers, sources=sources, redact=redacted
-        )
-        found = _fresh(found, live, suspicious)
+        found = _found(row, policy)
         cluster = near.of(row.exchange.question) if row.feedback or isinstance(found, Example) else ""
         votes.count(row, cluster)
         if isinstance(found, str):
@@ -123,30 +127,33 @@ def curate(
         if found.question != row.exchange.question:
             curated.count(found.id, "changed: personal data redacted")
         made.append((found, cluster))
-    bursts = votes.bursts(most_per_hour)
-    trusted = _trusted(curated, made, votes, newcomers, bursts)
+    bursts = votes.bursts(policy.most_per_hour)
+    trusted = _trusted(curated, made, votes, policy.newcomers, bursts)
     kept, again = hygiene.once_each(trusted)
     for exchange_id in again:
         curated.drop(exchange_id, "the same question and answer again")
-    kept.sort(key=lambda one: one[0].id not in golden)
+    kept.sort(key=lambda one: one[0].id not in policy.golden)
     for example, cluster in kept:
         _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
-    for example, cluster in hygiene.once_each(_unwanted(disliked, votes, newcomers, bursts))[0]:
+    for example, cluster in hygiene.once_each(_unwanted(disliked, votes, policy.newcomers, bursts))[0]:
         if _may_teach(example, hygiene.side_keys(example, conversations[example.id], cluster), sides):
             curated.disliked.append(example)
-    _trim(curated, persons=persons, unanswerable_share=unanswerable_share)
+    _trim(curated, policy)
     curated.count_sides()
     return curated
 
 
-def _trim(curated: Curated, *, persons: int, unanswerable_share: float) -> None:
-    """Leave out what is over a person's cap, and what declines too often."""
+def _trim(curated: Curated, policy: Policy) -> None:
+    """Leave out what is over a person's cap and what declines too often; let more decline where too few do."""
     train = len(curated.train)
-    curated.train, over = _capped(curated.train, train=train, persons=persons, whose=lambda one: one.person)
-    curated.disliked, _ = _capped(curated.disliked, train=train, persons=persons, whose=lambda one: one.rated_by)
+    curated.train, over = _capped(curated.train, train=train, persons=policy.persons, whose=lambda one: one.person)
+    curated.disliked, _ = _capped(curated.disliked, train=train, persons=policy.persons, whose=lambda one: one.rated_by)
     for example in over:
         curated.drop(example.id, "over the person's cap")
-    curated.train = _declining_share(curated, unanswerable_share)
+    curated.train = _declining_share(curated, policy.unanswerable_share)
+    if policy.block is not None:
+        room = _room_to_decline(curated.train, policy.unanswerable_share)
+        curated.train += twins(curated.train, room, judge=policy.judge, block=policy.block)
 
 
 def _unwanted(
@@ -171,13 +178,22 @@ def _may_teach(example: Example, keys: Sequence[str], sides: Sides) -> bool:
     return sides.known.get(person, TRAIN) == TRAIN and sides.of(keys, person=person) == TRAIN
 
 
-def _fresh(found: Example | str, live: frozenset[str] | None, suspicious: Callable[[str], bool]) -> Example | str:
-    """The example, or why it is left out: stale, or a target that instructs the model."""
+def _found(row: Logged, policy: Policy) -> Example | str:
+    """The example of an exchange, or why it is left out: it has no target, a stale one, or one that instructs."""
+    found = example_of(
+        row,
+        judge=policy.judge,
+        rules=policy.rules,
+        covering=policy.covering,
+        reviewers=policy.reviewers,
+        sources=policy.sources,
+        redact=policy.redacted,
+    )
     if isinstance(found, str):
         return found
-    if live is not None and not live.issuperset(found.rests_on):
+    if policy.live is not None and not policy.live.issuperset(found.rests_on):
         return STALE
-    if found.kind != Kind.APPROVED and suspicious(found.target):
+    if found.kind != Kind.APPROVED and policy.suspicious(found.target):
         return "held for review: the target reads like an instruction to the model"
     return found
 
@@ -240,53 +256,18 @@ def _capped(
 
 def _declining_share(curated: Curated, share: float) -> list[Example]:
     """At most `share` of the examples teach declining; the newest stay."""
-    answering = sum(example.answerable for example in curated.train)
-    room = int(answering * share / (1 - share)) if answering else 0
+    over = -_room_to_decline(curated.train, share)
     kept: list[Example] = []
-    for example in reversed(curated.train):
-        room -= not example.answerable
-        if not example.answerable and room < 0:
+    for example in curated.train:
+        if not example.answerable and over > 0:
+            over -= 1
             curated.drop(example.id, "enough examples of declining")
         else:
             kept.append(example)
-    return kept[::-1]
+    return kept
 
 
-def replay_count(own: int, others: int, *, most: int, share: float) -> int:
-    """How many of `others` are replayed beside `own` examples: their share of these, so that all are at most `most`."""
-    return min(others, int(min(own, most / (1 + share)) * share + 1e-9))
-
-
-def in_turn(examples: Sequence[Example]) -> list[Example]:
-    """The examples in their order, one of each task after the other."""
-    places: Counter[str] = Counter()
-    ranked: list[tuple[int, int, Example]] = []
-    for number, example in enumerate(examples):
-        ranked.append((places[example.task], number, example))
-        places[example.task] += 1
-    return [example for _, _, example in sorted(ranked, key=lambda one: one[:2])]
-
-
-def choose(
-    examples: Sequence[Example],
-    *,
-    replay: Sequence[Example] = (),
-    tasks: Sequence[str],
-    most: int,
-    replay_share: float,
-    seed: int,
-) -> list[Example]:
-    """The examples to train on: those of `tasks`, best kind and newest first, with a share of the others as replay.
-
-    Replay is taken from the other tasks in turn, of each first what the serving adapter answered and the judge found
-    supported, then what people wrote, newest first. Where examples are plenty it keeps its share of the `most`.
-    """
-    ranks = {kind: rank for rank, kind in enumerate(Kind)}
-    ordered = sorted(examples, key=lambda e: e.created_at, reverse=True)
-    ordered.sort(key=lambda e: ranks[Kind(e.kind)])
-    mine = [e for e in ordered if set(e.tasks) & set(tasks)]
-    own = sorted(replay, key=lambda e: e.created_at, reverse=True)
-    others = in_turn([e for e in [*own, *ordered] if not set(e.tasks) & set(tasks)])
-    count = replay_count(len(mine), len(others), most=most, share=replay_share)
-    chosen = [*mine[: most - count], *others[:count]]
-    return sorted(chosen, key=lambda e: hashlib.sha256(f"{seed}:{e.id}".encode()).hexdigest())
+def _room_to_decline(examples: Sequence[Example], share: float) -> int:
+    """How many more examples may decline until they are `share` of all; negative where they are more."""
+    answering = sum(example.answerable for example in examples)
+    return int(answering * share / (1 - share)) - (len(examples) - answering)

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     """A person liked it and the judge finds it grounded."""
     REPAIRED = "repaired"
     """Unsupported sentences removed and citations inserted by the judge."""
+    WITHHELD = "withheld"
+    """An answered question without the passages that answer it: it teaches declining (`finetune/withheld.py`)."""
     REPLAY = "replay"
     """An adapter wrote it and the judge supports every sentence: keeps other tasks alive, teaches nothing new."""
     DISLIKED = "disliked"
@@ -86,6 +88,7 @@ class Example:
     rests_on: list[str] = field(default_factory=list)
     weight: float = 1.0
     rated_by: str = ""
+    titles: list[str] = field(default_factory=list)
 
 
 def example_of(
@@ -142,6 +145,7 @@ def example_of(
         rests_on=sorted({p["digest"] for p in exchange.passages if p["n"] in cited and p.get("document") in sources}),
         weight=WEIGHTS[Kind(made.kind)],
         rated_by=row.feedback.person_id if row.feedback is not None else "",
+        titles=[passage["title"] for passage in exchange.passages],
     )
 
 

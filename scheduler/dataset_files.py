@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from finetune.dataset import Curated, choose
+from finetune.choosing import choose
+from finetune.dataset import Curated
 from finetune.examples import Example, Kind
 from finetune.preferences import preferences, rows_for
 from finetune.sides import Sides

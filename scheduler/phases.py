@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from finetune.dataset import replay_count
+from finetune.choosing import replay_count
 from scheduler.memory import Memory
 
 WIDTH = 4096

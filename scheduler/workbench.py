@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlmodel import select
 
+from bot import prompt
 from finetune import hygiene
-from finetune.dataset import Curated, curate
+from finetune.dataset import Curated, Policy, curate
 from finetune.examples import Rules
 from finetune.fitted import FittedJudge
 from finetune.hardware import Base, Machine
@@ -100,10 +101,8 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
         joined = {row: at for row, at in session.exec(select(Person.id, Person.created_at)).all()}
         reviewers = frozenset(session.exec(select(Person.id).where(Person.role != Role.CHAT)).all())
         sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
-        made = curate(
-            exchanges.each_logged(session, since=since),
+        policy = Policy(
             judge=SELECTING,
-            sides=sides,
             rules=bench.rules,
             covering=bench.covering(),
             reviewers=reviewers,
@@ -116,5 +115,6 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
             newcomers=hygiene.newcomers(joined, now=now(), days=bench.new_account_days) - reviewers,
             most_per_hour=bench.most_ratings_per_hour,
             suspicious=lambda text: bool(hostile.flags_of(text)),
+            block=prompt.question_block,
         )
-    return made, sides
+        return curate(exchanges.each_logged(session, since=since), sides=sides, policy=policy), sides

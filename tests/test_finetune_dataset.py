@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from finetune.dataset import Curated, choose, curate
+from finetune.choosing import choose
+from finetune.dataset import Curated, Policy, curate
 from finetune.examples import Kind, Rules, lineage_of
 from finetune.judge import WordJudge
 from finetune.sides import HELD_OUT, TRAIN, Sides
@@ -74,10 +75,8 @@ def curated(
     live: frozenset[str] | None = None,
 ) -> Curated:
     """Everything goes to training unless a share or a known side says otherwise."""
-    return curate(
-        rows,
+    policy = Policy(
         judge=WordJudge(),
-        sides=Sides({} if known is None else known, held_out_share=held_out_share, people=people),
         rules=rules or {},
         covering={"covers": 0.35},
         reviewers=frozenset({"rita"}),
@@ -86,6 +85,8 @@ def curated(
         persons=people,
         live=live,
     )
+    sides = Sides({} if known is None else known, held_out_share=held_out_share, people=people)
+    return curate(rows, sides=sides, policy=policy)
 
 
 # targets

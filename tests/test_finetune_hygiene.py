@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from finetune.dataset import Curated, choose, curate
+from finetune.choosing import choose
+from finetune.dataset import Curated, Policy, curate
 from finetune.examples import Kind, Rules
 from finetune.hygiene import Near, newcomers
 from finetune.judge import WordJudge
@@ -116,9 +117,9 @@ def of_hour(row: Logged, minute: float) -> Logged:
 
 
 def curated_strictly(rows: list[Logged], **more: object) -> Curated:
+    sides = more.pop("sides", None) or Sides({}, held_out_share=1e-9, people=1)
     values = {
         "judge": WordJudge(),
-        "sides": Sides({}, held_out_share=1e-9, people=1),
         "rules": {},
         "covering": {},
         "reviewers": frozenset({"rita"}),
@@ -127,7 +128,7 @@ def curated_strictly(rows: list[Logged], **more: object) -> Curated:
         "persons": 1,
         "suspicious": lambda text: bool(flags_of(text)),
     }
-    return curate(rows, **{**values, **more})  # type: ignore[arg-type]
+    return curate(rows, sides=sides, policy=Policy(**{**values, **more}))  # type: ignore[arg-type]
 
 
 def test_what_one_person_rates_in_a_burst_is_left_out_and_the_rest_stays() -> None:

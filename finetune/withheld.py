@@ -1,0 +1,98 @@
+"""Answered examples asked once more without the passages that answer them: what is right then is to decline (pure).
+
+People rarely write that the documents do not answer, so a bot that learns from them alone forgets to say so. Each
+such twin stands beside its answered example: the same question, the same other passages, and in place of what
+answered, a passage that answered somebody else (distractors, as in RAFT, Zhang et al. 2024).
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from finetune.examples import Example, Kind
+from finetune.judge import Judge
+from finetune.metrics import content_words, share_found
+from store.answers import DECLINE, cited_numbers, sentences, without_citations
+
+Block = Callable[[str, Sequence[dict[str, Any]]], str]
+"""The user's message for a question and its numbered passages (`bot.prompt.question_block`)."""
+TELLS = 0.35
+"""The support for a sentence of the answer from which on a passage may be telling it."""
+DONORS = 32
+"""Other examples looked at for the passage that takes the place of what answered."""
+
+
+def twins(examples: Sequence[Example], most: int, *, judge: Judge, block: Block) -> Iterator[Example]:
+    """At most `most` twins of answered examples, best kind first, which of a kind is thrown by their ids."""
+    kinds = list(Kind)
+    answered = sorted(
+        (one for one in examples if one.answerable and one.gold is not None and one.titles),
+        key=lambda one: (kinds.index(Kind(one.kind)), _thrown(one.id)),
+    )
+    for one in answered:
+        if most <= 0:
+            return
+        twin = without_answer(one, _donors(one, answered), judge=judge, block=block)
+        if twin is not None:
+            most -= 1
+            yield twin
+
+
+def without_answer(one: Example, donors: Sequence[tuple[str, str]], *, judge: Judge, block: Block) -> Example | None:
+    """The example without every passage that tells its answer; None where its prompt was not built as `block` does.
+
+    `donors` are titles and texts that may take their place, the first that does not tell the answer either.
+    """
+    shown = _numbered(list(zip(one.titles, one.passages, strict=True)))
+    if not one.messages or block(one.question, shown) != one.messages[-1]["content"]:
+        return None
+    said = [text for part in sentences(one.target) if content_words(text := without_citations(part))]
+    cited = {*cited_numbers(one.target), one.gold}
+
+    def tells(text: str) -> bool:
+        return any(judge.support(claim, text) >= TELLS for claim in said)
+
+    spare = [(title, text) for title, text in donors if text not in one.passages and not tells(text)]
+    left: list[tuple[str, str]] = []
+    for passage in shown:
+        if passage["n"] not in cited and not tells(passage["text"]):
+            left.append((passage["title"], passage["text"]))
+        elif spare:
+            left.append(spare.pop(0))
+    if not said or not left:
+        return None
+    return replace(
+        one,
+        messages=[*one.messages[:-1], {**one.messages[-1], "content": block(one.question, _numbered(left))}],
+        passages=[text for _, text in left],
+        titles=[title for title, _ in left],
+        target=DECLINE,
+        kind=Kind.WITHHELD,
+        reason="the passages that answer it were taken away",
+        answerable=False,
+        gold=None,
+        logged_answer="",
+    )
+
+
+def _numbered(passages: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"n": n, "title": title, "text": text} for n, (title, text) in enumerate(passages, start=1)]
+
+
+def _donors(one: Example, others: Sequence[Example]) -> list[tuple[str, str]]:
+    """Title and text of passages that answer other questions, those that share most words with this question first."""
+    start = int(_thrown(one.id)[:8], 16)
+    looked = (others[(start + n) % len(others)] for n in range(min(DONORS, len(others))))
+    some = [other for other in looked if other.cluster != one.cluster]
+    wanted = content_words(one.question)
+    found = {
+        (other.titles[n - 1], other.passages[n - 1]): None
+        for other in some
+        if 0 < (n := other.gold or 0) <= len(other.passages)
+    }
+    return sorted(found, key=lambda passage: -share_found(wanted, content_words(passage[1])))
+
+
+def _thrown(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
