@@ -32,7 +32,7 @@ DIRECTIONS = {
 }
 """Every signal, and whether more of it may only raise (1) or only lower (-1) the support."""
 
-MEANING = {"meaning": 1, "weakest_met": 1, "met_back": 1}
+MEANING = {"meaning": 1, "about": 1, "weakest_met": 1, "met_back": 1}
 """The signals that an embedding adds."""
 
 LONG = (250, 500)
@@ -140,11 +140,12 @@ def support_signals(claim: str, text: str) -> tuple[float, ...]:
 
 
 def meant_signals(claim: str, text: str, meaning: Meaning) -> tuple[float, ...]:
-    """`support_signals` and, in order of MEANING, how alike claim and best one to three sentences of the text are."""
+    """`support_signals` and, in order of MEANING, how alike the claim is to the best sentences and to the whole text."""
     bare = without_citations(claim)
     best, _ = best_window(content_words(bare), text)
     window = " ".join(said for said, _ in best)
     if not window or not bare.strip():
         return (*support_signals(claim, text), *(0.0 for _ in MEANING))
     met = meaning.aligned(bare, window)
-    return (*support_signals(claim, text), meaning.alike(bare, [window]), met.weakest, met.back)
+    alike, about = meaning.alike(bare, [window]), meaning.alike(bare, [text])
+    return (*support_signals(claim, text), alike, about, met.weakest, met.back)
