@@ -5,13 +5,15 @@ python -m bench.learning_direct DIR --vary guide half  what other ways make of t
 
 Nothing is deployed: an engine of its own answers the held-out cases, greedily and to the same prompts. The ways: the
 guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass, two passes
-without an early stop, twice the learning rate. Each way trains in one thread.
+without an early stop, twice the learning rate, and answered questions without what answers them in place of those of
+which people said that the documents do not answer. Each way trains in one thread.
 """
 
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,29 @@ STREAMS = 8
 TASK = "rag_enhanced"
 GUIDE = {"rank": 20, "alpha": 40, "target_modules": ["q_proj", "v_proj", "k_proj"]}
 Phase = dict[str, Any]
+
+
+def withheld(phase: Phase) -> Phase:
+    """The phase with as many declining examples, none of which a person told."""
+    from bot.prompt import question_block
+    from finetune.choosing import mixed
+    from finetune.judge import SELECTING
+    from finetune.withheld import twins
+    from scheduler.dataset_files import examples_in, write_rows
+
+    rows = examples_in(Path(phase["file"]))
+    answered = [row for row in rows if row.answerable]
+    made = twins(answered, len(rows) - len(answered), judge=SELECTING, block=question_block)
+    file = Path(phase["file"]).with_name("withheld.jsonl")
+    write_rows(file, [asdict(row) for row in mixed([*answered, *made], seed=SEED)])
+    return phase | {"file": str(file)}
+
+
 WAYS: dict[str, Callable[[Phase], Phase]] = {
     "guide": lambda phase: phase | {"recipe": phase["recipe"] | GUIDE},
     "half": lambda phase: phase | {"share": 0.5},
     "two passes to the end": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 2}, "stop_share": 0.0},
+    "withheld": withheld,
     "one pass": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 1}},
     "twice the rate": lambda phase: (
         phase | {"recipe": phase["recipe"] | {"learning_rate_used": 2 * phase["recipe"]["learning_rate_used"]}}

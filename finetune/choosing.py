@@ -44,7 +44,12 @@ def choose(
     others = in_turn([e for e in [*own, *ordered] if not set(e.tasks) & set(tasks)])
     count = replay_count(len(mine), len(others), most=most, share=replay_share)
     chosen = [*_first(mine, most - count), *others[:count]]
-    return sorted(chosen, key=lambda e: hashlib.sha256(f"{seed}:{e.id}".encode()).hexdigest())
+    return mixed(chosen, seed=seed)
+
+
+def mixed(examples: Sequence[Example], *, seed: int) -> list[Example]:
+    """The examples in an order thrown by their ids."""
+    return sorted(examples, key=lambda e: hashlib.sha256(f"{seed}:{e.id}".encode()).hexdigest())
 
 
 def _first(mine: Sequence[Example], most: int) -> list[Example]:

@@ -140,7 +140,7 @@ def support_signals(claim: str, text: str) -> tuple[float, ...]:
 
 
 def meant_signals(claim: str, text: str, meaning: Meaning) -> tuple[float, ...]:
-    """`support_signals` and, in order of MEANING, how alike the claim is to the best sentences and to the whole text."""
+    """`support_signals` and, in order of MEANING, how alike the claim is to the best sentences and to the text."""
     bare = without_citations(claim)
     best, _ = best_window(content_words(bare), text)
     window = " ".join(said for said, _ in best)

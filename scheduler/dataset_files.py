@@ -148,7 +148,7 @@ def prepare(
 
 def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: str) -> list[dict[str, Any]]:
     """The phases of a run by hand over a prepared folder, each with its file of examples."""
-    prepared = Curated(train=_examples(data / "train.jsonl"), replay=_examples(data / "replay.jsonl"))
+    prepared = Curated(train=examples_in(data / "train.jsonl"), replay=examples_in(data / "replay.jsonl"))
     if not prepared.train:
         raise Invalid(f"{data} holds no training example.", "Rate and correct answers, then prepare again.")
     if task is not None and task not in bench.recipes:
@@ -161,7 +161,8 @@ def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: 
     return list(runs_of(plan, data)[0]["phases"])
 
 
-def _examples(file: Path) -> list[Example]:
+def examples_in(file: Path) -> list[Example]:
+    """The examples that were written into a file; none where there is no file."""
     if not file.exists():
         return []
     rows = map(json.loads, file.read_text().splitlines())
