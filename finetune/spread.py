@@ -22,7 +22,8 @@ import torch
 from finetune.alone import Alone
 from finetune.errors import TrainingError
 from finetune.loading import Tokens
-from finetune.train import Progress, Trained, train
+from finetune.loop import Progress
+from finetune.train import Trained, train
 
 _DIES_WITH_PARENT = 1
 """Linux's PR_SET_PDEATHSIG."""
