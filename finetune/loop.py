@@ -1,7 +1,7 @@
 """Optimiser steps over batches, looks at held-out examples, checkpoints; it knows no file and no base model.
 
-What it keeps is a running mean of the weights, so that the last few small batches do not decide. It imports torch and
-the standard library only.
+What it keeps is a running mean of the weights, so that the last few small batches do not decide. Of libraries it
+imports torch only.
 """
 
 import math
@@ -125,7 +125,8 @@ class Loop:
         state.step += 1
         stays = min(AVERAGED, (1 + state.step) / (10 + state.step))
         with torch.no_grad():
-            torch._foreach_lerp_(state.mean, [one.detach() for one in self._parameters], 1 - stays)
+            for mean, parameter in zip(state.mean, self._parameters, strict=True):
+                mean.lerp_(parameter, 1 - stays)
         state.tokens += sum(len(one.ids) for one in batch)
         return loss
 
