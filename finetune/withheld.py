@@ -2,12 +2,10 @@
 
 People rarely write that the documents do not answer, so a bot that learns from them alone forgets to say so. Each
 such twin stands beside its answered example: the same question, the same other passages, and in place of what
-answered, a passage that answered somebody else, of the same title where there is one, so that the subject alone does
-not tell (distractors, as in RAFT, Zhang et al. 2024).
+answered, a passage that answered somebody else (distractors, as in RAFT, Zhang et al. 2024).
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +20,7 @@ Block = Callable[[str, Sequence[dict[str, Any]]], str]
 TELLS = 0.35
 """The support for a sentence of the answer from which on a passage may be telling it."""
 DONORS = 32
-"""Passages looked at for the one that takes the place of what answered: of the same title, and of others."""
+"""Other examples looked at for the passage that takes the place of what answered."""
 
 
 def twins(examples: Sequence[Example], most: int, *, judge: Judge, block: Block) -> Iterator[Example]:
@@ -32,11 +30,10 @@ def twins(examples: Sequence[Example], most: int, *, judge: Judge, block: Block)
         (one for one in examples if one.answerable and 0 < (one.gold or 0) <= len(one.titles)),
         key=lambda one: (kinds.index(Kind(one.kind)), _thrown(one.id)),
     )
-    donors = _Donors(answered)
     for one in answered:
         if most <= 0:
             return
-        twin = without_answer(one, donors.near(one), judge=judge, block=block)
+        twin = without_answer(one, _donors(one, answered), judge=judge, block=block)
         if twin is not None:
             most -= 1
             yield twin
@@ -83,24 +80,12 @@ def _numbered(passages: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     return [{"n": n, "title": title, "text": text} for n, (title, text) in enumerate(passages, start=1)]
 
 
-class _Donors:
-    """Title and text of the passages that answer the examples, found by title and by chance."""
-
-    def __init__(self, examples: Sequence[Example]) -> None:
-        told = {(one.titles[n - 1], one.passages[n - 1]): None for one in examples if (n := one.gold or 0)}
-        self._all = list(told)
-        self._titled: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for title, text in self._all:
-            self._titled[title].append((title, text))
-
-    def near(self, one: Example) -> list[tuple[str, str]]:
-        """At most DONORS of the title that answers, then as many others, most words of the question first."""
-        start, wanted = int(_thrown(one.id)[:8], 16), content_words(one.question)
-        found: dict[tuple[str, str], None] = {}
-        for part in (self._titled[one.titles[(one.gold or 1) - 1]], self._all):
-            some = [part[(start + n) % len(part)] for n in range(min(DONORS, len(part)))]
-            found |= dict.fromkeys(sorted(some, key=lambda passage: -share_found(wanted, content_words(passage[1]))))
-        return list(found)
+def _donors(one: Example, others: Sequence[Example]) -> list[tuple[str, str]]:
+    """Title and text of passages that answer other questions, those that share most words with this question first."""
+    start, wanted = int(_thrown(one.id)[:8], 16), content_words(one.question)
+    looked = (others[(start + n) % len(others)] for n in range(min(DONORS, len(others))))
+    found = {(other.titles[n - 1], other.passages[n - 1]): None for other in looked if (n := other.gold or 0)}
+    return sorted(found, key=lambda passage: -share_found(wanted, content_words(passage[1])))
 
 
 def _thrown(key: str) -> str:
