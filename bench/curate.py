@@ -4,7 +4,8 @@ python -m bench.curate                        100,000 exchanges; minutes, and 1 
 python -m bench.curate --exchanges 10000
 
 The log is made of the handbook's questions and pages: three passages each, answers that people liked, disliked or
-corrected. It is read from SQLite and curated as a cycle does it, in a process of its own.
+corrected; a part of those answered stands once more without what answers it. It is read from SQLite and curated as a
+cycle does it, in a process of its own.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from pathlib import Path
 
 from bench.retrieval_sets import ROOT
 from bench.table import show
+from bot import prompt
+from finetune.examples import Kind
 from store.database import open_database
 from store.documents import text_digest
 from store.models import Conversation, Exchange, Feedback, Label, Person, Role, now
@@ -59,10 +62,9 @@ def _enter(session: object, rows: list[dict[str, str]], number: int, chance: ran
         for n, text in enumerate(texts, start=1)
     ]
     question = f"{row['question']} Case {number}."
-    prompt = "\n\n".join(f"[{p['n']}] {p['text']}" for p in passages) + f"\n\nQuestion: {question}"
     values = {"id": f"ex_{number}", "conversation_id": f"co_{number}", "person_id": person, "created_at": at}
     exchange = Exchange(**values, state="finished", question=question, passages=passages, adapter="v1")
-    exchange.messages = [{"role": "system", "content": "Use the passages."}, {"role": "user", "content": prompt}]
+    exchange.messages = prompt.messages(question, passages, [])
     exchange.answer = f"{row['answer']} [1]" if number % 2 else "I think it depends on many things."
     feedback = Feedback(exchange_id=exchange.id, person_id=person, rating="up" if number % 2 else "down", updated_at=at)
     feedback.correction = row["answer"] if number % 4 == 0 else ""
@@ -86,7 +88,8 @@ def measure() -> None:
     begun, spent = time.perf_counter(), time.process_time()
     made, _ = curated(bench)
     found = {"seconds": time.perf_counter() - begun, "processor s": time.process_time() - spent}
-    found |= {"train": len(made.train), "held out": len(made.held_out)}
+    withheld = sum(example.kind == Kind.WITHHELD for example in made.train)
+    found |= {"train": len(made.train), "withheld": withheld, "held out": len(made.held_out)}
     print(json.dumps(found | {"memory MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 

@@ -53,13 +53,13 @@ def without_answer(one: Example, donors: Sequence[tuple[str, str]], *, judge: Ju
     def tells(text: str) -> bool:
         return any(judge.support(claim, text) >= TELLS for claim in said)
 
-    spare = [(title, text) for title, text in donors if text not in one.passages and not tells(text)]
+    spare = ((title, text) for title, text in donors if text not in one.passages and not tells(text))
     left: list[tuple[str, str]] = []
     for passage in shown:
         if passage["n"] not in cited and not tells(passage["text"]):
             left.append((passage["title"], passage["text"]))
-        elif spare:
-            left.append(spare.pop(0))
+        elif (other := next(spare, None)) is not None:
+            left.append(other)
     if not said or not left:
         return None
     return replace(
