@@ -81,10 +81,14 @@ def _numbered(passages: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
 
 
 def _donors(one: Example, others: Sequence[Example]) -> list[tuple[str, str]]:
-    """Title and text of passages that answer other questions, those that share most words with this question first."""
+    """Title and text of passages that answer other questions, those that share most words with this question first.
+
+    Of documents, or of the same person: what somebody else handed in must not outlive its owner's erasure here.
+    """
     start, wanted = int(_thrown(one.id)[:8], 16), content_words(one.question)
     looked = (others[(start + n) % len(others)] for n in range(min(DONORS, len(others))))
-    found = {(other.titles[n - 1], other.passages[n - 1]): None for other in looked if (n := other.gold or 0)}
+    may = (other for other in looked if other.rests_on or other.person == one.person)
+    found = {(other.titles[n - 1], other.passages[n - 1]): None for other in may if (n := other.gold or 0)}
     return sorted(found, key=lambda passage: -share_found(wanted, content_words(passage[1])))
 
 

@@ -135,8 +135,15 @@ def test_where_examples_are_plenty_they_keep_their_share() -> None:
 
 def test_what_takes_the_place_is_what_shares_most_words_with_the_question() -> None:
     alike = "The number of a river port says how long the quay is."
-    rows = [asked(1, rating="up"), asked(2, correction="By monks.", person="rita", passages=(PORT, BREAD))]
-    rows.append(asked(3, correction="Its quay.", person="rita", passages=(alike, BREAD)))
+    rows = [asked(1, rating="up"), asked(2, correction="By monks.", rating="down", passages=(PORT, BREAD))]
+    rows.append(asked(3, correction="The number of a river port.", rating="down", passages=(alike, BREAD)))
     train = [one for one in made(rows, share=0).train if one.answerable]
     first = {one.id: one.passages[0] for one in twins(train, 3, judge=WordJudge(), block=question_block)}
     assert first[train[0].id] == alike
+
+
+def test_what_another_person_handed_in_never_takes_the_place() -> None:
+    rows = [asked(1, rating="up"), asked(2, correction="By monks.", person="rita", passages=(PORT, BREAD))]
+    train = [one for one in made(rows, share=0).train if one.answerable]
+    found = {one.id: one.passages for one in twins(train, 2, judge=WordJudge(), block=question_block)}
+    assert len(train) == 2 and found[train[0].id] == [BREAD]
