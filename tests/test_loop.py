@@ -29,6 +29,7 @@ SETTINGS = {
     "GENERATION__CONTEXT_TOKENS": "512",
     "TRAINING__MAX_PASSES": "30",
     "TRAINING__MIN_EXAMPLES": "10",
+    "TRAINING__UNANSWERABLE_SHARE": "0",
     "GATE__MIN_CASES": "5",
     "GATE__LOSS_MARGIN": "0.5",
     "SCHEDULER__CRON": '"0 0 1 1 *"',
@@ -124,7 +125,7 @@ def taxonomy(folder: Path) -> Path:
     """One task whose recipe trains every linear layer, for a model that knows nothing."""
     recipe = {
         "rank": 16, "alpha": 32, "dropout": 0.0, "epochs": 30, "warmup_steps": 5, "batch_size": 3,
-        "learning_rate": 2e-4,
+        "learning_rate": 1e-3,
         "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
     }  # fmt: skip
     task = {"description": "Where a manual says something.", "examples": ["Where is it stated?"], "recipe": recipe}
@@ -156,12 +157,14 @@ def play(processes: Processes, seen: dict[str, Any]) -> None:
         assert http.post("/v1/feedback", json=body).status_code == 200
     cycle_id = http.post("/v1/admin/cycles").json()["cycle_id"]
     seen["cycle"] = processes.until(lambda: processes.ended(cycle_id), 300)
+    assert seen["cycle"]["state"] == "awaiting_approval", seen["cycle"]["error"] or seen["cycle"]["results"]
     seen["adapter"] = seen["cycle"]["adapter_id"]
     seen["before"] = processes.ask(TOPICS[0])
     seen["no_comment"] = http.post(f"/v1/admin/adapters/{seen['adapter']}/approve", json={"comment": ""})
     begun = time.monotonic()
     seen["approval"] = processes.command("store", "approve", seen["adapter"], "--comment", "it learned the sentence")
     decided = time.monotonic()
+    assert seen["approval"].returncode == 0, seen["approval"].stderr
     processes.until(lambda: processes.adapter() == seen["adapter"], 20)
     seen["swap_seconds"] = time.monotonic() - decided
     seen["approve_seconds"] = decided - begun
