@@ -206,7 +206,7 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
             bot.wait_for(serving)
         found = examined(bot, cases, adapter=serving)
         rows.append({"what": f"after cycle {number + 1}: {serving}", **scores(cases, found)})
-        print(json.dumps(rows[-1]), flush=True)
+        _keep(rows, facts, options, cases=len(cases))
     if serving != "base":
         bot.post("/v1/admin/rollback", {"comment": "the way back", "to": "base"})
         bot.wait_for("base")
@@ -214,8 +214,13 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
         same = sum(a == b for a, b in zip(first, back, strict=False))
         facts[-1]["same answers after the rollback"] = f"{same} of {len(back)}"
     _add_perplexities(rows, data, names, threads=options.threads)
-    show(options.name, rows, cases=len(cases), chats=options.chats, recipe=options.recipe, cycles=facts)
+    _keep(rows, facts, options, cases=len(cases))
     draw_curve(options.name, rows[1:], label="what", values=list(CURVES))
+
+
+def _keep(rows: list[dict[str, Any]], facts: list[dict[str, Any]], options: argparse.Namespace, *, cases: int) -> None:
+    """Print and write what is known so far: a run of many hours may be cut off."""
+    show(options.name, rows, cases=cases, chats=options.chats, recipe=options.recipe, cycles=facts)
 
 
 def _add_perplexities(rows: list[dict[str, Any]], data: Path, names: Sequence[str], *, threads: int) -> None:

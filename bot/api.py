@@ -73,15 +73,7 @@ def create_app(
         requests_per_person=requests_per_person,
         rates=Rates(requests_per_minute=requests_per_minute, sign_ins_per_minute=sign_ins_per_minute),
     )
-    app = FastAPI(
-        title="Ratchet",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        dependencies=[Depends(signed_in)],
-        lifespan=_lifespan,
-    )
+    app = _without_pages_of_its_own()
     app.state.parts = Parts(
         database=database,
         chat=chat,
@@ -105,6 +97,19 @@ def create_app(
     app.add_middleware(api_edge.Edge, max_bytes=max_upload_mb * 1_000_000 + 100_000)
     api_edge.install(app)
     return app
+
+
+def _without_pages_of_its_own() -> FastAPI:
+    """An empty application that asks everybody who they are."""
+    return FastAPI(
+        title="Ratchet",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(signed_in)],
+        lifespan=_lifespan,
+    )
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import torch
 from finetune.alone import Alone
 from finetune.errors import TrainingError as TrainingError
 from finetune.loading import Tokens, fingerprint, load, tokenised
-from finetune.loop import AVERAGED, Loop, Progress
+from finetune.loop import AVERAGED, Loop, Progress, State
 from finetune.passes import choose
 
 
@@ -71,9 +71,7 @@ def train(
     spread = spread or Alone()
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    sequences = _short(examples, base_model, max_tokens)
-    if not sequences:
-        raise TrainingError(f"none of {len(examples)} examples has at most {max_tokens} tokens.")
+    sequences = _some(examples, base_model, max_tokens)
     watched = _short(held_out, base_model, max_tokens) if held_out else []
     lora: dict[str, Any] = {"rank": rank, "alpha": alpha, "dropout": dropout, "target_modules": list(target_modules)}
     model = load(base_model, **lora, start_from=start_from, qlora=qlora)
@@ -98,8 +96,18 @@ def train(
     state = loop.run()
     if spread.main:
         model.save_pretrained(str(out))
-    left = len(examples) - len(sequences)
-    return Trained(state.step, state.tokens, state.seconds, state.losses, left, state.held_out, state.best_step())
+    return _trained(state, too_long=len(examples) - len(sequences))
+
+
+def _trained(state: State, *, too_long: int) -> Trained:
+    return Trained(state.step, state.tokens, state.seconds, state.losses, too_long, state.held_out, state.best_step())
+
+
+def _some(examples: Sequence[Mapping[str, Any]], base_model: str, max_tokens: int) -> list[Tokens]:
+    found = _short(examples, base_model, max_tokens)
+    if not found:
+        raise TrainingError(f"none of {len(examples)} examples has at most {max_tokens} tokens.")
+    return found
 
 
 def _short(examples: Sequence[Mapping[str, Any]], base_model: str, max_tokens: int) -> list[Tokens]:
