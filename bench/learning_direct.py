@@ -46,11 +46,25 @@ def withheld(phase: Phase) -> Phase:
     return phase | {"file": str(file)}
 
 
+def reordered(phase: Phase) -> Phase:
+    """The phase whose later passes see the passages in other orders."""
+    from bot.prompt import question_block
+    from finetune.reordered import OTHERS, other_orders
+    from scheduler.dataset_files import examples_in, write_rows
+
+    rows = examples_in(Path(phase["file"]))
+    file = Path(phase["file"]).with_name("reordered.jsonl")
+    made = [asdict(one) | {OTHERS: other_orders(one, 2, block=question_block, seed=SEED)} for one in rows]
+    write_rows(file, made)
+    return phase | {"file": str(file)}
+
+
 WAYS: dict[str, Callable[[Phase], Phase]] = {
     "guide": lambda phase: phase | {"recipe": phase["recipe"] | GUIDE},
     "half": lambda phase: phase | {"share": 0.5},
     "two passes to the end": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 2}, "stop_share": 0.0},
     "withheld": withheld,
+    "other orders": reordered,
     "one pass": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 1}},
     "twice the rate": lambda phase: (
         phase | {"recipe": phase["recipe"] | {"learning_rate_used": 2 * phase["recipe"]["learning_rate_used"]}}

@@ -123,7 +123,7 @@ def held_out_loss(folder: str, adapter: Path, rows: list[dict[str, Any]]) -> flo
     from finetune.passes import AutogradPass
 
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager")
-    some = tokenised(rows, folder)
+    some = [orders[0] for orders in tokenised(rows, folder)]
     step = AutogradPass(PeftModel.from_pretrained(base, str(adapter)))
     total = sum(len(one.ids) - one.answer for one in some)
     return sum(step.add_gradients([one], total, learn=False) for one in some)
@@ -142,7 +142,7 @@ def child(options: argparse.Namespace) -> None:
     learn, rest = rows[: options.examples], rows[options.examples :]
     from finetune.loading import tokenised
 
-    lengths = [len(one.ids) for one in tokenised(learn, folder)]
+    lengths = [len(orders[0].ids) for orders in tokenised(learn, folder)]
     out, before = Path(options.out), time.process_time()
     if options.child == OURS:
         seconds = ours(folder, learn, out)

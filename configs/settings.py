@@ -134,6 +134,7 @@ class Training(_Section):
     new_account_days: float = Field(ge=0)
     most_ratings_per_hour: int = Field(ge=0)
     stop_share: float = Field(ge=0, le=0.5)
+    other_orders: int = Field(ge=0, le=10)
     memory_mb: int = Field(ge=0)
     qlora: Annotated[str, BeforeValidator(_switch), Field(pattern="^(auto|on|off)$")]
     processes: int = Field(ge=0)
@@ -144,7 +145,8 @@ class Training(_Section):
 
     def trainer(self) -> dict[str, Any]:
         """What a training job takes as it is."""
-        return {"stop_share": self.stop_share, "memory_mb": self.memory_mb, "processes": self.processes}
+        names = ("stop_share", "other_orders", "memory_mb", "processes")
+        return {name: getattr(self, name) for name in names}
 
 
 class Evaluation(_Section):

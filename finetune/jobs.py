@@ -98,7 +98,8 @@ def _published(
             "losses": by_task(probe, history[number]) if probe else {},
             "forgot": forgot if number > final else {},
         }
-        facts = {"phases": phases, "seed": job["seed"], **{key: totals[key] for key in FACTS}}
+        facts = {"phases": phases, "seed": job["seed"], "other_orders": job.get("other_orders", 0)}
+        facts |= {key: totals[key] for key in FACTS}
         if len(parts) > 1:
             facts["kept_phases"] = [*kept, said]
         digest = card.publish(

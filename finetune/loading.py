@@ -28,8 +28,8 @@ class Tokens:
     weight: float = 1.0
 
 
-def tokenised(examples: Sequence[Mapping[str, Any]], base_model: str) -> list[Tokens]:
-    """Each example's chat prompt and answer as token ids, an end token behind it.
+def tokenised(examples: Sequence[Mapping[str, Any]], base_model: str) -> list[list[Tokens]]:
+    """Each example's chat prompt and answer as token ids, an end token behind it; then its `other_orders` likewise.
 
     Raises TrainingError when the tokenizer has no chat template.
     """
@@ -39,15 +39,21 @@ def tokenised(examples: Sequence[Mapping[str, Any]], base_model: str) -> list[To
             f"the tokenizer of {base_model} has no chat template: use an instruction-tuned base model, or put its "
             "template into the model's folder as chat_template.jinja."
         )
-    return [_tokens(example, tokenizer) for example in examples]
+    return [
+        [
+            _tokens(one, tokenizer, float(example.get("weight", 1.0)))
+            for one in (example, *example.get("other_orders", ()))
+        ]
+        for example in examples
+    ]
 
 
-def _tokens(example: Mapping[str, Any], tokenizer: Any) -> Tokens:
+def _tokens(example: Mapping[str, Any], tokenizer: Any, weight: float) -> Tokens:
     prompt = tokenizer.apply_chat_template(
         example["messages"], add_generation_prompt=True, tokenize=True, return_dict=False
     )
     answer = tokenizer(example["target"], add_special_tokens=False).input_ids
-    return Tokens([*prompt, *answer, tokenizer.eos_token_id], len(prompt), float(example.get("weight", 1.0)))
+    return Tokens([*prompt, *answer, tokenizer.eos_token_id], len(prompt), weight)
 
 
 def load(

@@ -62,6 +62,7 @@ def train(
 ) -> Trained:
     """Train on examples with `messages` and `target` and save the adapter's weights and configuration into `out`.
 
+    The second pass sees an example's first of `other_orders` where it has any, the third its second, and so on.
     `learning_rate` is used as it is; `start_from` continues an adapter (progressive phases). Longer examples than
     `max_tokens` are left out. What is saved is a running mean of the weights; with `held_out` examples the training
     ends when its loss on them stops falling, and the best one is kept. With a file `checkpoints` a killed run goes on
@@ -72,27 +73,28 @@ def train(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     sequences = _some(examples, base_model, max_tokens)
-    watched = _short(held_out, base_model, max_tokens) if held_out else []
+    watched = [orders[0] for orders in _short(held_out, base_model, max_tokens)] if held_out else []
     lora: dict[str, Any] = {"rank": rank, "alpha": alpha, "dropout": dropout, "target_modules": list(target_modules)}
     model = load(base_model, **lora, start_from=start_from, qlora=qlora)
-    longest = max(len(one.ids) for one in [*sequences, *watched])
+    every = [one for orders in sequences for one in orders]
+    longest = max(len(one.ids) for one in [*every, *watched])
     step, tokens = choose(model, longest=longest, seed=seed + 1_000 * spread.rank, memory_mb=memory_mb)
-    order = _batches([one.weight for one in sequences], epochs, batch_size, seed)
+    batches = _batches(sequences, epochs, batch_size, seed)
     loop = Loop(
         step,
         [parameter for parameter in model.parameters() if parameter.requires_grad],
-        [[sequences[i] for i in batch] for batch in order],
+        batches,
         watched,
         learning_rate=learning_rate,
-        warmup=min(warmup_steps, len(order) // 10),
+        warmup=min(warmup_steps, len(batches) // 10),
         tokens=tokens,
         progress=progress,
         spread=spread,
     )
     if checkpoints is not None:
-        run = {**lora, "rate": learning_rate, "order": order, "warmup": warmup_steps, "seed": seed, "qlora": qlora}
-        run |= {"processes": spread.size, "averaged": AVERAGED}
-        loop.keep(checkpoints, fingerprint([*sequences, *watched], start_from, **run), checkpoint_seconds)
+        run = {**lora, "rate": learning_rate, "epochs": epochs, "batch": batch_size, "warmup": warmup_steps}
+        run |= {"seed": seed, "qlora": qlora, "processes": spread.size, "averaged": AVERAGED}
+        loop.keep(checkpoints, fingerprint([*every, *watched], start_from, **run), checkpoint_seconds)
     state = loop.run()
     if spread.main:
         model.save_pretrained(str(out))
@@ -103,25 +105,31 @@ def _trained(state: State, *, too_long: int) -> Trained:
     return Trained(state.step, state.tokens, state.seconds, state.losses, too_long, state.held_out, state.best_step())
 
 
-def _some(examples: Sequence[Mapping[str, Any]], base_model: str, max_tokens: int) -> list[Tokens]:
+def _some(examples: Sequence[Mapping[str, Any]], base_model: str, max_tokens: int) -> list[list[Tokens]]:
     found = _short(examples, base_model, max_tokens)
     if not found:
         raise TrainingError(f"none of {len(examples)} examples has at most {max_tokens} tokens.")
     return found
 
 
-def _short(examples: Sequence[Mapping[str, Any]], base_model: str, max_tokens: int) -> list[Tokens]:
-    return [one for one in tokenised(examples, base_model) if len(one.ids) <= max_tokens]
+def _short(examples: Sequence[Mapping[str, Any]], base_model: str, max_tokens: int) -> list[list[Tokens]]:
+    """The examples whose every order is short enough."""
+    found = tokenised(examples, base_model)
+    return [orders for orders in found if max(len(one.ids) for one in orders) <= max_tokens]
 
 
-def _batches(weights: Sequence[float], epochs: int, batch_size: int, seed: int) -> list[list[int]]:
-    """Examples by place, shuffled anew in each pass; one of weight 0.7 is seen in about 70 % of the passes."""
+def _batches(sequences: Sequence[Sequence[Tokens]], epochs: int, batch_size: int, seed: int) -> list[list[Tokens]]:
+    """The examples shuffled anew in each pass, each in that pass's order of its passages.
+
+    One of weight 0.7 is seen in about 70 % of the passes.
+    """
     generator = random.Random(seed)
-    batches: list[list[int]] = []
+    batches: list[list[Tokens]] = []
     for number in range(epochs):
-        order = [place for place, weight in enumerate(weights) if weight >= 1 or generator.random() < weight]
-        if not order and number == 0:
-            order = list(range(len(weights)))
-        generator.shuffle(order)
-        batches += [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        seen = [orders for orders in sequences if orders[0].weight >= 1 or generator.random() < orders[0].weight]
+        if not seen and number == 0:
+            seen = list(sequences)
+        generator.shuffle(seen)
+        given = [orders[number % len(orders)] for orders in seen]
+        batches += [given[i : i + batch_size] for i in range(0, len(given), batch_size)]
     return batches

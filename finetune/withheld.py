@@ -44,7 +44,7 @@ def without_answer(one: Example, donors: Sequence[tuple[str, str]], *, judge: Ju
 
     `donors` are titles and texts that may take their place, the first that does not tell the answer either.
     """
-    shown = _numbered(list(zip(one.titles, one.passages, strict=True)))
+    shown = numbered(list(zip(one.titles, one.passages, strict=True)))
     if not one.messages or block(one.question, shown) != one.messages[-1]["content"]:
         return None
     said = [text for part in sentences(one.target) if content_words(text := without_citations(part))]
@@ -64,7 +64,7 @@ def without_answer(one: Example, donors: Sequence[tuple[str, str]], *, judge: Ju
         return None
     return replace(
         one,
-        messages=[*one.messages[:-1], {**one.messages[-1], "content": block(one.question, _numbered(left))}],
+        messages=[*one.messages[:-1], {**one.messages[-1], "content": block(one.question, numbered(left))}],
         passages=[text for _, text in left],
         titles=[title for title, _ in left],
         target=DECLINE,
@@ -76,7 +76,8 @@ def without_answer(one: Example, donors: Sequence[tuple[str, str]], *, judge: Ju
     )
 
 
-def _numbered(passages: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def numbered(passages: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Titles and texts as passages that a prompt shows."""
     return [{"n": n, "title": title, "text": text} for n, (title, text) in enumerate(passages, start=1)]
 
 

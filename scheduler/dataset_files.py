@@ -9,10 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bot.prompt import question_block
 from finetune.choosing import choose
 from finetune.dataset import Curated
 from finetune.examples import Example, Kind
 from finetune.preferences import preferences, rows_for
+from finetune.reordered import OTHERS, other_orders
 from finetune.sides import Sides
 from scheduler import planning
 from scheduler.workbench import Workbench, curated
@@ -61,8 +63,14 @@ def write_phases(bench: Workbench, made: Curated, phases: list[Mapping[str, Any]
             seed=bench.seed,
         )
         files.append(out / f"phase-{number}.jsonl")
-        write_rows(files[-1], [asdict(example) for example in chosen])
+        write_rows(files[-1], [asdict(example) | _other_orders(bench, example) for example in chosen])
     return files
+
+
+def _other_orders(bench: Workbench, example: Example) -> dict[str, Any]:
+    most = int(bench.trainer.get("other_orders", 0))
+    found = other_orders(example, most, block=question_block, seed=bench.seed)
+    return {OTHERS: found} if found else {}
 
 
 def runs_of(plan: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
@@ -162,11 +170,14 @@ def phases_by_hand(bench: Workbench, data: Path, *, task: str | None, strategy: 
 
 
 def examples_in(file: Path) -> list[Example]:
-    """The examples that were written into a file; none where there is no file."""
+    """The examples that were written into a file, without their other orders; none where there is no file."""
     if not file.exists():
         return []
-    rows = map(json.loads, file.read_text().splitlines())
-    return [Example(**{**row, "tasks": tuple(row["tasks"])}) for row in rows]
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return [
+        Example(**{key: value for key, value in row.items() if key != OTHERS} | {"tasks": tuple(row["tasks"])})
+        for row in rows
+    ]
 
 
 def adapter_side(bench: Workbench, name: str | None) -> dict[str, str]:

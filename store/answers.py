@@ -5,6 +5,7 @@ that a citation means the same thing when it is shown, trained on and scored.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 DECLINE = "I could not find this in the documents."
@@ -44,6 +45,15 @@ def citations(text: str) -> list[Citation]:
 def cited_numbers(text: str) -> list[int]:
     """The distinct passage numbers that `text` cites, in order of first appearance."""
     return list(dict.fromkeys(citation.n for citation in citations(text)))
+
+
+def renumbered(text: str, new: Mapping[int, int]) -> str:
+    """`text` with the number `n` of every citation replaced by `new[n]`; a number that `new` lacks stays."""
+
+    def changed(marker: re.Match[str]) -> str:
+        return re.sub(r"\d+", lambda n: str(new.get(int(n.group()), int(n.group()))), marker.group())
+
+    return _MARKER.sub(changed, text)
 
 
 def without_citations(text: str) -> str:

@@ -77,6 +77,19 @@ def _out(base_model: str, out: Path, **more: Any) -> Path:
     return out
 
 
+def test_each_pass_sees_another_order_where_an_example_has_them(tiny_model: str, tmp_path: Path) -> None:
+    """Two orders in two passes are trained on as two examples in one pass each: the same first and second loss."""
+    first, second = EXAMPLES[:2]
+    orders = trained(tiny_model, tmp_path / "orders", [{**first, "other_orders": [second]}], epochs=3)
+    assert orders.losses[0] == trained(tiny_model, tmp_path / "first", [first]).losses[0]
+    again = trained(tiny_model, tmp_path / "again", [{**second, "other_orders": [first]}], epochs=3)
+    assert again.losses[0] == trained(tiny_model, tmp_path / "second", [second]).losses[0]
+    same = trained(tiny_model, tmp_path / "same", [first], epochs=3)
+    assert orders.losses[0] == same.losses[0] and orders.losses[1] != same.losses[1]
+    with pytest.raises(TrainingError, match="none of 1 examples"):
+        trained(tiny_model, tmp_path / "long", [{**first, "other_orders": [example("what " * 300, "that")]}])
+
+
 def test_a_missing_target_module_is_named(tiny_model: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="has no module c_attn, w_pack: correct target_modules"):
         trained(tiny_model, tmp_path, target_modules=["q_proj", "c_attn", "w_pack"])

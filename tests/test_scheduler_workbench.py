@@ -1,17 +1,20 @@
 """Claims about what a cycle curates: stale examples are retired, and an adapter's lineage names what it rests on."""
 
-from dataclasses import fields
+import json
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from finetune.dataset import Curated
 from finetune.fitted import FittedJudge
 from finetune.redact import redact
 from scheduler import trials
-from scheduler.dataset_files import runs_of, write_dataset, write_phases
+from scheduler.dataset_files import examples_in, runs_of, write_dataset, write_phases
 from scheduler.workbench import Workbench, curated
 from store import adapters, cycles, documents, exchanges, staleness
 from store.database import Database
 from store.models import Document
+from tests.test_finetune_withheld import example as ordered_example
 from tests.test_store_staleness import RIVER, ann, asked, keep, passage
 
 ANSWER = "The Aare is 288 km long [1]."
@@ -22,7 +25,7 @@ def bench(database: Database, data: Path) -> Workbench:
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
     values: dict[str, Any] = {"database": database, "data": data, "tasks": (), "rules": {}, "held_out_share": 1e-9}
     values |= {"unanswerable_share": 0.5, "max_cases": 10, "replay_share": 0.0, "seed": 1}
-    values |= {"preference": "auto", "min_preferences": 300, "fitted": FittedJudge()}
+    values |= {"trainer": {"other_orders": 2}, "preference": "auto", "min_preferences": 300, "fitted": FittedJudge()}
     return Workbench(**{**unused, **values, "redact": redact, "new_account_days": 0.0, "most_ratings_per_hour": 0})
 
 
@@ -44,6 +47,17 @@ def test_an_example_is_retired_once_its_passage_is_gone_and_comes_back_with_it(
     assert made.train == [] and made.rows == {"left out: rests on a passage that changed or went": [key]}
     keep(database, "elsewhere", RIVER)
     assert [example.id for example in curated(work)[0].train] == [key]
+
+
+def test_what_is_trained_on_holds_its_passages_in_other_orders_too(tmp_path: Path, database: Database) -> None:
+    one = replace(ordered_example(passages=(RIVER, "Bread rises.", "The port is old.")), tasks=("rag",))
+    made = Curated(train=[one])
+    for wanted in (2, 0):
+        work = replace(bench(database, tmp_path), trainer={"other_orders": wanted})
+        [file] = write_phases(work, made, [{"tasks": ["rag"], "examples": 9}], tmp_path / "data")
+        [row] = [json.loads(line) for line in file.read_text().splitlines()]
+        assert len(row.get("other_orders", [])) == wanted
+        assert examples_in(file) == [one]
 
 
 def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(

@@ -2,7 +2,16 @@
 
 import pytest
 
-from store.answers import DECLINE, Citation, citations, cited_numbers, declined, sentences, without_citations
+from store.answers import (
+    DECLINE,
+    Citation,
+    citations,
+    cited_numbers,
+    declined,
+    renumbered,
+    sentences,
+    without_citations,
+)
 
 
 def test_a_marker_is_found_with_its_span():
@@ -15,6 +24,10 @@ def test_a_marker_with_several_numbers_counts_once_each_with_the_same_span():
 
 def test_numbers_are_listed_once_in_order_of_appearance():
     assert cited_numbers("A [3]. B [1][3]. C [2, 1].") == [3, 1, 2]
+
+
+def test_citations_can_be_given_other_numbers_and_nothing_else_changes():
+    assert renumbered("In 2 [1, 3; 2] of 3 [2][9].", {1: 3, 2: 1, 3: 2}) == "In 2 [3, 2; 1] of 3 [1][9]."
 
 
 @pytest.mark.parametrize("text", ["", "No marker.", "[a]", "[]", "x[1.5]", "[1234]", "[-1]"])
