@@ -5,8 +5,9 @@ python -m bench.learning_direct DIR --vary guide half  what other ways make of t
 
 Nothing is deployed: an engine of its own answers the held-out cases, greedily and to the same prompts. The ways: the
 guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass, two passes
-without an early stop, twice the learning rate, and answered questions without what answers them in place of those of
-which people said that the documents do not answer. Each way trains in one thread.
+without an early stop, twice the learning rate, the passages in other orders in later passes, and answered questions
+without what answers them in place of those of which people said that the documents do not answer. Each way trains in
+one thread.
 """
 
 import argparse
@@ -60,6 +61,7 @@ def reordered(phase: Phase) -> Phase:
 
 
 WAYS: dict[str, Callable[[Phase], Phase]] = {
+    "as it was": lambda phase: phase,
     "guide": lambda phase: phase | {"recipe": phase["recipe"] | GUIDE},
     "half": lambda phase: phase | {"share": 0.5},
     "two passes to the end": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 2}, "stop_share": 0.0},
@@ -175,6 +177,7 @@ def main() -> None:
     parser.add_argument("adapter", nargs="*")
     parser.add_argument("--vary", nargs="*", default=[], choices=sorted(WAYS))
     parser.add_argument("--cases", type=int, default=400)
+    parser.add_argument("--name", help="of the file under bench/results")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
     options = parser.parse_args()
     if not SQUAD.exists():
@@ -191,7 +194,8 @@ def main() -> None:
     forgotten = perplexities(folders, threads=options.threads)
     for name, said in answers_of(folders, cases, threads=options.threads).items():
         rows.append({"what": name, **scores(cases, said), "perplexity, other tasks": forgotten[name]})
-    show("learning_varied" if options.vary else "learning_examined", rows, cases=len(cases), **facts)
+    name = options.name or ("learning_varied" if options.vary else "learning_examined")
+    show(name, rows, cases=len(cases), **facts)
 
 
 if __name__ == "__main__":
