@@ -63,6 +63,7 @@ def settings(tasks: Path, options: argparse.Namespace) -> dict[str, str]:
         "TRAINING__MAX_EXAMPLES": str(options.examples),
         "TRAINING__MAX_MINUTES": str(options.minutes),
         "TRAINING__THREADS": str(options.trainer_threads),
+        "TRAINING__OTHER_ORDERS": str(options.other_orders),
         "TRAINING__UNANSWERABLE_SHARE": str(options.unanswerable),
         "EVALUATION__HELD_OUT_SHARE": str(options.held_out),
         "EVALUATION__BATCH": "16",
@@ -145,6 +146,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=100, help="of a cycle's training, planned at 150 tokens/s")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="all-linear")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
+    parser.add_argument("--other-orders", type=int, default=0, help="of the passages, which later passes see")
     parser.add_argument("--trainer-threads", type=int, default=1, help="of the trainer; the goal's hour is of one")
     parser.add_argument("--data", type=Path, help="keep the bot's data here")
     parser.add_argument(
