@@ -145,8 +145,7 @@ class Training(_Section):
 
     def trainer(self) -> dict[str, Any]:
         """What a training job takes as it is."""
-        names = ("stop_share", "other_orders", "memory_mb", "processes")
-        return {name: getattr(self, name) for name in names}
+        return self.model_dump(include={"stop_share", "other_orders", "memory_mb", "processes"})
 
 
 class Evaluation(_Section):

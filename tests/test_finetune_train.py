@@ -78,14 +78,12 @@ def _out(base_model: str, out: Path, **more: Any) -> Path:
 
 
 def test_each_pass_sees_another_order_where_an_example_has_them(tiny_model: str, tmp_path: Path) -> None:
-    """Two orders in two passes are trained on as two examples in one pass each: the same first and second loss."""
-    first, second = EXAMPLES[:2]
-    orders = trained(tiny_model, tmp_path / "orders", [{**first, "other_orders": [second]}], epochs=3)
-    assert orders.losses[0] == trained(tiny_model, tmp_path / "first", [first]).losses[0]
-    again = trained(tiny_model, tmp_path / "again", [{**second, "other_orders": [first]}], epochs=3)
-    assert again.losses[0] == trained(tiny_model, tmp_path / "second", [second]).losses[0]
-    same = trained(tiny_model, tmp_path / "same", [first], epochs=3)
-    assert orders.losses[0] == same.losses[0] and orders.losses[1] != same.losses[1]
+    """At a rate of 0 a pass's loss tells which of the orders it saw; after the last one the first comes again."""
+    first, second = EXAMPLES[0], example("What weighs the longest of all machines?", "It weighs a ton [2].")
+    orders = trained(tiny_model, tmp_path / "orders", [{**first, "other_orders": [second]}], epochs=3, learning_rate=0)
+    alone = [trained(tiny_model, tmp_path / str(n), [one]).losses[0] for n, one in enumerate((first, second))]
+    assert alone[0] != alone[1]
+    assert orders.losses == [alone[0], alone[1], alone[0]]
     with pytest.raises(TrainingError, match="none of 1 examples"):
         trained(tiny_model, tmp_path / "long", [{**first, "other_orders": [example("what " * 300, "that")]}])
 
