@@ -3,6 +3,7 @@
 python -m bench.learning                       one cycle of at most 600 examples; 90 minutes on two idle cores
 python -m bench.learning --cycles 3 --chats 400 --examples 300
 python -m bench.learning --data DIR            keep the bot's data, for bench.learning_direct
+python -m bench.learning --data DIR --resume   go on with a run that was cut off, with the same options
 
 The whole product runs: bot, log, scheduler, curation, trainer in one niced thread, gate, approval, swap. The cases
 asked before and after are of articles that nobody asks about in between; half of them cannot be answered. Meanwhile
@@ -22,8 +23,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -46,6 +48,7 @@ from examples.demo import Bot
 PEOPLE = 18
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RECIPES = {"guide": {}, "all-linear": {"rank": 16, "alpha": 32, "target_modules": ALL_LINEAR}}
+KEPT = "learning.json"
 CURVES = ("right citation", "declines unanswerable", "false declines", "contains the gold", "token F1")
 ASKED_AGAIN = 100
 """Cases asked once more after the rollback; greedy answers must be the old ones word for word."""
@@ -125,9 +128,36 @@ def examined(bot: Bot, cases: Sequence[Asked], *, adapter: str) -> list[str]:
     return [said(reply) for reply in replies]
 
 
-def cycle(bot: Bot) -> dict[str, Any]:
-    """Run a cycle until it waits for approval or has ended."""
-    cycle_id = bot.post("/v1/admin/cycles", {})["cycle_id"]
+@dataclass
+class Run:
+    """How far the cycles are; kept beside the bot's data, to go on after an interruption."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    """One entry a cycle that has ended."""
+    names: list[str] = field(default_factory=lambda: ["base"])
+    serving: str = "base"
+    first: list[str] = field(default_factory=list)
+    """The base's answers to the cases."""
+    told: int = 0
+    """Cycles whose people have asked."""
+    cycle: str = ""
+    """The cycle that runs."""
+
+    @classmethod
+    def of(cls, data: Path, resume: bool) -> Self:
+        """A new run, or the one kept in a folder."""
+        return cls(**json.loads((data / KEPT).read_text())) if resume else cls()
+
+    def keep(self, data: Path) -> None:
+        """Write it down, whole or not at all."""
+        part = data / f"{KEPT}.part"
+        part.write_text(json.dumps(asdict(self)))
+        part.replace(data / KEPT)
+
+
+def ended(bot: Bot, cycle_id: str) -> dict[str, Any]:
+    """A cycle that waits for approval or has ended, once it does."""
     while True:
         found = bot.get(f"/v1/admin/cycles/{cycle_id}")
         if found["state"] != "running":
@@ -149,9 +179,7 @@ def main() -> None:
     parser.add_argument("--other-orders", type=int, default=0, help="of the passages, which later passes see")
     parser.add_argument("--trainer-threads", type=int, default=1, help="of the trainer; the goal's hour is of one")
     parser.add_argument("--data", type=Path, help="keep the bot's data here")
-    parser.add_argument(
-        "--resume", action="store_true", help="the first cycle trains on what was said in --data before"
-    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run kept in --data")
     parser.add_argument("--name", default="learning", help="of the file under bench/results")
     parser.add_argument(
         "--held-out", type=float, default=0.12, help="share of the passages that the gate measures with"
@@ -184,51 +212,68 @@ def known_again(bot: Bot, data: Path) -> None:
 
 def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
     """All cycles, and the way back."""
-    learn = split(articles(SQUAD), seed=SEED)[0]
-    cases, others = cases_to_ask(options.cases), traffic()[0]
-    chats = questions(learn, options.chats * options.cycles, unanswerable=options.unanswerable, seed=SEED)
-    rows = [{"what": "copying the nearest sentence", **scores(cases, [copied(case) for case in cases])}]
-    first = examined(bot, cases, adapter="base")
-    rows.append({"what": "base", **scores(cases, first)})
-    print(json.dumps(rows[-1]), flush=True)
-    serving, names, facts = "base", ["base"], list[dict[str, Any]]()
-    for number in range(options.cycles):
-        told = [*chats[number * options.chats : (number + 1) * options.chats], *others[number :: options.cycles]]
-        if number or not options.resume:
-            chat(bot, random.Random(SEED + number).sample(told, len(told)), seed=SEED)
-        done = cycle(bot)
-        facts.append(_facts(done))
-        print(json.dumps({"error": done["error"], **facts[-1]}), flush=True)
-        if done["adapter_id"]:
-            names.append(done["adapter_id"])
-        if done["state"] == "awaiting_approval":
-            serving = done["adapter_id"]
-            comment = {"comment": "better on the held-out cases of the gate"}
-            bot.post(f"/v1/admin/adapters/{serving}/approve", comment)
-            bot.wait_for(serving)
-        found = examined(bot, cases, adapter=serving)
-        rows.append({"what": f"after cycle {number + 1}: {serving}", **scores(cases, found)})
-        _keep(rows, facts, options, cases=len(cases))
-    if serving != "base":
+    cases = cases_to_ask(options.cases)
+    run = Run.of(data, options.resume)
+    if not run.first:
+        run.first = examined(bot, cases, adapter="base")
+        run.rows.append({"what": "copying the nearest sentence", **scores(cases, [copied(case) for case in cases])})
+        run.rows.append({"what": "base", **scores(cases, run.first)})
+        run.keep(data)
+        print(json.dumps(run.rows[-1]), flush=True)
+    for number in range(len(run.facts), options.cycles):
+        one_cycle(bot, data, options, run, number=number, cases=cases)
+    if run.serving != "base":
         bot.post("/v1/admin/rollback", {"comment": "the way back", "to": "base"})
         bot.wait_for("base")
         back = examined(bot, cases[:ASKED_AGAIN], adapter="base")
-        same = sum(a == b for a, b in zip(first, back, strict=False))
-        facts[-1]["same answers after the rollback"] = f"{same} of {len(back)}"
-    _add_perplexities(rows, data, names, threads=options.threads)
-    _keep(rows, facts, options, cases=len(cases))
-    draw_curve(options.name, rows[1:], label="what", values=list(CURVES))
+        same = sum(a == b for a, b in zip(run.first, back, strict=False))
+        run.facts[-1]["same answers after the rollback"] = f"{same} of {len(back)}"
+    _add_perplexities(run, data, threads=options.threads)
+    _show(run, options, cases=len(cases))
+    draw_curve(options.name, run.rows[1:], label="what", values=list(CURVES))
 
 
-def _keep(rows: list[dict[str, Any]], facts: list[dict[str, Any]], options: argparse.Namespace, *, cases: int) -> None:
+def one_cycle(
+    bot: Bot, data: Path, options: argparse.Namespace, run: Run, *, number: int, cases: Sequence[Asked]
+) -> None:
+    """People talk, a cycle trains, an admin approves what the gate let through, and the cases are asked."""
+    learn, others = split(articles(SQUAD), seed=SEED)[0], traffic()[0]
+    chats = questions(learn, options.chats * options.cycles, unanswerable=options.unanswerable, seed=SEED)
+    told = [*chats[number * options.chats : (number + 1) * options.chats], *others[number :: options.cycles]]
+    if run.told == number:
+        chat(bot, random.Random(SEED + number).sample(told, len(told)), seed=SEED)
+        run.told += 1
+        run.keep(data)
+    if not run.cycle:
+        run.cycle = bot.post("/v1/admin/cycles", {})["cycle_id"]
+        run.keep(data)
+    done = ended(bot, run.cycle)
+    facts = _facts(done)
+    print(json.dumps({"error": done["error"], **facts}), flush=True)
+    if done["state"] == "awaiting_approval":
+        comment = {"comment": "better on the held-out cases of the gate"}
+        bot.post(f"/v1/admin/adapters/{done['adapter_id']}/approve", comment)
+    if done["state"] in ("awaiting_approval", "promoted"):
+        run.serving = done["adapter_id"]
+        bot.wait_for(run.serving)
+    found = examined(bot, cases, adapter=run.serving)
+    run.rows.append({"what": f"after cycle {number + 1}: {run.serving}", **scores(cases, found)})
+    run.facts.append(facts)
+    run.names += [done["adapter_id"]] if done["adapter_id"] else []
+    run.cycle = ""
+    run.keep(data)
+    _show(run, options, cases=len(cases))
+
+
+def _show(run: Run, options: argparse.Namespace, *, cases: int) -> None:
     """Print and write what is known so far: a run of many hours may be cut off."""
-    show(options.name, rows, cases=cases, chats=options.chats, recipe=options.recipe, cycles=facts)
+    show(options.name, run.rows, cases=cases, chats=options.chats, recipe=options.recipe, cycles=run.facts)
 
 
-def _add_perplexities(rows: list[dict[str, Any]], data: Path, names: Sequence[str], *, threads: int) -> None:
+def _add_perplexities(run: Run, data: Path, *, threads: int) -> None:
     """The perplexity on other tasks of the adapter of each row; adapters that were refused have no other figures."""
-    found = perplexities({name: folder_of(data, name) for name in names}, threads=threads)
-    for row in rows:
+    found = perplexities({name: folder_of(data, name) for name in run.names}, threads=threads)
+    for row in run.rows:
         row["perplexity, other tasks"] = found.get(row["what"].split(": ")[-1], "")
 
 
