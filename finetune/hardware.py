@@ -16,7 +16,8 @@ class Base:
     """A base model's shape; `linear` of its `weights` are in layers that 4 bits shrink.
 
     `modules` holds what LoRA can be put on, by name: the features in and out, summed over the layers, which is how many
-    weights LoRA adds for each rank. The embeddings and the output layer, which many models share, are not among them.
+    weights LoRA adds for each rank; `every_linear` names the linear layers among them. The embeddings and the output
+    layer, which many models share, are in neither.
     """
 
     hidden_size: int
@@ -26,6 +27,7 @@ class Base:
     weights: int
     linear: int
     modules: Mapping[str, int]
+    every_linear: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def base_of(folder: str) -> Base:
     """The shape of the model in a folder or of a hub id, from its configuration alone."""
     import torch  # noqa: PLC0415, seconds that only this needs
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
+    from transformers.pytorch_utils import Conv1D  # noqa: PLC0415, GPT-2's linear layer
 
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
@@ -47,12 +50,15 @@ def base_of(folder: str) -> Base:
     plain = config.get_text_config()
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     modules: Counter[str] = Counter()
+    every_linear: dict[str, None] = {}
     linear = 0
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
         if isinstance(weight, torch.Tensor) and weight.dim() > 1 and module not in ends:
-            modules[name.split(".")[-1]] += sum(weight.shape)
+            last = name.split(".")[-1]
+            modules[last] += sum(weight.shape)
             linear += weight.numel() * isinstance(module, torch.nn.Linear)
+            every_linear |= {last: None} if isinstance(module, torch.nn.Linear | Conv1D) else {}
     return Base(
         hidden_size=int(plain.hidden_size),
         inner_size=int(getattr(plain, "intermediate_size", None) or 4 * plain.hidden_size),
@@ -61,6 +67,7 @@ def base_of(folder: str) -> Base:
         weights=sum(parameter.numel() for parameter in model.parameters()),
         linear=linear,
         modules=dict(modules),
+        every_linear=tuple(every_linear),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import TrainingError
+from finetune.hardware import base_of
 from finetune.loading import gpus
 from finetune.search import Found, grid, search
 from finetune.spread import launched
@@ -76,7 +77,8 @@ def search_job(job: Mapping[str, Any], *, minutes: float, show: Callable[[dict[s
         show({"tried": tried, "steps": trained.steps, "held_out_loss": round(loss, 4)})
         return loss
 
-    return search(grid(job["phases"][0]["recipe"]), attempt=attempt, steps=SEARCH_STEPS, minutes=minutes)
+    recipes = grid(job["phases"][0]["recipe"], base_of(job["base_folder"]).every_linear)
+    return search(recipes, attempt=attempt, steps=SEARCH_STEPS, minutes=minutes)
 
 
 def _train(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 Recipe = dict[str, Any]
 
 
@@ -33,14 +32,17 @@ class Found:
     ended: str = ""
 
 
-def grid(recipe: Mapping[str, Any]) -> list[Recipe]:
-    """The recipe itself first, and its neighbours: half and full rank, learning rates, targets, passes."""
+def grid(recipe: Mapping[str, Any], every_linear: Sequence[str]) -> list[Recipe]:
+    """The recipe itself first, and its neighbours: half and full rank, learning rates, targets, passes.
+
+    `every_linear` names the linear layers of the base model.
+    """
     rank, alpha = int(recipe["rank"]), int(recipe["alpha"])
     ranks = [rank, max(4, rank // 2)]
     rates = [float(recipe["learning_rate_used"]) * factor for factor in (1.0, 0.5, 2.0)]
     targets = [list(recipe["target_modules"])]
-    if set(targets[0]) != set(ALL_LINEAR):
-        targets.append(list(ALL_LINEAR))
+    if not set(targets[0]).issuperset(every_linear):
+        targets.append(list(every_linear))
     passes = sorted({int(recipe["epochs"]), max(1, int(recipe["epochs"]) - 1)}, reverse=True)
     return [
         {

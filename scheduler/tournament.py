@@ -11,16 +11,31 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from finetune.halving import FINALISTS, shares
-from scheduler.phases import Means, Phase, fits, fitted, minutes
+from scheduler.phases import Means, Phase, fits, fitted, full, minutes
 from scheduler.reasons import STRATEGIES, Groups
 
+
+@dataclass(frozen=True)
+class Way:
+    """A change of every recipe: factors of rank (alpha with it) and learning rate, passes, and where LoRA is put."""
+
+    name: str
+    rank: float = 1.0
+    rate: float = 1.0
+    passes: int = 0
+    every_linear: bool = False
+
+
+AS_IT_IS = Way("as the recipe says")
 SEARCH = (
-    ("as the recipe says", 1.0, 1.0),
-    ("twice the learning rate", 1.0, 2.0),
-    ("half the learning rate", 1.0, 0.5),
-    ("twice the rank", 2.0, 1.0),
+    AS_IT_IS,
+    Way("on every linear layer", every_linear=True),
+    Way("twice the learning rate", rate=2.0),
+    Way("one pass less", passes=-1),
+    Way("half the learning rate", rate=0.5),
+    Way("twice the rank", rank=2.0),
 )
-"""The small search of phase 3: a name, and factors of rank (alpha with it) and learning rate."""
+"""The small search of phase 3; the first ones first where there is no time for all."""
 FOUR_BITS = "in 4 bits"
 """What the search tries besides, where 4-bit weights can be trained on and are not needed to fit."""
 
@@ -40,16 +55,21 @@ def of_strategies(groups: Groups, means: Means) -> tuple[Variant, ...]:
     different: dict[tuple[tuple[str, ...], ...], str] = {}
     for name in STRATEGIES:
         different.setdefault(tuple(groups[name]), name)
-    makers = [(name, _maker(name, name, groups[name], 1.0, 1.0)) for name in different.values()]
+    makers = [_maker(name, name, groups[name], AS_IT_IS) for name in different.values()]
     return _within(makers, means)
 
 
 def of_recipes(strategy: str, groups: Groups, means: Means) -> tuple[Variant, ...]:
-    """One strategy with the recipes of SEARCH, as many as fit the time; none where fewer than two do."""
-    makers = [(name, _maker(name, strategy, groups[strategy], rank, rate)) for name, rank, rate in SEARCH]
+    """One strategy with the recipes of SEARCH, as many as fit the time; none where fewer than two do.
+
+    A way that changes nothing, as every linear layer where the recipes have them all, is left out.
+    """
+    as_it_is = _used(groups[strategy], means)
+    ways = [way for way in SEARCH if way is AS_IT_IS or _used(groups[strategy], _changed(means, way)) != as_it_is]
+    makers = [_maker(way.name, strategy, groups[strategy], way) for way in ways]
     if means.memory is not None and means.memory.possible and means.memory.qlora == "auto" and not means.four_bit:
-        make = _maker(FOUR_BITS, strategy, groups[strategy], 1.0, 1.0)
-        makers.append((FOUR_BITS, lambda within: make(replace(within, four_bit=True))))
+        make = _maker(FOUR_BITS, strategy, groups[strategy], AS_IT_IS)
+        makers.append(lambda within: make(replace(within, four_bit=True)))
     return _within(makers, means)
 
 
@@ -71,32 +91,44 @@ def _rounds(count: int) -> list[float]:
 _Make = Callable[[Means], Variant]
 
 
-def _maker(name: str, strategy: str, groups: Sequence[tuple[str, ...]], rank: float, rate: float) -> _Make:
+def _maker(name: str, strategy: str, groups: Sequence[tuple[str, ...]], way: Way) -> _Make:
     def make(means: Means) -> Variant:
-        phases = fitted(groups, _changed(means, rank, rate))
+        phases = fitted(groups, _changed(means, way))
         tasks = tuple(dict.fromkeys(task for phase in phases for task in phase.tasks))
         return Variant(name, strategy, tasks, phases)
 
     return make
 
 
-def _changed(means: Means, rank: float, rate: float) -> Means:
-    """The same means with every recipe's rank, alpha and learning rate changed by a factor."""
-    recipes = {name: _scaled(recipe, rank, rate) for name, recipe in means.recipes.items()}
-    return replace(means, recipes=recipes, combined=_scaled(means.combined, rank, rate))
+def _used(groups: Sequence[tuple[str, ...]], means: Means) -> list[dict[str, Any]]:
+    """What each phase trains by, without what was written beside it."""
+    phases = full(groups, means)
+    return [{key: value for key, value in p.recipe.items() if not key.endswith("_recipe")} for p in phases]
 
 
-def _scaled(recipe: Mapping[str, Any], rank: float, rate: float) -> dict[str, Any]:
-    factors = {"rank": rank, "alpha": rank}
-    changed = {key: max(1, round(recipe[key] * factor)) for key, factor in factors.items() if key in recipe}
-    return {**recipe, **changed, "learning_rate": recipe["learning_rate"] * rate}
+def _changed(means: Means, way: Way) -> Means:
+    """The same means with every recipe changed in a way."""
+    every = means.memory.base.every_linear if means.memory is not None and way.every_linear else ()
+    recipes = {name: _recipe(recipe, way, every) for name, recipe in means.recipes.items()}
+    return replace(means, recipes=recipes, combined=_recipe(means.combined, way, ()))
 
 
-def _within(makers: Sequence[tuple[str, _Make]], means: Means) -> tuple[Variant, ...]:
+def _recipe(recipe: Mapping[str, Any], way: Way, every: Sequence[str]) -> dict[str, Any]:
+    changed: dict[str, Any] = {
+        **{key: max(1, round(recipe[key] * way.rank)) for key in ("rank", "alpha") if key in recipe},
+        "learning_rate": recipe["learning_rate"] * way.rate,
+        "epochs": max(1, recipe["epochs"] + way.passes),
+    }
+    if not set(recipe.get("target_modules", ())).issuperset(every):
+        changed["target_modules"] = list(every)
+    return {**recipe, **changed}
+
+
+def _within(makers: Sequence[_Make], means: Means) -> tuple[Variant, ...]:
     """As many variants as fit, the first ones before the others, each in an equal share of the time."""
     for count in range(len(makers), 1, -1):
         each = replace(means, max_minutes=means.max_minutes / sum(_rounds(count)))
-        fit = [variant for _, make in makers if fits((variant := make(each)).phases, each)]
+        fit = [variant for make in makers if fits((variant := make(each)).phases, each)]
         if len(fit) >= count:
             return tuple(fit[:count])
     return ()

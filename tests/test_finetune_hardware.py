@@ -1,8 +1,10 @@
 """Claims about what is known of a base model and a machine before anything is loaded."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from finetune.hardware import Machine, base_of, this_machine
 
@@ -17,6 +19,13 @@ def test_the_shape_of_a_model_is_that_of_the_loaded_model(tiny_model: str) -> No
     assert found.linear == sum(one.weight.numel() for one in inside)
     assert list(found.modules) == ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     assert found.modules["k_proj"] == 2 * (64 + 32)
+    assert found.every_linear == tuple(found.modules)
+
+
+def test_the_linear_layers_of_another_family_are_known_by_its_own_names(tmp_path: Path) -> None:
+    GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=16, n_positions=32).save_pretrained(tmp_path)
+    found = base_of(str(tmp_path))
+    assert "wpe" in found.modules and found.every_linear == ("c_attn", "c_proj", "c_fc")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

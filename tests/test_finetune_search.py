@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from finetune.search import ALL_LINEAR, Recipe, grid, search
+from finetune.search import Recipe, grid, search
 
 RECIPE: Recipe = {"rank": 20, "alpha": 40, "learning_rate_used": 1e-3, "epochs": 3, "target_modules": ["q_proj"]}
+
+
+EVERY = ("q_proj", "v_proj", "down_proj")
 
 
 class Clock:
@@ -60,10 +63,10 @@ def test_a_loss_that_is_no_number_loses_and_the_given_recipe_wins_a_tie() -> Non
 
 
 def test_the_grid_begins_with_the_recipe_and_varies_rank_rate_targets_and_passes() -> None:
-    made = grid(RECIPE)
+    made = grid(RECIPE, EVERY)
     assert made[0] == RECIPE and len(made) == 24
     assert {one["rank"] / one["alpha"] for one in made} == {0.5}
-    assert {tuple(one["target_modules"]) for one in made} == {("q_proj",), ALL_LINEAR}
+    assert {tuple(one["target_modules"]) for one in made} == {("q_proj",), EVERY}
     assert {(one["epochs"]) for one in made} == {2, 3}
     assert len({one["learning_rate_used"] for one in made}) == 3
-    assert len(grid({**RECIPE, "target_modules": list(ALL_LINEAR), "epochs": 1})) == 6
+    assert len(grid({**RECIPE, "target_modules": list(EVERY), "epochs": 1}, EVERY)) == 6

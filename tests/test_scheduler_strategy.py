@@ -71,7 +71,8 @@ TOGETHER = ("multi", ("a", "b", "c"), False)
 TRIED = ("tournament", ("a", "b", "c"), False)
 IN_4_BITS = (*ALONE, "in 4 bits")
 LAYER = {"q_proj": 3072, "k_proj": 1792, "v_proj": 1792, "o_proj": 3072, "down_proj": 10496}
-MODEL = Base(1536, 8960, 28, 151_936, 1_543_714_304, 1_310_195_712, {name: 28 * size for name, size in LAYER.items()})
+SIZES = {name: 28 * size for name, size in LAYER.items()}
+MODEL = Base(1536, 8960, 28, 151_936, 1_543_714_304, 1_310_195_712, SIZES, tuple(LAYER))
 
 
 def gpu(free_mb, *, four_bit=True, qlora="auto"):
@@ -320,22 +321,47 @@ def test_a_tournament_shares_the_time_among_strategies_that_differ():
     assert "Progressive: phase 2: c" in text and "Single: phase 1: a" in text
 
 
-def test_phase_three_searches_over_rank_and_learning_rate():
-    made = planned(GUIDE, {"a": 100}, last=STUCK)
+def test_phase_three_searches_over_rank_learning_rate_target_modules_and_passes():
+    made = planned(GUIDE, {"a": 100}, last=STUCK, max_minutes=600.0, **gpu(0))
     assert made.stage == 3
-    found = {v.name: (v.phases[0].recipe["rank"], v.phases[0].recipe["learning_rate_recipe"]) for v in made.variants}
-    assert found == {
-        "as the recipe says": (20, 2e-4),
-        "twice the learning rate": (20, 4e-4),
-        "half the learning rate": (20, 1e-4),
-        "twice the rank": (40, 2e-4),
+    recipes = {variant.name: variant.phases[0].recipe for variant in made.variants}
+    found = {
+        name: (one["rank"], one["learning_rate_recipe"], len(one["target_modules"]), one["epochs"])
+        for name, one in recipes.items()
     }
-    assert made.variants[3].phases[0].recipe["alpha"] == 80
+    assert found == {
+        "as the recipe says": (20, 2e-4, 3, 3),
+        "on every linear layer": (20, 2e-4, 5, 3),
+        "twice the learning rate": (20, 4e-4, 3, 3),
+        "one pass less": (20, 2e-4, 3, 2),
+        "half the learning rate": (20, 1e-4, 3, 3),
+        "twice the rank": (40, 2e-4, 3, 3),
+    }
+    assert recipes["twice the rank"]["alpha"] == 80
+    assert recipes["on every linear layer"]["target_modules"] == list(LAYER)
+
+
+def test_phase_three_tries_nothing_twice():
+    every = RECIPE | {"target_modules": tuple(LAYER), "epochs": 1}
+    made = planned(GUIDE, {"a": 100}, recipes={"a": every}, last=STUCK, max_minutes=600.0, **gpu(0))
+    names = [variant.name for variant in made.variants]
+    assert names == ["as the recipe says", "twice the learning rate", "half the learning rate", "twice the rank"]
+    once = planned(GUIDE, {"a": 100}, last=STUCK, max_minutes=600.0, max_passes=1, **gpu(0))
+    assert "one pass less" not in [variant.name for variant in once.variants]
+
+
+def test_phase_three_with_time_for_three_tries_every_linear_layer_and_the_higher_rate():
+    made = planned(GUIDE, {"a": 100}, last=STUCK, max_minutes=2.2, **gpu(0))
+    assert [variant.name for variant in made.variants] == [
+        "as the recipe says",
+        "on every linear layer",
+        "twice the learning rate",
+    ]
 
 
 def test_a_tournament_of_one_task_tries_recipes_instead_of_strategies():
     made = planned({"a": 9}, {"a": 90}, strategy="tournament")
-    assert [variant.strategy for variant in made.variants] == ["single"] * 4
+    assert [variant.strategy for variant in made.variants] == ["single"] * 5
 
 
 def test_a_tournament_without_time_says_so():
@@ -370,10 +396,10 @@ def test_without_a_gpu_the_plan_says_nothing_of_bits_but_in_the_matrix() -> None
 
 def test_phase_three_on_a_gpu_also_tries_four_bits() -> None:
     made = planned(GUIDE, {"a": 100}, last=STUCK, **gpu(24_000))
-    assert [variant.phases[0].recipe["four_bit"] for variant in made.variants] == [False] * 4 + [True]
+    assert [variant.phases[0].recipe["four_bit"] for variant in made.variants] == [False] * 6 + [True]
     assert made.variants[-1].name == "in 4 bits" and made.estimated_minutes <= 60
     off = planned(GUIDE, {"a": 100}, last=STUCK, **gpu(24_000, qlora="off"))
-    assert len(off.variants) == 4
+    assert len(off.variants) == 6
 
 
 def test_what_cannot_be_had_and_what_does_not_even_fit_in_four_bits_is_said() -> None:
