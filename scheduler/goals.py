@@ -26,7 +26,8 @@ PRIOR = 0.5
 class CycleResult:
     """What an earlier cycle came to; `lost` are the tasks that its adapter made worse.
 
-    `expected` holds the gain that its plan expected per metric, `gained` the measured difference with its interval.
+    `expected` holds the gain that its plan expected per metric, `gained` the measured difference with its interval,
+    `way` the change of the recipes that won a search, where they are still the same.
     """
 
     strategy: str
@@ -35,6 +36,7 @@ class CycleResult:
     lost: tuple[str, ...] = ()
     expected: Mapping[str, float] = field(default_factory=dict)
     gained: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    way: str = ""
 
 
 @dataclass(frozen=True)

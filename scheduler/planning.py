@@ -1,7 +1,9 @@
 """The report and the plan of this moment: reads the log, curates it for counting, writes labels only."""
 
+import json
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -50,7 +52,7 @@ def plan_text(content: dict[str, Any]) -> str:
 def plan_now(
     bench: Workbench, *, strategy_wanted: str | None = None, comment: str = "", task: str | None = None
 ) -> dict[str, Any]:
-    """The plan for a cycle now; `task` makes it a single-task run with that task's recipe.
+    """The plan for a cycle now; `task` makes it a single-task run with that task's recipe as it is written.
 
     `strategy_wanted` overrides what the settings say, and `comment` says why. Raises Invalid for a recipe that the base
     model cannot take, and for 4-bit weights where they cannot be trained on.
@@ -81,7 +83,7 @@ def plan_now(
         hidden_size=base.hidden_size,
         scale_learning_rate=bench.scale_learning_rate,
         max_passes=bench.max_passes,
-        last=earlier(bench),
+        last=[replace(one, way="") for one in earlier(bench)] if task is not None else earlier(bench),
         standing=_standing(bench),
         total=len(made.train) + len(made.replay),
         replay_share=bench.replay_share,
@@ -97,7 +99,8 @@ def plan_now(
         chosen = {**chosen, "method": None, "reason": reason}
     unknown = unmeasured(bench.targets)
     text = "\n\n".join([plain["text"], chosen["reason"], trouble.trainable_text(mendable), *unknown])
-    return plain | {"trouble": mendable, "preference": chosen, "unmeasured": unknown, "text": text}
+    more = {"preference": chosen, "recipes": _recipes(bench, planned.tasks), "unmeasured": unknown, "text": text}
+    return plain | {"trouble": mendable, **more}
 
 
 def _fits(bench: Workbench, base: Base) -> None:
@@ -187,6 +190,7 @@ def earlier(bench: Workbench) -> list[CycleResult]:
                 lost=_lost(cycle),
                 expected=cycle.plan.get("expected", {}),
                 gained=cycle.results.get("gate", {}).get("gained", {}),
+                way=_way(cycle, bench),
             )
             for cycle in session.exec(query)
             if cycle.plan.get("tasks")
@@ -199,6 +203,19 @@ def _trained(cycle: Cycle) -> dict[str, Any]:
     variants = {one["name"]: one for one in cycle.plan.get("variants", ())}
     found = variants.get(won.get("variant"), cycle.plan)
     return {"strategy": found["strategy"], "tasks": tuple(found["tasks"])}
+
+
+def _way(cycle: Cycle, bench: Workbench) -> str:
+    """The name of the variant that won a cycle, where the recipes of its tasks are still written as they were."""
+    won = cycle.results.get("gate", {}).get("winner") or {}
+    return str(won.get("variant", "")) if cycle.plan.get("recipes") == _recipes(bench, cycle.plan["tasks"]) else ""
+
+
+def _recipes(bench: Workbench, tasks: Sequence[str]) -> dict[str, Any]:
+    """The recipes of tasks as the taxonomy has them, in plain values, and what several tasks share."""
+    mine = {name: bench.recipes[name] for name in tasks if name in bench.recipes}
+    plain: dict[str, Any] = json.loads(json.dumps({"tasks": mine, "combined": bench.combined}))
+    return plain
 
 
 def _lost(cycle: Cycle) -> tuple[str, ...]:

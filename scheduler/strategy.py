@@ -24,7 +24,7 @@ from scheduler.reasons import (
     runner_up,
 )
 from scheduler.report import TaskReport
-from scheduler.tournament import Variant, of_recipes, of_strategies, total_minutes
+from scheduler.tournament import Variant, of_recipes, of_strategies, settled, total_minutes
 
 __all__ = ["SETTINGS", "CycleResult", "Plan", "as_text", "plan"]
 
@@ -115,11 +115,12 @@ def plan(
         replay_share=replay_share,
         memory=memory,
     )
+    means, kept = settled(means, last)
     needed = data_needed(report, means, held_out, min_cases)
     if missing := lacking(report, means):
         return replace(_nothing(missing, needed, strategy), comment=comment)
     made = _planned(report, means, order=phases, strategy=strategy, last=last, needed=needed, standing=standing)
-    return replace(made, comment=comment)
+    return replace(made, comment=comment, reasons=(*made.reasons, *kept))
 
 
 def _planned(

@@ -6,11 +6,12 @@ gate. It plans; what trains and measures is `finetune/contest.py`.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from finetune.halving import FINALISTS, shares
+from scheduler.goals import CycleResult
 from scheduler.phases import Means, Phase, fits, fitted, full, minutes
 from scheduler.reasons import STRATEGIES, Groups
 
@@ -36,6 +37,7 @@ SEARCH = (
     Way("twice the rank", rank=2.0),
 )
 """The small search of phase 3; the first ones first where there is no time for all."""
+WAYS = {way.name: way for way in SEARCH if way is not AS_IT_IS}
 FOUR_BITS = "in 4 bits"
 """What the search tries besides, where 4-bit weights can be trained on and are not needed to fit."""
 
@@ -106,11 +108,26 @@ def _used(groups: Sequence[tuple[str, ...]], means: Means) -> list[dict[str, Any
     return [{key: value for key, value in p.recipe.items() if not key.endswith("_recipe")} for p in phases]
 
 
-def _changed(means: Means, way: Way) -> Means:
-    """The same means with every recipe changed in a way."""
+def settled(means: Means, last: Sequence[CycleResult]) -> tuple[Means, list[str]]:
+    """The means with the recipes that earlier searches found, for the tasks that they were found for; and a sentence.
+
+    What won at the gate and was promoted stays, until the recipe in the taxonomy is another one.
+    """
+    said = []
+    for cycle in last:
+        if cycle.outcome == "promoted" and (way := WAYS.get(cycle.way)) is not None:
+            means = _changed(means, way, cycle.tasks)
+            said.append(f"{', '.join(cycle.tasks)} {way.name}")
+    return means, [f"An earlier search won at the gate, and its recipe stays: {'; '.join(said)}."] if said else []
+
+
+def _changed(means: Means, way: Way, tasks: Collection[str] | None = None) -> Means:
+    """The same means with every recipe changed in a way, or those of some tasks."""
     every = means.memory.base.every_linear if means.memory is not None and way.every_linear else ()
-    recipes = {name: _recipe(recipe, way, every) for name, recipe in means.recipes.items()}
-    return replace(means, recipes=recipes, combined=_recipe(means.combined, way, ()))
+    named = set(means.recipes) if tasks is None else set(tasks)
+    recipes = {name: _recipe(one, way, every) if name in named else one for name, one in means.recipes.items()}
+    together = tasks is None or len(named) > 1
+    return replace(means, recipes=recipes, combined=_recipe(means.combined, way, ()) if together else means.combined)
 
 
 def _recipe(recipe: Mapping[str, Any], way: Way, every: Sequence[str]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import yaml
 from sqlmodel import select
 
 from configs.settings import load_settings
-from scheduler import jobs
+from scheduler import jobs, planning
 from scheduler.__main__ import bench_of, main
 from store import exchanges
 from store.database import Database
-from store.models import Adapter, Ask, Cycle, Exchange
+from store.models import Adapter, Ask, Cycle, CycleState, Exchange, Outcome
 from tests.test_store_staleness import BREAD, CHEESE, RIVER, ann, asked, keep, passage
 
 Write = Callable[..., Path]
@@ -148,3 +148,22 @@ def test_the_pages_get_the_sentence_and_the_hint_of_a_recipe_that_does_not_fit(t
     answer = jobs.answer(bench_of(load_settings()), Ask(kind="plan", payload={}))
     assert answer["error"].startswith("the recipe of the task legal puts LoRA on c_attn")
     assert "this model has q_proj" in answer["hint"]
+
+
+def test_what_won_a_search_counts_until_the_recipe_is_written_anew(tasks: Write, database: Database) -> None:
+    def recipe(rank: int) -> dict[str, object]:
+        return {"rank": rank, "alpha": 8, "target_modules": ["q_proj", "v_proj"], "learning_rate": 2e-4, "epochs": 2}
+
+    tasks(recipe=recipe(4))
+    way = "on every linear layer"
+    bench = bench_of(load_settings())
+    written = {"tasks": {"legal": dict(bench.recipes["legal"])}, "combined": bench.combined}
+    won = Cycle(slot_key="once", state=CycleState.DONE, outcome=Outcome.PROMOTED)
+    won.plan = {"strategy": "tournament", "tasks": ["legal"], "recipes": json.loads(json.dumps(written))}
+    won.plan["variants"] = [{"name": way, "strategy": "single", "tasks": ["legal"]}]
+    won.results = {"gate": {"winner": {"adapter": "v1", "variant": way}}}
+    with database.write() as session:
+        session.add(won)
+    assert [one.way for one in planning.earlier(bench)] == [way]
+    tasks(recipe=recipe(6))
+    assert [one.way for one in planning.earlier(bench_of(load_settings()))] == [""]

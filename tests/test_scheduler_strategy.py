@@ -321,54 +321,6 @@ def test_a_tournament_shares_the_time_among_strategies_that_differ():
     assert "Progressive: phase 2: c" in text and "Single: phase 1: a" in text
 
 
-def test_phase_three_searches_over_rank_learning_rate_target_modules_and_passes():
-    made = planned(GUIDE, {"a": 100}, last=STUCK, max_minutes=600.0, **gpu(0))
-    assert made.stage == 3
-    recipes = {variant.name: variant.phases[0].recipe for variant in made.variants}
-    found = {
-        name: (one["rank"], one["learning_rate_recipe"], len(one["target_modules"]), one["epochs"])
-        for name, one in recipes.items()
-    }
-    assert found == {
-        "as the recipe says": (20, 2e-4, 3, 3),
-        "on every linear layer": (20, 2e-4, 5, 3),
-        "twice the learning rate": (20, 4e-4, 3, 3),
-        "one pass less": (20, 2e-4, 3, 2),
-        "half the learning rate": (20, 1e-4, 3, 3),
-        "twice the rank": (40, 2e-4, 3, 3),
-    }
-    assert recipes["twice the rank"]["alpha"] == 80
-    assert recipes["on every linear layer"]["target_modules"] == list(LAYER)
-
-
-def test_phase_three_tries_nothing_twice():
-    every = RECIPE | {"target_modules": tuple(LAYER), "epochs": 1}
-    made = planned(GUIDE, {"a": 100}, recipes={"a": every}, last=STUCK, max_minutes=600.0, **gpu(0))
-    names = [variant.name for variant in made.variants]
-    assert names == ["as the recipe says", "twice the learning rate", "half the learning rate", "twice the rank"]
-    once = planned(GUIDE, {"a": 100}, last=STUCK, max_minutes=600.0, max_passes=1, **gpu(0))
-    assert "one pass less" not in [variant.name for variant in once.variants]
-
-
-def test_phase_three_with_time_for_three_tries_every_linear_layer_and_the_higher_rate():
-    made = planned(GUIDE, {"a": 100}, last=STUCK, max_minutes=2.2, **gpu(0))
-    assert [variant.name for variant in made.variants] == [
-        "as the recipe says",
-        "on every linear layer",
-        "twice the learning rate",
-    ]
-
-
-def test_a_tournament_of_one_task_tries_recipes_instead_of_strategies():
-    made = planned({"a": 9}, {"a": 90}, strategy="tournament")
-    assert [variant.strategy for variant in made.variants] == ["single"] * 5
-
-
-def test_a_tournament_without_time_says_so():
-    made = planned(DOMINANT, {"a": 90}, strategy="tournament", max_minutes=0.7)
-    assert "0.7 minutes are too short to try more than one way of training." in made.reasons
-
-
 def test_a_comment_stays_with_the_plan():
     made = planned(DOMINANT, PLENTY, strategy="multi", comment="both matter to us")
     assert made.to_json()["comment"] == "both matter to us"
@@ -392,14 +344,6 @@ def test_without_a_gpu_the_plan_says_nothing_of_bits_but_in_the_matrix() -> None
     assert "base weights" not in as_text(made)
     cell = made.decision_matrix["Resource Usage"]["single"]
     assert cell.value.endswith("rank 20") and cell.reason.endswith("no CUDA GPU, so that 4-bit weights are no choice")
-
-
-def test_phase_three_on_a_gpu_also_tries_four_bits() -> None:
-    made = planned(GUIDE, {"a": 100}, last=STUCK, **gpu(24_000))
-    assert [variant.phases[0].recipe["four_bit"] for variant in made.variants] == [False] * 6 + [True]
-    assert made.variants[-1].name == "in 4 bits" and made.estimated_minutes <= 60
-    off = planned(GUIDE, {"a": 100}, last=STUCK, **gpu(24_000, qlora="off"))
-    assert len(off.variants) == 6
 
 
 def test_what_cannot_be_had_and_what_does_not_even_fit_in_four_bits_is_said() -> None:

@@ -147,4 +147,4 @@ def test_the_next_plan_knows_the_cycle_as_the_strategy_that_won(database: Databa
     found = planning.plan_now(bench_of(load_settings()))
     assert not found["too_little_data"] and found["stage"] == 1
     [earlier] = planning.earlier(bench_of(load_settings()))
-    assert earlier.strategy == cycle.results["gate"]["winner"]["variant"]
+    assert earlier.strategy == earlier.way == cycle.results["gate"]["winner"]["variant"]
