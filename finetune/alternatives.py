@@ -1,7 +1,8 @@
 """What could be done instead of training: the base with another prompt, or with approved answers as examples (pure).
 
-Every alternative answers held-out cases of the gate, over the same passages, and is scored by the same judge; it is
-compared with the candidate. The better of several prompts is taken by its result on those very cases, so that the
+Every alternative answers held-out cases of the gate and is scored by the same judge; it is compared with the candidate.
+These ask over the same passages; what other passages would do is prepared by `scheduler/refetched.py`.
+The better of several prompts is taken by its result on those very cases, so that the
 comparison leans towards not training.
 """
 
@@ -73,17 +74,17 @@ def _with_turns(case: Case, examples: Sequence[Mapping[str, Any]]) -> Case:
 def against(candidate: Report, others: Mapping[str, Report], *, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Each alternative on each metric over the cases it answered: its mean, and its mean minus the candidate's.
 
-    `low` and `high` are the 95 % interval of the difference; `best` says that its mean is above the candidate's and
-    that of every other alternative.
+    `low` and `high` are the 95 % interval of the difference; `best` says that it is above 0 and above that of every
+    other alternative.
     """
     rows = [
         one for metric in metrics for name, report in others.items() if (one := _row(candidate, name, report, metric))
     ]
     for metric in metrics:
         mine = [row for row in rows if row["metric"] == metric]
-        top = max((row["mean"] for row in mine), default=0.0)
+        top = max((row["difference"] for row in mine), default=0.0)
         for row in mine:
-            row["best"] = row["difference"] > 0 and row["mean"] == top
+            row["best"] = row["difference"] > 0 and row["difference"] == top
     return rows
 
 

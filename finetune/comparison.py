@@ -200,7 +200,7 @@ def guard(comparison: Comparison, rules: Rules, *, loss_held: bool | None, alone
 
 
 def too_wide(width: float, margin: float) -> bool:
-    """Whether an interval is so wide that no difference at all would be certified in fewer than 9 of 10 tries."""
+    """Whether an interval is so wide that no difference at all would be certified in fewer than 17 of 20 tries."""
     return width / 2 > 0.65 * margin
 
 

@@ -28,16 +28,18 @@ def measure(
 ) -> None:
     """Ask what the job wants beside the cases, a batch at a time, and write it into the job's folder.
 
-    `engine` has the base, and the candidate under its report's name.
+    `engine` has the base, what serves, and the candidate under its report's name.
     """
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     if cases := cases_of(rows)[: job.get("alternatives", 0)]:
         approved = written_by_people(read_rows(Path(job["train"])))
+        ways = [(name, BASE, asked) for name, asked in asked_otherwise(cases, approved).items()]
+        ways += [(name, job["serving"]["id"], asked) for name, asked in _refetched(job).items()]
         found: dict[str, Report] = {}
-        for name, asked in asked_otherwise(cases, approved).items():
-            show({"evaluating": name, "step": len(found), "steps": 3})
-            found[name] = _report(name, asked, engine, job, judge)
+        for number, (name, adapter, asked) in enumerate(ways):
+            show({"evaluating": name, "step": number, "steps": len(ways)})
+            found[name] = _report(name, asked, engine, job, judge, adapter=adapter)
         compared = against(candidate, found, metrics=job["primary"])
         (out / ALTERNATIVES).write_text(json.dumps(compared))
     if job.get("verified"):
@@ -58,10 +60,17 @@ def passes(case: Case, text: str, judge: Judge) -> bool:
     return accurate and scores["right_citation"] in (None, 1.0)
 
 
-def _report(name: str, cases: list[Case], engine: Any, job: Mapping[str, Any], judge: Judge) -> Report:
+def _refetched(job: Mapping[str, Any]) -> dict[str, list[Case]]:
+    """The cases over other passages (`scheduler/refetched.py`), by what was changed in retrieval."""
+    rows = read_rows(Path(job["refetched"])) if job.get("refetched") else []
+    names = dict.fromkeys(row["what"] for row in rows)
+    return {name: cases_of([row for row in rows if row["what"] == name]) for name in names}
+
+
+def _report(name: str, cases: list[Case], engine: Any, job: Mapping[str, Any], judge: Judge, *, adapter: str) -> Report:
     return evaluate(
         cases,
-        lambda some: _answers(engine, BASE, some, job["max_tokens"]),
+        lambda some: _answers(engine, adapter, some, job["max_tokens"]),
         lambda some: [[] for _ in some],
         model=name,
         judge=judge,

@@ -4,7 +4,7 @@ It reads no settings and serves no requests.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from langchain_core.retrievers import BaseRetriever
 
 from retrieval import hostile, loaders, passages, ranking
 from retrieval.embedding import Embedder, Vectors
-from retrieval.index import Index
+from retrieval.index import Hit, Index
 from store import documents
 from store.database import Database
 from store.documents import Filter
@@ -54,23 +54,8 @@ class Library:
         Each has n, document, title, chunk_id, text, digest, score in [0, 1], start and end in the document, flags, and
         in `explain` its rank and the measures that made the score. Raises NotFound for a filter that fits no document.
         """
-        found = [hit for hit in self._index.search(query, k, self._within(chosen)) if hit.score >= self._min_score]
-        return [
-            {
-                "n": n,
-                "document": hit.passage.document_id,
-                "title": hit.passage.title,
-                "chunk_id": hit.passage.id,
-                "text": hit.passage.text,
-                "digest": hit.passage.digest,
-                "score": round(hit.score, 4),
-                "start": hit.passage.start,
-                "end": hit.passage.end,
-                "flags": list(hit.passage.flags),
-                "explain": {"rank": n, **{name: round(value, 4) for name, value in hit.explain.items()}},
-            }
-            for n, hit in enumerate(found, start=1)
-        ]
+        found = self._index.search(query, k, self._within(chosen))
+        return as_shown([hit for hit in found if hit.score >= self._min_score])
 
     def _within(self, chosen: Filter | None) -> set[str] | None:
         if chosen is None or chosen == Filter():
@@ -210,3 +195,23 @@ class LibraryRetriever(BaseRetriever):
     ) -> list[LangChainDocument]:
         found = self.library.search(query, self.k)
         return [LangChainDocument(page_content=passage["text"], metadata=passage) for passage in found]
+
+
+def as_shown(hits: Sequence[Hit]) -> list[dict[str, Any]]:
+    """Passages as a prompt, the log and the interface have them, numbered in their order."""
+    return [
+        {
+            "n": n,
+            "document": hit.passage.document_id,
+            "title": hit.passage.title,
+            "chunk_id": hit.passage.id,
+            "text": hit.passage.text,
+            "digest": hit.passage.digest,
+            "score": round(hit.score, 4),
+            "start": hit.passage.start,
+            "end": hit.passage.end,
+            "flags": list(hit.passage.flags),
+            "explain": {"rank": n, **{name: round(value, 4) for name, value in hit.explain.items()}},
+        }
+        for n, hit in enumerate(hits, start=1)
+    ]

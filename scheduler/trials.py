@@ -16,7 +16,7 @@ from finetune.comparison import Verdict
 from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
-from scheduler import decisions, judging
+from scheduler import decisions, judging, refetched
 from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
@@ -133,8 +133,10 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         against = session.get(Adapter, serving)
         anchor = _anchor(session)
     sides = [{"id": row.id, "folder": row.folder, "digest": row.digest} for row in rows]
+    cases = bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"
     job = {
-        "cases": str(bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"),
+        "cases": str(cases),
+        "refetched": refetched.write(bench, claim, cases),
         "base_folder": bench.base_folder(),
         "candidate": sides[0],
         "others": sides[1:],

@@ -132,6 +132,32 @@ def test_an_evaluation_also_asks_the_alternatives_and_the_approved_questions(tmp
     assert by_name["the base with a worked example in its prompt"]["best"] is False
 
 
+def test_what_serves_is_asked_over_the_passages_of_other_settings(tmp_path: Path) -> None:
+    rows = [held_out(number) for number in range(3)]
+    changed = [{**row, "what": what} for what in ("five passages", "one passage") for row in rows[1:]]
+    for row in changed[2:]:
+        row |= {"passages": ["The port opens in May."], "gold": None}
+    (tmp_path / "train.jsonl").write_text("")
+    (tmp_path / "refetched.jsonl").write_text("".join(json.dumps(row) + "\n" for row in changed))
+    job = {
+        **{"out": str(tmp_path / "out"), "alternatives": 3, "train": str(tmp_path / "train.jsonl"), "seed": 1},
+        **{"refetched": str(tmp_path / "refetched.jsonl"), "serving": {"id": "v1"}, "batch": 2, "max_tokens": 9},
+    }
+    metrics = ["answer_accuracy", "source_attribution"]
+    scores = {"answer_accuracy": 0.9, "source_attribution": 0.4}
+    cases = tuple(CaseScore(row["id"], "facts", row["id"], True, "x", scores, None, 0) for row in rows)
+    candidate = Report("v2", "words", cases, ())
+    instead.measure(
+        job | {"primary": metrics}, rows, engine=Echo(), candidate=candidate, judge=WordJudge(), show=lambda _: None
+    )
+    found = {(one["what"], one["metric"]): one for one in instead.read(tmp_path / "out")["alternatives"]}
+    five, one = found["five passages", "source_attribution"], found["one passage", "source_attribution"]
+    assert (five["n"], five["mean"], five["best"]) == (2, 1.0, True)
+    assert one["mean"] < 0.5 and not one["best"]
+    said = instead.better_than_training(instead.read(tmp_path / "out"))
+    assert any("five passages has source attribution 1.00, +0.60 against the candidate" in line for line in said)
+
+
 def scored(name: str) -> CaseScore:
     return CaseScore(name, "facts", name, True, "x", {"answer_accuracy": 0.5}, None, 0)
 

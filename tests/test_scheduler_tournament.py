@@ -13,8 +13,10 @@ from sqlmodel import select
 
 from bot.dossier import dossier
 from configs.settings import load_settings
+from finetune.alternatives import PROMPTS
 from scheduler import planning
 from scheduler.__main__ import bench_of, main
+from scheduler.refetched import ways
 from store import exchanges, people
 from store.database import Database, open_database
 from store.models import Adapter, Conversation, Cycle, Exchange, ExchangeState
@@ -76,7 +78,7 @@ def database(data: Path, tiny_model: str) -> Iterator[Database]:
         "RATCHET__GENERATION__CONTEXT_TOKENS": "512",
         "RATCHET__TRAINING__MIN_EXAMPLES": "8",
         "RATCHET__TRAINING__MAX_MINUTES": "600",
-        "RATCHET__EVALUATION__ALTERNATIVE_CASES": "0",
+        "RATCHET__EVALUATION__ALTERNATIVE_CASES": "2",
         "RATCHET__GATE__MIN_CASES": "4",
     }
     with pytest.MonkeyPatch.context() as environment:
@@ -139,6 +141,17 @@ def test_every_contender_is_in_the_registry_with_its_folder_its_phases_and_its_r
     assert [one["tasks"] for one in kept] == [[task] for task in cycle.plan["variants"][2]["tasks"]]
     assert all((data / "adapters" / one["folder"] / "manifest.json").exists() for one in kept)
     assert not list(data.glob("adapters/*tried*")) and not list(data.glob("adapters/*.work"))
+
+
+def test_cheaper_fixes_met_the_same_gate_among_them_what_serves_over_other_passages(
+    database: Database, data: Path
+) -> None:
+    with database.read() as session:
+        [cycle] = session.exec(select(Cycle)).all()
+        found = dossier(session, cycle.adapter_id or "", signer=Signer(data), approvers=1)["alternatives"]
+    names = {one["what"] for one in found}
+    assert {*PROMPTS, *ways(load_settings().retrieval.passages)} <= names
+    assert {one["n"] for one in found if one["metric"] == "answer_accuracy"} == {2}
 
 
 def test_the_next_plan_knows_the_cycle_as_the_strategy_that_won(database: Database) -> None:
