@@ -44,6 +44,7 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         "rules": [rule(delta) for delta in row.verdict.get("deltas", [])],
         "wins": wins,
         "losses": losses,
+        "metrics": measured(row.report),
         "slices": row.report.get("slices", []),
         "alternatives": row.report.get("alternatives", []),
         "judge": {"name": row.report.get("candidate", {}).get("judge"), **TRIED, **row.report.get("judge", {})},
@@ -110,6 +111,18 @@ def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
     role = delta.get("role", "shown")
     role = "information" if role == "shown" else role
     return {"against": "serving", **delta, "role": role}
+
+
+def measured(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every metric of the candidate by task, with its interval and what serves beside it, in the report's order.
+
+    `n` counts the cases it applies to, `human_share` is the share of them whose right answer people wrote.
+    """
+    theirs = {(one["task"], one["metric"]): one["mean"] for one in report.get("serving", {}).get("summaries", [])}
+    return [
+        {**one, "serving": theirs.get((one["task"], one["metric"]))}
+        for one in report.get("candidate", {}).get("summaries", [])
+    ]
 
 
 def _primaries(verdict: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from scipy import stats
 from finetune import gaming, metrics
 from finetune.judge import Judge
 from finetune.responding import responds
+from finetune.task_metrics import OF_TASKS
 from store.answers import declined
 
 Floats = NDArray[np.float64]
@@ -176,9 +177,7 @@ def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
         "responding": _responding(case, text),
         "concision": gaming.concision(text, references),
         "length_ratio": gaming.length_ratio(text, references) if can else None,
-        "step_completeness": metrics.step_completeness(text, references) if can else None,
-        "structure": metrics.structure(text, references) if can else None,
-        "technical_terms": metrics.technical_terms(text, references) if can else None,
+        **{name: metric(text, references) if can else None for name, metric in OF_TASKS.items()},
     }
 
 

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from finetune.judge import Judge
-from finetune.metrics import steps, terms
 from finetune.redact import Redact
 from finetune.targets import UNCORRECTED, Target, target_of
+from finetune.task_metrics import steps, terms
 from store.answers import cited_numbers
 from store.exchanges import Logged
 

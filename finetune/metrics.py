@@ -32,10 +32,7 @@ _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _COUNTS = "two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_COUNTS.split(), start=2)}
 _NEGATOR = re.compile(r"^(?:not|no|never|none|neither|nor|without|cannot|nothing|nobody)$|n't$")
-_ITEM = re.compile(r"^[ \t]*(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.*)$", re.MULTILINE)
-_TERM = re.compile(
-    r"`[^`\n]+`|(?<!\w)--?[a-z][\w-]+|\b\w*[a-z]\w*_\w+\b|\b[A-Z]{2,}\w*\b|\b[A-Za-z]+\d[\w.]*\b|\b[A-Z]?[a-z]+[A-Z]\w*"
-)
+ITEM = re.compile(r"^[ \t]*(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.*)$", re.MULTILINE)
 
 
 def words(text: str) -> list[str]:
@@ -47,14 +44,14 @@ def words(text: str) -> list[str]:
 @lru_cache(maxsize=65_536)
 def content_words(text: str) -> tuple[str, ...]:
     """The stems of the words of `text` that carry content, in order; all its words when none does."""
-    bare = words(_ITEM.sub(r"\g<text>", without_citations(text)))
+    bare = words(ITEM.sub(r"\g<text>", without_citations(text)))
     return tuple(_STEMMER.stemWords([w for w in bare if w not in STOP_WORDS] or bare))
 
 
 @lru_cache(maxsize=65_536)
 def numbers(text: str) -> frozenset[str]:
     """The numbers in `text`, without list numbering and citation markers; `1,000` is `1000`, `two` is `2`."""
-    bare = words(_ITEM.sub(r"\g<text>", without_citations(text)))
+    bare = words(ITEM.sub(r"\g<text>", without_citations(text)))
     return frozenset(re.sub(r"\.0+$", "", word) for word in bare if word[0].isdigit())
 
 
@@ -245,45 +242,3 @@ def decline_correct(answer: str, answerable: bool) -> float:
 def perplexity(logprobs: Sequence[float]) -> float | None:
     """exp of the mean negative natural-log probability per token, at least 1; None without tokens."""
     return math.exp(-sum(logprobs) / len(logprobs)) if logprobs else None
-
-
-def steps(text: str) -> list[str]:
-    """The items of the numbered or bulleted list in `text`; none when it has fewer than two."""
-    found = [match.group("text") for match in _ITEM.finditer(text)]
-    return found if len(found) >= 2 else []
-
-
-def step_completeness(answer: str, references: Sequence[str]) -> float | None:
-    """Share of the reference's list items with at least 60 % of their content words in one sentence of the answer."""
-    said = [content_words(sentence) for sentence in claims(answer)]
-    shares = [
-        _mean([float(any(share_found(content_words(step), s) >= 0.6 for s in said)) for step in steps(reference)])
-        for reference in references
-        if steps(reference)
-    ]
-    return max(shares, default=None)
-
-
-def _numbered(text: str) -> bool:
-    return sum(bool(match.group("number")) for match in _ITEM.finditer(text)) >= 2
-
-
-def structure(answer: str, references: Sequence[str]) -> float | None:
-    """1 for a list where the reference has one, a half for bullets where it counts its steps, 0 for no list."""
-    listed = [reference for reference in references if steps(reference)]
-    if not listed:
-        return None
-    if not steps(answer):
-        return 0.0
-    return 1.0 if _numbered(answer) or not all(map(_numbered, listed)) else 0.5
-
-
-def terms(text: str) -> set[str]:
-    """The technical terms of `text`, lower-case: code spans, flags, identifiers, acronyms, names with digits."""
-    return {match.group().strip("`").rstrip(".").lower() for match in _TERM.finditer(text)}
-
-
-def technical_terms(answer: str, references: Sequence[str]) -> float | None:
-    """Share of a reference's technical terms that the answer keeps, best over the references that have any."""
-    said = without_citations(answer).lower()
-    return max((_mean([float(t in said) for t in terms(r)]) for r in references if terms(r)), default=None)

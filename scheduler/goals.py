@@ -15,6 +15,7 @@ MEASURED = (
     *("context_relevance", "passage_relevance", "citation_recall", "citation_precision", "source_attribution"),
     *("right_citation", "answer_accuracy", "decline_correct", "groundedness", "verbatim_share", "selective_citing"),
     *("responding", "concision", "length_ratio", "step_completeness", "structure", "technical_terms"),
+    *("clarity", "depth"),
     *("loss", "perplexity"),
 )
 """What an evaluation measures (`finetune/evaluate.py`)."""

@@ -20,6 +20,8 @@ DELTA = {
     **{"high": 0.8, "n": 30, "role": "primary", "margin": 0.0, "passed": True, "sentence": "It gained."},
 }
 
+DEPTH = {"metric": "depth", "task": "travel", "mean": 0.75, "low": 0.5, "high": 1.0, "n": 12, "human_share": 0.5}
+
 
 @pytest.fixture
 def bot(tmp_path: Path) -> Iterator[QueuedBot]:
@@ -49,9 +51,10 @@ def gated(bot: QueuedBot, folder: Path, exchange: str) -> str:
         values = {"digest": "d1", "dataset_digest": "d2", "folder": str(folder), "lineage": {"people": ["pe_1"]}}
         adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test", **values)
     report = {
-        "candidate": {"judge": "words", "cases": [case(exchange, 1.0), case("gone", 0.0)]},
+        "candidate": {"judge": "words", "cases": [case(exchange, 1.0), case("gone", 0.0)], "summaries": [DEPTH]},
         "serving": {"judge": "words", "cases": [case(exchange, 0.0, "No idea."), case("gone", 1.0)]},
     }
+    report["serving"]["summaries"] = [DEPTH | {"mean": 0.25}, DEPTH | {"task": "cooking", "mean": 0.5}]
     verdict = {"verdict": "promote", "reasons": ["It gained."], "deltas": [DELTA], "cases_needed": None}
     judged(bot.database, row.id, report, verdict, serving=BASE, signer=Signer(folder))
     return row.id
@@ -87,6 +90,7 @@ def test_a_dossier_tells_data_cost_and_expectation(client: TestClient, adapter: 
         "found": "source attribution +0.60 (+0.40 to +0.80)",
     }
     assert found["rules"][0]["against"] == "serving"
+    assert found["metrics"] == [{**DEPTH, "serving": 0.25}]
     assert found["verdict"] == {"decision": "promote", "reasons": ["It gained."], "needed": None}
 
 

@@ -118,6 +118,8 @@ def test_worst_regressions_come_first_with_their_differences_and_the_dossier_pri
         ("Blue [1].", 0.1, "Red [1].", 0.3),
         ("No.", 0.0, "Yes [1].", 1.0),
     )
+    measured = {"metric": "depth", "task": "teaching", "mean": 0.75, "low": 0.5, "high": 1.0, "n": 12}
+    report["candidate"]["summaries"] = [measured | {"human_share": 0.5}]
     row = awaiting(bot.database, report=report)
     open_section(page, "Approval")
     losses = page.get_by_role("region", name="Worst regressions (2)").locator("details.case")
@@ -129,6 +131,8 @@ def test_worst_regressions_come_first_with_their_differences_and_the_dossier_pri
     settled(page)
     expect(page.get_by_role("heading", name=f"Dossier of {row.id}")).to_be_visible()
     expect(page.locator("details.case").first).to_contain_text("The river Aare is 288 kilometres long.")
+    figures = page.get_by_role("region", name="Every metric, by task", exact=True).locator("tbody tr")
+    expect(figures).to_have_text("teachingdepth0.750.50 … 1.00–1250 %")
 
 
 def test_the_dossier_shows_what_a_tournament_tried_and_what_was_kept(page: Page, bot: QueuedBot) -> None:

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from finetune import gaming, metrics
+from finetune.task_metrics import OF_TASKS
 from store.answers import DECLINE
 
 PASSAGES = [
@@ -168,31 +169,6 @@ def test_perplexity_is_exp_of_the_mean_negative_log_probability():
     assert metrics.perplexity([]) is None
 
 
-REFERENCE_STEPS = "1. Open the lid.\n2. Fill the tank with water.\n3. Press the red button."
-
-
-def test_a_missing_step_lowers_completeness():
-    assert metrics.step_completeness(REFERENCE_STEPS, [REFERENCE_STEPS]) == 1.0
-    assert metrics.step_completeness("1. Open the lid.\n2. Press the red button.", [REFERENCE_STEPS]) == pytest.approx(
-        2 / 3
-    )
-    assert metrics.step_completeness("Open it.", ["Just open it."]) is None
-
-
-def test_structure_asks_for_a_list_where_the_reference_has_one():
-    assert metrics.structure(REFERENCE_STEPS, [REFERENCE_STEPS]) == 1.0
-    assert metrics.structure("- Open the lid\n- Press the button", [REFERENCE_STEPS]) == 0.5
-    assert metrics.structure("Open the lid, then press the button.", [REFERENCE_STEPS]) == 0.0
-    assert metrics.structure(REFERENCE_STEPS, ["Open the lid."]) is None
-
-
-def test_technical_terms_are_kept_or_lost():
-    reference = "Set `max_tokens` with --limit over HTTP in LangChain."
-    assert metrics.terms(reference) == {"max_tokens", "--limit", "http", "langchain"}
-    assert metrics.technical_terms("Use max_tokens and --limit.", [reference]) == 0.5
-    assert metrics.technical_terms("Use it.", ["Use it."]) is None
-
-
 def test_length_ratio_is_one_for_the_same_length():
     assert gaming.length_ratio("one two three [1]", ["four five six"]) == 1.0
     assert gaming.length_ratio("one two", ["a b c d"]) == 0.5
@@ -231,9 +207,7 @@ def test_every_score_stays_between_zero_and_one_for_any_text():
             metrics.answer_accuracy(answer, [reference], question=question, answerable=can),
             metrics.decline_correct(answer, can),
             metrics.passage_relevance(question, [passage]),
-            metrics.step_completeness(answer, [reference]),
-            metrics.structure(answer, [reference]),
-            metrics.technical_terms(answer, [reference]),
+            *(metric(answer, [reference]) for metric in OF_TASKS.values()),
             gaming.verbatim_share(answer, [passage]),
             gaming.length_ratio(answer, [reference]),
             metrics.right_citation(answer, 1, answerable=can),

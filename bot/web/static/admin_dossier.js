@@ -18,6 +18,6 @@ export async function section(_load, { adapter }) {
     rules(found),
     ...cases(found, { open: true }),
     data(found),
-    ...rest(found),
+    ...rest(found, { open: true }),
   ];
 }

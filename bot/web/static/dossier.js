@@ -2,7 +2,7 @@
 import { call, counted, h, lasted } from "./dom.js";
 import { empty, facts, table } from "./admin_shared.js";
 import { forest, signed } from "./forest.js";
-import { agreement, suite } from "./judge_tables.js";
+import { agreement, everyMetric, suite } from "./judge_tables.js";
 
 const NOT_MEASURED = "Not measured.";
 const PARTS = {
@@ -12,6 +12,7 @@ const PARTS = {
   rules: [],
   wins: [],
   losses: [],
+  metrics: [],
   slices: [],
   alternatives: [],
   contenders: [],
@@ -196,9 +197,11 @@ const tournament = (contenders) =>
     ),
   );
 
-/** The tournament, the cheaper fixes, slices of the cases, the judge, cost and digests. */
-export function rest({ contenders, slices, alternatives, judge, cost, changes, digests }) {
+/** Every metric, the tournament, the cheaper fixes, slices of the cases, the judge, cost and digests. */
+export function rest({ metrics, contenders, slices, alternatives, judge, cost, changes, digests }, { open } = {}) {
+  const figures = h("summary", {}, counted(metrics.length, "figure"));
   return [
+    part("Every metric, by task", h("details", { open }, figures, everyMetric(metrics))),
     ...(contenders.length ? [tournament(contenders)] : []),
     part(
       "Cheaper fixes at the same gate",

@@ -28,3 +28,20 @@ export const suite = (rows) =>
     "Not tried yet: each evaluation tries the judge before it counts.",
     "Answers made worse",
   );
+
+/** Each metric of an evaluation, of all cases and of each task. */
+export const everyMetric = (rows) =>
+  table(
+    ["Task", "Measure", "Candidate", "95 % interval", "Serving", "n", "Answers by people"],
+    rows.map((one) => [
+      one.task,
+      one.metric,
+      number(one.mean),
+      `${number(one.low)} … ${number(one.high)}`,
+      number(one.serving),
+      String(one.n),
+      percent(one.human_share),
+    ]),
+    "Not measured.",
+    "Every metric, by task",
+  );
