@@ -8,6 +8,7 @@ import traceback
 
 from scheduler import decisions, planning, rank, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_plan
+from scheduler.judged import unsupported
 from scheduler.labelling import label_all
 from scheduler.steps import Body, Next, folder
 from scheduler.trials import decide, evaluate, train
@@ -118,6 +119,7 @@ def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None
         max_decline_rise=bench.max_decline_rise,
         complete_canary_hours=bench.complete_canary_hours,
         now=now(),
+        unsupported=unsupported(bench),
     )
     decisions.act_on(bench.database, found, adapter_id=cycle.adapter_id or "")
     if found.verdict == "asks":

@@ -1,19 +1,24 @@
-"""What the judge makes of logged answers: sentence by sentence of one, and day by day of the newest ones.
+"""What the judge makes of logged answers: sentence by sentence of one, day by day of the newest, each for the watch.
 
 It labels and decides nothing. Groundedness is `finetune/metrics.py`'s: the mean support of an answer's sentences.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
 from finetune.metrics import groundedness
+from scheduler import judging
 from scheduler.trouble import newest
+from scheduler.watch import MOST_JUDGED
 from scheduler.workbench import Workbench
 from store import exchanges
 from store.answers import sentences, without_citations
 from store.exchanges import Logged
+from store.models import Exchange, ExchangeState
 
 NEWEST = 400
 """As many of the newest answers are judged for the course of groundedness, so that a page has it in seconds."""
@@ -43,6 +48,23 @@ def groundedness_now(bench: Workbench) -> dict[str, Any]:
             days[row.exchange.created_at.date().isoformat()].append(score)
     data = [{"day": day, "n": len(found), "mean": sum(found) / len(found)} for day, found in sorted(days.items())]
     return {"judge": judge.name, "newest": NEWEST, "data": data, "next": None}
+
+
+def unsupported(bench: Workbench) -> Callable[[Exchange], bool | None] | None:
+    """Tells answers that their passages do not bear out; None where people disagree too much with the judge."""
+    return _unsupported if judging.trusted(bench, "support") else None
+
+
+def _unsupported(exchange: Exchange) -> bool | None:
+    if exchange.state != ExchangeState.FINISHED or exchange.declined:
+        return None
+    score = _score(exchange.answer, tuple(passage["text"] for passage in exchange.passages))
+    return None if score is None else score < SUPPORTED
+
+
+@lru_cache(maxsize=4 * MOST_JUDGED)
+def _score(answer: str, passages: tuple[str, ...]) -> float | None:
+    return groundedness(answer, passages, FittedJudge().support, answerable=False)
 
 
 def _grounded(row: Logged, judge: Judge) -> float | None:

@@ -46,6 +46,13 @@ def judged_now(bench: Workbench, judge: Judge | None = None) -> dict[str, Any]:
     }
 
 
+def trusted(bench: Workbench, metric: str) -> bool:
+    """Whether people's labels leave the fitted judge its word on a metric, by words alone; few say nothing against."""
+    known = [row for row in labels(bench) if row.metric == metric]
+    found = agreement(judged(FittedJudge(), known))
+    return not distrusted(found, least=bench.min_agreement, labels=bench.min_labels)
+
+
 def labels(bench: Workbench) -> list[Labelled]:
     """Everything that people said of logged answers."""
     with bench.database.read() as session:

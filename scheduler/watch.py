@@ -1,4 +1,4 @@
-"""After a swap or beside a canary: are declines, failures or thumbs-down more frequent than they were? (one read)
+"""After a swap or beside a canary: do thumbs-down, unsupported answers, failures or declines rise? (one read)
 
 It may look as often as it likes: `scheduler/sequential.py` holds the chance of ever rolling a harmless adapter back at
 ALPHA in all. A live adapter is compared with the level before it, a canary with what serves the others meanwhile.
@@ -17,8 +17,12 @@ from store.errors import NotFound
 from store.models import Adapter, AdapterState, Exchange, ExchangeState, Feedback
 
 ALPHA = 0.05
-RATINGS_PART = 0.6
-"""The part of ALPHA that thumbs-down have; failures and declines share the rest."""
+RATINGS_PART = 0.5
+"""The part of ALPHA that thumbs-down have; the judge, failures and declines share the rest."""
+JUDGE_BIAS = 0.1
+"""A judge errs differently with different adapters: a rise up to this of what it calls unsupported is none."""
+MOST_JUDGED = 1_000
+"""As many answers of a side are judged: the first since the decision, the last before it."""
 LEAST = 20
 """Neither side is judged on fewer observations."""
 ENOUGH_RATINGS = 50
@@ -56,6 +60,8 @@ def rises(
 
 
 Seen = tuple[Exchange, Feedback | None]
+Unsupported = Callable[[Exchange], bool | None]
+"""Whether a judge finds that an answer's passages do not bear it out; None where there is nothing to judge."""
 
 
 def look(
@@ -66,11 +72,12 @@ def look(
     max_decline_rise: float,
     now: datetime,
     complete_canary_hours: float | None = None,
+    unsupported: Unsupported | None = None,
 ) -> Watched:
     """What the exchanges since the decision say of an adapter that is live or a canary.
 
     A canary is watched for as long as it is one; after `complete_canary_hours`, when somebody has used it, it is to go
-    live.
+    live. Without `unsupported` no judge is asked.
     """
     with database.read() as session:
         adapter = session.get(Adapter, adapter_id)
@@ -91,8 +98,8 @@ def look(
         others = [(e, f) for e, f in rows if e.adapter == serving and e.created_at >= since]
     else:
         others = [(e, f) for e, f in rows if e.adapter != adapter_id and e.created_at < since]
-    harm = _harm(others, after, adapter_id=adapter_id, tolerated=max_decline_rise, beside=canary)
-    if harm:
+    signs = _signs(max_decline_rise, unsupported)
+    if harm := _harm(others, after, signs, adapter_id=adapter_id, beside=canary):
         return Watched("roll back", harm)
     if gain := _gain(others, after, adapter_id=adapter_id, beside=canary):
         return Watched("complete" if canary else "kept", gain)
@@ -111,23 +118,32 @@ def look(
 
 @dataclass(frozen=True)
 class _Sign:
-    """What may rise: whether an exchange shows it, None where it cannot tell; its part of ALPHA."""
+    """What may rise, and of what: whether an exchange shows it, None where it cannot tell; its part of ALPHA."""
 
     name: str
+    of: str
     shows: Callable[[Exchange, Feedback | None], bool | None]
     part: float
-    tolerated: bool = False
+    tolerated: float = 0.0
+    most: int | None = None
 
 
 def _disliked(_: Exchange, feedback: Feedback | None) -> bool | None:
     return None if feedback is None or feedback.rating is None else feedback.rating == "down"
 
 
-_SIGNS = (
-    _Sign("thumbs-down", _disliked, RATINGS_PART),
-    _Sign("failures", lambda exchange, _: exchange.state == ExchangeState.FAILED, 0.2),
-    _Sign("declines", lambda exchange, _: bool(exchange.declined), 0.2, tolerated=True),
-)
+def _signs(max_decline_rise: float, unsupported: Unsupported | None) -> list[_Sign]:
+    judged = _Sign(
+        *("unsupported answers", "judged answers", lambda exchange, _: unsupported and unsupported(exchange), 0.2),
+        tolerated=JUDGE_BIAS,
+        most=MOST_JUDGED,
+    )
+    return [
+        _Sign("thumbs-down", "ratings", _disliked, RATINGS_PART),
+        *([judged] if unsupported is not None else []),
+        _Sign("failures", "exchanges", lambda exchange, _: exchange.state == ExchangeState.FAILED, 0.15),
+        _Sign("declines", "exchanges", lambda exchange, _: bool(exchange.declined), 0.15, max_decline_rise),
+    ]
 
 
 def _gain(others: Sequence[Seen], after: Sequence[Seen], *, adapter_id: str, beside: bool) -> str:
@@ -138,12 +154,15 @@ def _gain(others: Sequence[Seen], after: Sequence[Seen], *, adapter_id: str, bes
     return f"thumbs-down fell from {sum(was)} of {len(was)} to {sum(is_)} of {len(is_)} ratings with {adapter_id}."
 
 
-def _harm(others: Sequence[Seen], after: Sequence[Seen], *, adapter_id: str, tolerated: float, beside: bool) -> str:
+def _harm(
+    others: Sequence[Seen], after: Sequence[Seen], signs: Sequence[_Sign], *, adapter_id: str, beside: bool
+) -> str:
     """What rose, as a sentence; empty when nothing did."""
-    for sign in _SIGNS:
-        was, is_ = ([y for e, f in rows if (y := sign.shows(e, f)) is not None] for rows in (others, after))
-        more = tolerated if sign.tolerated else 0.0
-        if rises(was, is_, beside=beside, tolerated=more, alpha=ALPHA * sign.part):
-            of = "ratings" if sign.name == "thumbs-down" else "exchanges"
-            return f"{sign.name} rose from {sum(was)} of {len(was)} to {sum(is_)} of {len(is_)} {of} with {adapter_id}."
+    for sign in signs:
+        near = others[: sign.most] if beside or sign.most is None else others[-sign.most :]
+        sides = (near, after[: sign.most])
+        was, is_ = ([y for e, f in rows if (y := sign.shows(e, f)) is not None] for rows in sides)
+        if rises(was, is_, beside=beside, tolerated=sign.tolerated, alpha=ALPHA * sign.part):
+            rose = f"from {sum(was)} of {len(was)} to {sum(is_)} of {len(is_)} {sign.of}"
+            return f"{sign.name} rose {rose} with {adapter_id}."
     return ""

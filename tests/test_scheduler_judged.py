@@ -1,12 +1,14 @@
 """Claims about judging on demand: each sentence has its support, and fair declines do not count as ungrounded."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scheduler import jobs, judged
+from store import judge_labels
 from store.answers import DECLINE
 from store.database import Database
-from store.models import Ask, Exchange
+from store.models import Ask, Exchange, ExchangeState
 from tests.test_scheduler_workbench import bench
 from tests.test_store_staleness import RIVER, asked, passage
 
@@ -29,6 +31,41 @@ def test_groundedness_by_day_leaves_declines_out(database: Database, tmp_path: P
     work = bench(database, tmp_path)
     [day] = judged.groundedness_now(work)["data"]
     assert day["n"] == 1 and day["mean"] > 0.8
+
+
+def test_the_watch_is_told_which_answers_are_not_borne_out_and_which_cannot_be_judged(
+    database: Database, tmp_path: Path
+) -> None:
+    work = replace(bench(database, tmp_path), min_agreement=0.6, min_labels=2)
+    told = judged.unsupported(work)
+    assert told is not None
+    said = {f"{RIVER} [1]": False, "Bananas are blue on Mars [1].": True, DECLINE: None, "": None}
+    for answer, expected in said.items():
+        row = Exchange(
+            conversation_id="co_1",
+            person_id="pe_1",
+            question="?",
+            answer=answer,
+            declined=answer == DECLINE,
+            state=ExchangeState.FINISHED,
+            passages=[passage(1, None, RIVER)],
+        )
+        assert told(row) is expected
+    row.answer = "Bananas are blue on Mars [1]."
+    assert told(row)
+    row.state = ExchangeState.FAILED
+    assert told(row) is None
+    row.state, row.passages = ExchangeState.FINISHED, []
+    assert told(row) is None
+
+
+def test_a_judge_that_people_contradict_has_no_say_in_the_watch(database: Database, tmp_path: Path) -> None:
+    work = replace(bench(database, tmp_path), min_agreement=0.6, min_labels=2)
+    for answer, value in ((f"{RIVER} [1]", False), ("Bananas are blue on Mars [1].", True)):
+        row = asked(database, passage(1, None, RIVER), answer=answer)
+        judge_labels.put(database, row.id, metric="support", value=value, actor="ann")
+    assert judged.unsupported(work) is None
+    assert judged.unsupported(replace(work, min_labels=3)) is not None
 
 
 def test_an_unknown_exchange_is_told_to_the_page(database: Database, tmp_path: Path) -> None:

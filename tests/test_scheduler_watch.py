@@ -1,10 +1,12 @@
 """Claims about the watch after a swap: it rolls back on a clear rise only, and ends by itself."""
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
 import pytest
+from sqlmodel import col, select
 
 from scheduler.decisions import act_on
 from scheduler.sequential import paths_of_level, paths_of_others
@@ -132,6 +134,35 @@ def test_a_clear_rise_rolls_back_and_says_of_what(
     answered(database, ann, 30, after=False, rating="up")
     answered(database, ann, 25, after=True, **values)  # type: ignore[arg-type]
     assert verdict(database) == ("roll back", sentence)
+
+
+def judged_verdict(database: Database, unsupported: Callable[[Exchange], bool | None]) -> tuple[str, str]:
+    found = look(database, adapter_id="v1", hours=24, max_decline_rise=0.25, now=now(), unsupported=unsupported)
+    return found.verdict, found.sentence
+
+
+def test_answers_that_the_judge_finds_unsupported_roll_back_without_a_single_rating(
+    database: Database, ann: Person
+) -> None:
+    answered(database, ann, 30, after=False)
+    answered(database, ann, 25, after=True)
+    sentence = "unsupported answers rose from 0 of 30 to 25 of 25 judged answers with v1."
+    assert judged_verdict(database, lambda exchange: exchange.adapter == "v1") == ("roll back", sentence)
+    assert judged_verdict(database, lambda _: None) == judged_verdict(database, lambda _: True) == ("waiting", "")
+
+
+def test_what_the_judge_may_err_by_is_no_rise(database: Database, ann: Person) -> None:
+    answered(database, ann, 400, after=False)
+    answered(database, ann, 300, after=True)
+    with database.read() as session:
+        rows = session.exec(select(Exchange.id, Exchange.adapter).order_by(col(Exchange.created_at))).all()
+    places = {key: place for place, (key, _) in enumerate(rows)}
+
+    def every(part: int, more: int) -> Callable[[Exchange], bool]:
+        return lambda exchange: places[exchange.id] % (more if exchange.adapter == "v1" else part) == 0
+
+    assert judged_verdict(database, every(10, 5)) == ("waiting", "")
+    assert judged_verdict(database, every(10, 2))[0] == "roll back"
 
 
 def test_few_exchanges_and_other_adapters_decide_nothing(database: Database, ann: Person) -> None:
