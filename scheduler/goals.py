@@ -28,7 +28,7 @@ class CycleResult:
     """What an earlier cycle came to; `lost` are the tasks that its adapter made worse.
 
     `expected` holds the gain that its plan expected per metric, `gained` the measured difference with its interval,
-    `way` the change of the recipes that won a search, where they are still the same.
+    `way` the change of the recipes that won a search and `tried` all that it tried, where they are still the same.
     """
 
     strategy: str
@@ -38,6 +38,7 @@ class CycleResult:
     expected: Mapping[str, float] = field(default_factory=dict)
     gained: Mapping[str, Sequence[float]] = field(default_factory=dict)
     way: str = ""
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

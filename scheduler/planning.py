@@ -190,7 +190,7 @@ def earlier(bench: Workbench) -> list[CycleResult]:
                 lost=_lost(cycle),
                 expected=cycle.plan.get("expected", {}),
                 gained=cycle.results.get("gate", {}).get("gained", {}),
-                way=_way(cycle, bench),
+                **_search(cycle, bench),
             )
             for cycle in session.exec(query)
             if cycle.plan.get("tasks")
@@ -205,10 +205,13 @@ def _trained(cycle: Cycle) -> dict[str, Any]:
     return {"strategy": found["strategy"], "tasks": tuple(found["tasks"])}
 
 
-def _way(cycle: Cycle, bench: Workbench) -> str:
-    """The name of the variant that won a cycle, where the recipes of its tasks are still written as they were."""
+def _search(cycle: Cycle, bench: Workbench) -> dict[str, Any]:
+    """The variants that a cycle tried and the one that won, where the recipes of its tasks are still as they were."""
+    if cycle.plan.get("recipes") != _recipes(bench, cycle.plan["tasks"]):
+        return {}
     won = cycle.results.get("gate", {}).get("winner") or {}
-    return str(won.get("variant", "")) if cycle.plan.get("recipes") == _recipes(bench, cycle.plan["tasks"]) else ""
+    tried = tuple(one["name"] for one in cycle.plan.get("variants", ()))
+    return {"way": str(won.get("variant", "")), "tried": tried}
 
 
 def _recipes(bench: Workbench, tasks: Sequence[str]) -> dict[str, Any]:

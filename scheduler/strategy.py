@@ -144,9 +144,9 @@ def _planned(
     means = replace(means, four_bit=four_bit)
     variants: tuple[Variant, ...] = ()
     if strategy == TOURNAMENT:
-        variants = of_strategies(groups, means) or of_recipes(chosen, groups, means)
+        variants = of_strategies(groups, means) or of_recipes(chosen, groups, means, last=last)
     elif strategy == "auto" and number == SEARCH_STAGE:
-        variants = of_recipes(chosen, groups, means)
+        variants = of_recipes(chosen, groups, means, last=last)
     plans = {name: fitted(groups[name], means) for name in STRATEGIES}
     shares = {line.name: line.share for line in report.tasks}
     table = matrix(plans, demand, shares, means)

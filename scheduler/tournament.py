@@ -6,6 +6,7 @@ gate. It plans; what trains and measures is `finetune/contest.py`.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,8 +37,10 @@ SEARCH = (
     Way("half the learning rate", rate=0.5),
     Way("twice the rank", rank=2.0),
 )
-"""The small search of phase 3; the first ones first where there is no time for all."""
+"""The small search of phase 3; without time for all, those first that were tried least, then in this order."""
 WAYS = {way.name: way for way in SEARCH if way is not AS_IT_IS}
+LEAST_SHARE = 0.5
+"""The share of what a plan without a search trains on that each finalist of one must be trained on; of two, any."""
 FOUR_BITS = "in 4 bits"
 """What the search tries besides, where 4-bit weights can be trained on and are not needed to fit."""
 
@@ -61,18 +64,21 @@ def of_strategies(groups: Groups, means: Means) -> tuple[Variant, ...]:
     return _within(makers, means)
 
 
-def of_recipes(strategy: str, groups: Groups, means: Means) -> tuple[Variant, ...]:
+def of_recipes(strategy: str, groups: Groups, means: Means, *, last: Sequence[CycleResult] = ()) -> tuple[Variant, ...]:
     """One strategy with the recipes of SEARCH, as many as fit the time; none where fewer than two do.
 
-    A way that changes nothing, as every linear layer where the recipes have them all, is left out.
+    A way that changes nothing, as every linear layer where the recipes have them all, is left out. What wins must beat
+    an adapter that had all the time, so that rather fewer ways are tried than all of them on little.
     """
     as_it_is = _used(groups[strategy], means)
     ways = [way for way in SEARCH if way is AS_IT_IS or _used(groups[strategy], _changed(means, way)) != as_it_is]
+    times = Counter(name for cycle in last for name in cycle.tried)
+    ways.sort(key=lambda way: (way is not AS_IT_IS, times[way.name]))
     makers = [_maker(way.name, strategy, groups[strategy], way) for way in ways]
     if means.memory is not None and means.memory.possible and means.memory.qlora == "auto" and not means.four_bit:
         make = _maker(FOUR_BITS, strategy, groups[strategy], AS_IT_IS)
         makers.append(lambda within: make(replace(within, four_bit=True)))
-    return _within(makers, means)
+    return _within(makers, means, least=LEAST_SHARE * _seen(fitted(groups[strategy], means)))
 
 
 def total_minutes(variants: Sequence[Variant]) -> float:
@@ -141,11 +147,19 @@ def _recipe(recipe: Mapping[str, Any], way: Way, every: Sequence[str]) -> dict[s
     return {**recipe, **changed}
 
 
-def _within(makers: Sequence[_Make], means: Means) -> tuple[Variant, ...]:
-    """As many variants as fit, the first ones before the others, each in an equal share of the time."""
+def _seen(phases: Sequence[Phase]) -> int:
+    """How many examples a run sees, each as often as it does."""
+    return sum(phase.examples * phase.epochs for phase in phases)
+
+
+def _within(makers: Sequence[_Make], means: Means, *, least: float = 0.0) -> tuple[Variant, ...]:
+    """As many variants as fit, the first ones before the others, each in an equal share of the time.
+
+    More than two only where the first of them sees `least` examples in its share.
+    """
     for count in range(len(makers), 1, -1):
         each = replace(means, max_minutes=means.max_minutes / sum(_rounds(count)))
         fit = [variant for make in makers if fits((variant := make(each)).phases, each)]
-        if len(fit) >= count:
+        if len(fit) >= count and (count == 2 or _seen(fit[0].phases) >= least):
             return tuple(fit[:count])
     return ()

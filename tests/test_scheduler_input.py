@@ -164,6 +164,6 @@ def test_what_won_a_search_counts_until_the_recipe_is_written_anew(tasks: Write,
     won.results = {"gate": {"winner": {"adapter": "v1", "variant": way}}}
     with database.write() as session:
         session.add(won)
-    assert [one.way for one in planning.earlier(bench)] == [way]
+    assert [(one.way, one.tried) for one in planning.earlier(bench)] == [(way, (way,))]
     tasks(recipe=recipe(6))
-    assert [one.way for one in planning.earlier(bench_of(load_settings()))] == [""]
+    assert [(one.way, one.tried) for one in planning.earlier(bench_of(load_settings()))] == [("", ())]

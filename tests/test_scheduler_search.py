@@ -1,5 +1,7 @@
 """Claims about the search of phase 3: what is tried against what the recipes say, and that what won stays."""
 
+import pytest
+
 from scheduler.strategy import CycleResult
 from tests.test_scheduler_strategy import BALANCED, DOMINANT, GUIDE, LAYER, PLENTY, RECIPE, STUCK, gpu, planned
 
@@ -35,13 +37,22 @@ def test_phase_three_tries_nothing_twice() -> None:
     assert "one pass less" not in [variant.name for variant in once.variants]
 
 
-def test_phase_three_with_time_for_three_tries_every_linear_layer_and_the_higher_rate() -> None:
-    made = planned(GUIDE, {"a": 100}, last=STUCK, max_minutes=2.2, **gpu(0))
-    assert [variant.name for variant in made.variants] == [
-        "as the recipe says",
-        "on every linear layer",
-        "twice the learning rate",
-    ]
+@pytest.mark.parametrize(("minutes", "ways"), [(25.0, 6), (12.0, 4), (10.5, 3), (7.0, 2), (2.2, 2), (1.0, 0)])
+def test_rather_fewer_ways_are_tried_than_all_on_less_than_half_of_what_a_plain_run_sees(
+    minutes: float, ways: int
+) -> None:
+    made = planned(GUIDE, {"a": 100}, last=STUCK, max_minutes=minutes, **gpu(0))
+    names = ["as the recipe says", "on every linear layer", "twice the learning rate", "one pass less"]
+    assert [variant.name for variant in made.variants][:4] == names[:ways] and len(made.variants) == ways
+    assert all(variant.phases[0].examples >= 50 for variant in made.variants) or ways == 2
+
+
+def test_what_was_tried_before_comes_last() -> None:
+    tried = ("as the recipe says", "on every linear layer", "twice the learning rate")
+    before = CycleResult("single", ("a",), "rejected", way="as the recipe says", tried=tried)
+    made = planned(GUIDE, {"a": 100}, last=[*STUCK[:1], before, before], max_minutes=10.5, **gpu(0))
+    names = [variant.name for variant in made.variants]
+    assert names == ["as the recipe says", "one pass less", "half the learning rate"]
 
 
 def test_a_tournament_of_one_task_tries_recipes_instead_of_strategies() -> None:
