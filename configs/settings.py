@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from configs.reading import SettingsError as SettingsError
+from configs.reading import merge, put, read, sentence
 from configs.tasks import Taxonomy, load_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,10 +24,6 @@ SHORT = {
     "RATCHET_DATABASE_URL": "database.url",
 }
 """Environment variables with a name of their own; any other setting is RATCHET__SECTION__KEY."""
-
-
-class SettingsError(Exception):
-    """The settings cannot be used; the message names the key, what was found and what was expected."""
 
 
 class _Section(BaseModel):
@@ -148,6 +146,14 @@ class Training(_Section):
         return self.model_dump(include={"stop_share", "other_orders", "memory_mb", "processes"})
 
 
+class Teacher(_Section):
+    """A model that answers what people disliked and nobody corrected."""
+
+    model: str
+    options: dict[str, Any]
+    answers: int = Field(ge=0)
+
+
 class Evaluation(_Section):
     """Measuring candidate and serving adapter."""
 
@@ -208,6 +214,7 @@ class Settings(_Section):
     generation: Generation
     vllm: Vllm
     training: Training
+    teacher: Teacher
     evaluation: Evaluation
     judge: Judge
     gate: Gate
@@ -247,54 +254,19 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     files that the checkout ships from the checkout. Raises SettingsError naming the key.
     """
     default = ROOT / "configs" / "default.yaml"
-    values = _read(default)
+    values = read(default)
     chosen = Path(environment.get("RATCHET_CONFIG", str(default)))
     if chosen != default:
-        values = _merge(values, _read(chosen if chosen.exists() else ROOT / chosen))
+        values = merge(values, read(chosen if chosen.exists() else ROOT / chosen))
     for name, value in environment.items():
         path = SHORT.get(name) or (name[9:].lower().replace("__", ".") if name.startswith("RATCHET__") else None)
         if path is not None and value != "":
-            _set(values, path, yaml.safe_load(value) if not path.endswith(("url", "data", "folder")) else value, name)
+            put(values, path, yaml.safe_load(value) if not path.endswith(("url", "data", "folder")) else value, name)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_sentence(error, chosen)) from error
+        raise SettingsError(sentence(error, chosen)) from error
     tasks = settings.tasks if settings.tasks.is_absolute() else ROOT / settings.tasks
     models = settings.models
     folder = models.folder if models.folder.is_absolute() or "RATCHET_MODELS" in environment else ROOT / models.folder
     return settings.model_copy(update={"tasks": tasks, "models": models.model_copy(update={"folder": folder})})
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"the settings file {path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise SettingsError(f"the settings file {path} holds {type(values).__name__}, expected sections.")
-    return values
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _set(values: dict[str, Any], path: str, value: Any, name: str) -> None:
-    *sections, key = path.split(".")
-    for section in sections:
-        if not isinstance(values.get(section), dict):
-            raise SettingsError(f"unknown section {section} in {name}.")
-        values = values[section]
-    values[key] = value
-
-
-def _sentence(error: ValidationError, file: Path) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown setting {key} (from {file.name} or the environment): remove it or correct its name."
-    return f"setting {key} is {first['input']!r}: {first['msg']}."

@@ -1,12 +1,10 @@
 """A judge that asks a chat model, any that LangChain has: one question, one number from 0 to 10 back."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
-
+from finetune.chat_model import ChatModel
 from finetune.fitted import FittedJudge
 from store.errors import Invalid
 
@@ -23,15 +21,6 @@ TRIES = 2
 _NUMBER = re.compile(r"(?<![\d.])(10|\d)(?![\d])")
 
 
-@contextmanager
-def _provider(failed: str) -> Iterator[None]:
-    """Whatever a provider's library raises becomes Invalid: each has errors of its own."""
-    try:
-        yield
-    except Exception as error:
-        raise Invalid(f"{failed}: {error}", "Check judge.model.") from error
-
-
 class ChatJudge(FittedJudge):
     """Support, accuracy and relevance by a chat model; equal questions are asked once.
 
@@ -41,7 +30,7 @@ class ChatJudge(FittedJudge):
     family = "chat"
     metrics = ("support", "accuracy", "relevance")
 
-    def __init__(self, model: BaseChatModel, name: str) -> None:
+    def __init__(self, model: ChatModel, name: str) -> None:
         super().__init__()
         self._model, self._named = model, name
         self._kept: dict[tuple[str, ...], float] = {}
@@ -49,10 +38,7 @@ class ChatJudge(FittedJudge):
     @classmethod
     def named(cls, model: str, options: Mapping[str, Any]) -> "ChatJudge":
         """By a name as `init_chat_model` takes it, `openai:gpt-5-mini`; raises Invalid when LangChain has none such."""
-        from langchain.chat_models import init_chat_model  # noqa: PLC0415, seconds that only this judge needs
-
-        with _provider(f"the judge {model} cannot be made"):
-            return cls(init_chat_model(model, **{"temperature": 0, **options}), model)
+        return cls(ChatModel.named(model, options, called=f"the judge {model}", setting="judge.model"), model)
 
     @property
     def name(self) -> str:
@@ -81,9 +67,8 @@ class ChatJudge(FittedJudge):
         told = "\n".join(f"{name.replace('_', ' ')}:\n-----\n{text}\n-----" for name, text in texts.items())
         said = ""
         for _ in range(TRIES):
-            with _provider(f"the judge {self._named} could not be asked"):
-                reply = self._model.invoke([("system", SYSTEM), ("human", f"{told}\n\n{ASKED[metric]}")])
-            said = str(reply.text).strip()
+            asked = ({"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{told}\n\n{ASKED[metric]}"})
+            said = self._model.says(asked)
             if found := _NUMBER.findall(said):
                 return int(found[-1]) / 10
         raise Invalid(f'the judge {self._named} said "{said[:60]}", expected a number from 0 to 10.')

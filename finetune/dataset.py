@@ -1,10 +1,11 @@
 """Logged exchanges to curated training examples and held-out cases, with a reason for each (pure).
 
 What is a target, best first: an answer that a reviewer wrote or approved; a person's correction that the passages
-support; a thumbs-up answer that the judge finds grounded; an answer repaired from its own passages. Never an unjudged
-answer of the bot, never one with a thumbs-down: that is kept apart, for preferences. What an adapter wrote and the
-judge supports is replay: it keeps other tasks as they are. Where people declined too seldom, answered questions stand
-once more without the passages that answer them. It reads no database and knows no model.
+support; a thumbs-up answer that the judge finds grounded; an answer repaired from its own passages; a teacher model's
+that the judge supports. Never an unjudged answer of the bot, never one with a thumbs-down: that is kept apart, for
+preferences. What an adapter wrote and the judge supports is replay: it keeps other tasks as they are. Where people
+declined too seldom, answered questions stand once more without the passages that answer them. It reads no database and
+knows no model.
 """
 
 import hashlib
@@ -230,7 +231,7 @@ def _place(curated: Curated, example: Example, keys: Sequence[str], sides: Sides
         curated.drop(example.id, "golden, but what answers it is trained on")
     elif side == LEAVES:
         curated.drop(example.id, "would be on both sides")
-    elif side == HELD_OUT and example.kind in (Kind.REPAIRED, Kind.REPLAY):
+    elif side == HELD_OUT and example.kind in (Kind.REPAIRED, Kind.TAUGHT, Kind.REPLAY):
         curated.drop(example.id, "held out, but no person said what is right")
     elif side == HELD_OUT:
         curated.held_out.append(example)

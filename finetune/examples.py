@@ -25,6 +25,8 @@ class Kind(StrEnum):
     """A person liked it and the judge finds it grounded."""
     REPAIRED = "repaired"
     """Unsupported sentences removed and citations inserted by the judge."""
+    TAUGHT = "taught"
+    """A teacher model wrote it where people disliked the answer, and the judge supports every sentence."""
     WITHHELD = "withheld"
     """An answered question without the passages that answer it: it teaches declining (`finetune/withheld.py`)."""
     REPLAY = "replay"
@@ -38,12 +40,13 @@ WEIGHTS = {
     Kind.CORRECTION: 1.0,
     Kind.UPVOTED: 0.7,
     Kind.REPAIRED: 0.5,
+    Kind.TAUGHT: 0.5,
     Kind.REPLAY: 0.5,
     Kind.DISLIKED: 0.0,
 }
 """In what share of the passes an example is seen, by how far a person stands behind its target."""
-MACHINE = (Kind.UPVOTED, Kind.REPAIRED, Kind.REPLAY)
-"""Targets that the bot wrote; the data rules of a task are for these."""
+MACHINE = (Kind.UPVOTED, Kind.REPAIRED, Kind.TAUGHT, Kind.REPLAY)
+"""Targets that a model wrote; the data rules of a task are for these."""
 LEAST_SUPPORT = {"low": 0.4, "medium": 0.5, "high": 0.65}
 """What the judge must say of every sentence of a target that the bot wrote, by `filter_quality`."""
 

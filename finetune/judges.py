@@ -157,14 +157,19 @@ def check(spec: Mapping[str, Any], tested: Sequence[str]) -> None:
     """Refuse a judge without a model, and one that is the model under test: `tested` names it and its addresses."""
     if spec["kind"] == FITTED:
         return
-    model, address = str(spec["model"]).strip(), str(spec["options"].get("base_url", ""))
+    model = str(spec["model"]).strip()
     if not model:
         raise Invalid(f"judge.kind is {spec['kind']}, and judge.model names no model.", "Set judge.model.")
-    own = {urlsplit(one).netloc for one in tested} - {""}
-    if model.partition(":")[2] in tested or model in tested or urlsplit(address).netloc in own:
+    if is_tested(model, spec["options"], tested):
         raise Invalid(
             f"judge.model {model} is the model that is judged: it would approve of itself.", "Name another model."
         )
+
+
+def is_tested(model: str, options: Mapping[str, Any], tested: Sequence[str]) -> bool:
+    """Whether a model by its name, or the address in its options, is the bot itself."""
+    own, address = {urlsplit(one).netloc for one in tested} - {""}, str(options.get("base_url", ""))
+    return model.partition(":")[2] in tested or model in tested or urlsplit(address).netloc in own
 
 
 def made(spec: Mapping[str, Any]) -> Plugged | None:

@@ -1,7 +1,8 @@
 """Curated examples to preferences: what people wrote over what the bot had said, and answers they liked (pure).
 
-A corrected answer gives a pair: the correction is chosen, the logged answer rejected. A liked answer gives a label,
-and so does one that was disliked without a correction. Only the training side is used, after all of curation's rules.
+A corrected answer gives a pair: the correction is chosen, the logged answer rejected; so does a disliked one for which
+a teacher model has a supported answer. A liked answer gives a label, and so does one that was disliked without either.
+Only the training side is used, after all of curation's rules.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ def preferences(examples: Iterable[Mapping[str, Any]]) -> list[Preference]:
     found = []
     for example in examples:
         logged = str(example.get("logged_answer", "")).strip()
-        if example["kind"] in (Kind.APPROVED, Kind.CORRECTION) and logged and logged != example["target"]:
+        if example["kind"] in (Kind.APPROVED, Kind.CORRECTION, Kind.TAUGHT) and logged and logged != example["target"]:
             found.append(Preference(list(example["messages"]), example["target"], logged))
         elif example["kind"] == Kind.UPVOTED:
             found.append(Preference(list(example["messages"]), example["target"]))

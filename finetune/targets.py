@@ -34,7 +34,7 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
     if feedback is not None and feedback.correction:
         return _corrected(row, judge, reviewed=bool(feedback.approved_by) or feedback.person_id in reviewers)
     if feedback is not None and feedback.rating == "down":
-        return UNCORRECTED
+        return _taught(row, judge, least) or UNCORRECTED
     liked = feedback is not None and feedback.rating == "up"
     if exchange.state != "finished" or not exchange.answer:
         return "the answer was not finished"
@@ -51,6 +51,20 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
     if whole and not liked and text.split() == exchange.answer.split():
         return Target(text, "replay", "an adapter's answer whose every sentence is supported", True, gold)
     return Target(text, "repaired", "unsupported sentences removed, citations inserted", True, gold)
+
+
+def _taught(row: Logged, judge: Judge, least: float) -> Target | None:
+    """A teacher's answer where every sentence is supported, or its decline over passages about something else."""
+    passages = row.exchange.passages
+    if not row.taught or not passages:
+        return None
+    if declined(row.taught):
+        beside = judge.relevance(row.exchange.question, [passage["text"] for passage in passages]) < UNRELATED
+        reason = "a teacher model declined, and its passages are about something else"
+        return Target(DECLINE, "taught", reason, False, None) if beside else None
+    text, whole = repaired(row.taught, passages, judge, least=least)
+    reason = "a teacher model's answer whose every sentence is supported"
+    return Target(text, "taught", reason, True, _gold(text, passages)) if whole and text else None
 
 
 def _unsupported(row: Logged, judge: Judge, *, liked: bool) -> Target | str:

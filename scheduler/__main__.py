@@ -19,7 +19,7 @@ from typing import Any
 from bot.models import chat_model, embedding_model, meaning
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
-from finetune import judges
+from finetune import judges, teacher
 from finetune.examples import Rules
 from finetune.fitted import FittedJudge
 from finetune.hardware import Base, base_of, this_machine
@@ -37,6 +37,7 @@ from store.errors import Invalid, RatchetError
 def bench_of(settings: Settings) -> Workbench:
     """The workbench, as the settings say; raises Invalid for a judge that may not judge."""
     judges.check(settings.judge.model_dump(), settings.tested)
+    teacher.check(settings.teacher.model_dump(), settings.tested)
     taxonomy = settings.taxonomy()
     embedder = Embedder(embedding_model(settings.models.embedding), name=settings.models.embedding)
     data = settings.server.data.resolve()
@@ -108,6 +109,7 @@ def _training(settings: Settings) -> dict[str, Any]:
         "new_account_days": training.new_account_days,
         "most_ratings_per_hour": training.most_ratings_per_hour,
         "trainer": training.trainer(),
+        "teacher": settings.teacher.model_dump(),
         "qlora": training.qlora,
         "threads": training.threads,
         "seed": training.seed,

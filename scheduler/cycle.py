@@ -6,7 +6,7 @@ that what a killed attempt left behind is never mistaken for the result.
 
 import traceback
 
-from scheduler import decisions, planning, rank, watch
+from scheduler import decisions, planning, rank, teaching, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_plan
 from scheduler.judged import unsupported
 from scheduler.labelling import label_all
@@ -78,10 +78,11 @@ def weigh(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
 
 
 def plan(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
-    """Choose a strategy; end here when the log holds too little."""
+    """Choose a strategy, once the teacher has answered, if there is one; end here when the log holds too little."""
+    told = teaching.ask(bench, claim)
     asked = cycle.plan.get("asked", {})
     made = planning.plan_now(bench, strategy_wanted=asked.get("strategy"), comment=asked.get("comment", ""))
-    result = {"strategy": made["strategy"], "tasks": made["tasks"], "examples": made["examples"]}
+    result = {"strategy": made["strategy"], "tasks": made["tasks"], "examples": made["examples"], **told}
     if made["too_little_data"]:
         return Next(result, None, CycleState.DONE, Outcome.TOO_LITTLE_DATA, {"plan": made})
     return Next(result, "curate", values={"plan": made})

@@ -66,6 +66,7 @@ class Workbench:
     new_account_days: float
     most_ratings_per_hour: int
     trainer: Mapping[str, Any]
+    teacher: Mapping[str, Any]
     qlora: str
     threads: int
     seed: int

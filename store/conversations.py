@@ -21,6 +21,7 @@ from store.models import (
     Label,
     Person,
     Preview,
+    TaughtAnswer,
 )
 
 MAX_TITLE = 200
@@ -138,7 +139,7 @@ def forget(session: Session, exchange_ids: list[str]) -> None:
     """Delete exchanges and every row that hangs on them."""
     for start in range(0, len(exchange_ids), _AT_ONCE):
         ids = exchange_ids[start : start + _AT_ONCE]
-        for table in (Label, JudgeLabel, CaseLabel, Feedback, ExchangePassage, Embedding):
+        for table in (Label, JudgeLabel, CaseLabel, TaughtAnswer, Feedback, ExchangePassage, Embedding):
             session.exec(delete(table).where(col(table.exchange_id).in_(ids)))
         session.exec(delete(Exchange).where(col(Exchange.id).in_(ids)))
 

@@ -15,7 +15,17 @@ from sqlmodel import Session, and_, col, func, or_, select
 from store import answers, filters, processes, staleness
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
-from store.models import Conversation, Exchange, ExchangePassage, ExchangeState, Feedback, Label, Person, now
+from store.models import (
+    Conversation,
+    Exchange,
+    ExchangePassage,
+    ExchangeState,
+    Feedback,
+    Label,
+    Person,
+    TaughtAnswer,
+    now,
+)
 
 MAX_CORRECTION = 20_000
 RATINGS = ("up", "down", None)
@@ -24,12 +34,16 @@ ANSWERED = (ExchangeState.FINISHED, ExchangeState.STOPPED)
 
 @dataclass(frozen=True)
 class Logged:
-    """An exchange with what was said of it; `stale` are the digests of its stale passages, where looked up."""
+    """An exchange with what was said of it; `stale` are the digests of its stale passages, where looked up.
+
+    `taught` is what a teacher model answers instead.
+    """
 
     exchange: Exchange
     feedback: Feedback | None
     label: Label | None
     stale: frozenset[str] | None = None
+    taught: str = ""
 
     def passages(self) -> list[dict[str, Any]]:
         """The passages that it was shown, each with `stale` where that was looked up."""
@@ -260,11 +274,13 @@ def logged(session: Session, *, since: datetime | None = None) -> list[Logged]:
 
 def each_logged(session: Session, *, since: datetime | None = None) -> Iterator[Logged]:
     """The same one by one, so that a large log never is in memory whole; the session must stay open."""
-    query = select(Exchange, Feedback, Label).select_from(Exchange)
-    query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
-    query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
+    query = select(Exchange, Feedback, Label, TaughtAnswer.text).select_from(Exchange)
+    for table in (Feedback, Label, TaughtAnswer):
+        query = query.join(table, col(table.exchange_id) == col(Exchange.id), isouter=True)
     query = query.where(col(Exchange.state).in_(ANSWERED))
     if since is not None:
         query = query.where(col(Exchange.created_at) >= since)
     query = query.order_by(col(Exchange.created_at)).execution_options(yield_per=500)
-    return (Logged(*row) for row in session.exec(query))
+    return (
+        Logged(exchange, feedback, label, taught=text or "") for exchange, feedback, label, text in session.exec(query)
+    )

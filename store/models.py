@@ -226,6 +226,15 @@ class CaseLabel(Row, table=True):
     labelled_at: datetime = time_column()
 
 
+class TaughtAnswer(Row, table=True):
+    """What a teacher model answers to an exchange that people disliked and nobody corrected."""
+
+    exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
+    model: str
+    text: str
+    answered_at: datetime = time_column()
+
+
 class Embedding(Row, table=True):
     """What tasks are told by, kept so that nothing is embedded twice: vectors of one embedding model.
 

@@ -15,6 +15,7 @@ from bot.models import PACKAGED_EMBEDDING, embedding_model
 from finetune import judges
 from finetune.admission import Labelled, admission, clearly_blind, honest_of, suite
 from finetune.chat_judge import ChatJudge
+from finetune.chat_model import ChatModel
 from finetune.fitted import FittedJudge
 from finetune.judges import CrossEncoderJudge, NliJudge
 from finetune.perturbations import Honest, Outcome
@@ -73,6 +74,10 @@ def labels(count: int, honest: list[Honest], *, right: bool = True) -> list[Labe
     return found
 
 
+def chat(grader: Grader, name: str) -> ChatJudge:
+    return ChatJudge(ChatModel(grader, f"the judge {name}", setting="judge.model"), name)
+
+
 def test_the_fitted_judge_notices_every_kind_of_worse_answer(honest: list[Honest]) -> None:
     found = {one.variant: one for one in suite(FittedJudge(), honest) if one.n >= 10}
     assert len(found) >= 4
@@ -80,14 +85,14 @@ def test_the_fitted_judge_notices_every_kind_of_worse_answer(honest: list[Honest
 
 
 def test_a_judge_that_likes_everything_counts_for_nothing(honest: list[Honest]) -> None:
-    judge = ChatJudge(Grader(always="10"), "flatterer")
+    judge = chat(Grader(always="10"), "flatterer")
     found = admission(judge, judge.metrics, honest, labels(40, honest), **LIMITS)
     assert found.counts == ()
     assert any(reason.startswith("negated: the honest answer wins 0.50") for reason in found.reasons)
 
 
 def test_a_good_judge_counts_where_people_agree_with_it_only(honest: list[Honest]) -> None:
-    judge = ChatJudge(Grader(), "careful")
+    judge = chat(Grader(), "careful")
     agreed = admission(judge, judge.metrics, honest, labels(40, honest), **LIMITS)
     assert agreed.counts == ("support",)
     assert "accuracy: 0 labels of people, expected at least 20 with both answers." in agreed.reasons
@@ -98,7 +103,7 @@ def test_a_good_judge_counts_where_people_agree_with_it_only(honest: list[Honest
 
 
 def test_nothing_to_try_it_on_is_a_reason(honest: list[Honest]) -> None:
-    judge = ChatJudge(Grader(), "careful")
+    judge = chat(Grader(), "careful")
     found = admission(judge, judge.metrics, honest[:3], labels(40, honest), **LIMITS)
     assert found.counts == () and "nothing to try it on" in found.reasons[0]
 
@@ -116,7 +121,7 @@ def test_a_chat_model_is_asked_over_http_and_equal_questions_once() -> None:
 
 def test_a_reply_without_a_number_is_an_error() -> None:
     with pytest.raises(Invalid, match="expected a number from 0 to 10"):
-        ChatJudge(Grader(always="sure!"), "talker").relevance("Why?", ["Because."])
+        chat(Grader(always="sure!"), "talker").relevance("Why?", ["Because."])
 
 
 def test_a_judge_that_cannot_be_asked_leaves_the_fitted_one_in_charge(honest: list[Honest]) -> None:
