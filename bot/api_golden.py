@@ -23,11 +23,11 @@ class Addition(BaseModel):
 
 @router.get("")
 def list_golden(parts: WithParts, page: WithPage) -> dict[str, Any]:
-    """The exchanges of the golden set, in order of id."""
+    """The exchanges of the golden set, in order of id, each with how many evaluations have asked it."""
     with parts.database.read() as session:
-        members = sorted(golden.members(session))
+        members = golden.looks(session)
     after = [member for member in members if page.cursor is None or member > page.cursor]
-    return listing(after[: page.limit + 1], page, lambda member: {"id": member})
+    return listing(after[: page.limit + 1], page, lambda member: {"id": member, "evaluations": members[member]})
 
 
 @router.post("")

@@ -126,7 +126,8 @@ def _approve(options: argparse.Namespace, settings: Settings, database: Database
 def _golden(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     if options.exchange is None:
         with database.read() as session:
-            print("\n".join(sorted(golden.members(session))) or "the golden set is empty.")
+            lines = [f"{key}  asked by {count} evaluations" for key, count in golden.looks(session).items()]
+        print("\n".join(lines) or "the golden set is empty.")
         return
     golden.add(database, options.exchange, actor=ACTOR, comment=options.comment)
     print(f"{options.exchange} is in the golden set: every candidate answers it, none is trained on it.")

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from store import audit
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
-from store.models import Exchange, Feedback, Person, Role, Side
+from store.models import CycleStep, Exchange, Feedback, Person, Role, Side
 
 PREFIX = "golden:"
 HELD_OUT = "held_out"
@@ -19,6 +19,17 @@ def members(session: Session) -> frozenset[str]:
     """The ids of the exchanges in the golden set."""
     keys = session.exec(select(Side.key).where(col(Side.key).startswith(PREFIX, autoescape=True)))
     return frozenset(key.removeprefix(PREFIX) for key in keys)
+
+
+def looks(session: Session) -> dict[str, int]:
+    """The members, in order of id, each with how many evaluations have asked it since it was added.
+
+    Candidates that are chosen by the same questions again and again come to suit these: what was asked often says less.
+    """
+    rows = session.exec(select(Side).where(col(Side.key).startswith(PREFIX, autoescape=True)).order_by(Side.key)).all()
+    done = select(CycleStep.started_at).where(CycleStep.name == "evaluate", col(CycleStep.finished_at).is_not(None))
+    times = session.exec(done).all()
+    return {row.key.removeprefix(PREFIX): sum(at >= row.first_seen for at in times) for row in rows}
 
 
 def add(database: Database, exchange_id: str, *, actor: str, comment: str) -> None:

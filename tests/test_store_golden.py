@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from store import audit, exchanges, golden, people
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
-from store.models import AuditEntry, Person, Role
+from store.models import AuditEntry, Cycle, CycleStep, Person, Role, now
 from tests.queued import QueuedBot, error, queued_bot
 from tests.test_store_exchanges import asked, user
 
@@ -38,6 +38,27 @@ def test_an_approved_answer_joins_the_golden_set_and_the_record_says_why(databas
         golden.add(database, key, actor="rita", comment="again")
 
 
+def test_every_question_has_a_count_of_the_evaluations_that_asked_it(database: Database) -> None:
+    key = approved(database)
+    evaluated(database, "before")
+    golden.add(database, key, actor="rita", comment="asked weekly")
+    with database.read() as session:
+        assert golden.looks(session) == {key: 0}
+    evaluated(database, "after")
+    evaluated(database, "open", finished=False)
+    with database.read() as session:
+        assert golden.looks(session) == {key: 1}
+
+
+def evaluated(database: Database, name: str, *, finished: bool = True) -> None:
+    """A cycle whose evaluation began now, and ended."""
+    with database.write() as session:
+        session.add(Cycle(id=name, slot_key=name))
+        session.flush()
+        ended = now() if finished else None
+        session.add(CycleStep(cycle_id=name, name="evaluate", position=6, started_at=now(), finished_at=ended))
+
+
 def test_what_may_not_be_measured_with_is_refused_with_a_sentence(database: Database) -> None:
     with pytest.raises(NotFound, match="no exchange ex_none"):
         golden.add(database, "ex_none", actor="rita", comment="why not")
@@ -60,7 +81,7 @@ def test_admins_extend_and_list_it_over_http(bot: QueuedBot) -> None:
     with TestClient(bot.app, headers=bot.headers("admin"), raise_server_exceptions=False) as client:
         assert client.get("/v1/admin/golden").json() == {"data": [], "next": None}
         assert client.post("/v1/admin/golden", json={"exchange_id": key, "comment": "often"}).json() == {"id": key}
-        assert client.get("/v1/admin/golden").json() == {"data": [{"id": key}], "next": None}
+        assert client.get("/v1/admin/golden").json() == {"data": [{"id": key, "evaluations": 0}], "next": None}
         again = client.post("/v1/admin/golden", json={"exchange_id": key, "comment": "often"})
         assert again.status_code == 409 and "already" in error(again)["message"]
         assert client.post("/v1/admin/golden", json={"exchange_id": "ex_no", "comment": "x"}).status_code == 404
