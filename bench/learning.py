@@ -54,21 +54,33 @@ ASKED_AGAIN = 100
 """Cases asked once more after the rollback; greedy answers must be the old ones word for word."""
 
 
-def settings(tasks: Path, options: argparse.Namespace) -> dict[str, str]:
+def settings(
+    tasks: Path,
+    *,
+    examples: int,
+    minutes: float,
+    unanswerable: float,
+    held_out: float,
+    threads: int = 1,
+    trainer_threads: int = 1,
+    other_orders: int = 0,
+    passes: int | None = None,
+) -> dict[str, str]:
     """What differs from the default settings."""
     return {
         "TASKS": str(tasks),
         "STARTER": "false",
         "GENERATION__MAX_TOKENS": str(ANSWER_TOKENS),
-        "GENERATION__THREADS": str(options.threads),
+        "GENERATION__THREADS": str(threads),
         "TRAINING__STRATEGY": "single",
         "TRAINING__PREFERENCE": '"off"',
-        "TRAINING__MAX_EXAMPLES": str(options.examples),
-        "TRAINING__MAX_MINUTES": str(options.minutes),
-        "TRAINING__THREADS": str(options.trainer_threads),
-        "TRAINING__OTHER_ORDERS": str(options.other_orders),
-        "TRAINING__UNANSWERABLE_SHARE": str(options.unanswerable),
-        "EVALUATION__HELD_OUT_SHARE": str(options.held_out),
+        "TRAINING__MAX_EXAMPLES": str(examples),
+        "TRAINING__MAX_MINUTES": str(minutes),
+        "TRAINING__MAX_PASSES": str(passes or "null"),
+        "TRAINING__THREADS": str(trainer_threads),
+        "TRAINING__OTHER_ORDERS": str(other_orders),
+        "TRAINING__UNANSWERABLE_SHARE": str(unanswerable),
+        "EVALUATION__HELD_OUT_SHARE": str(held_out),
         "EVALUATION__BATCH": "16",
         "EVALUATION__ALTERNATIVE_CASES": "0",
         "EVALUATION__MAX_CASES": "100",
@@ -176,6 +188,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=100, help="of a cycle's training, planned at 150 tokens/s")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="all-linear")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
+    parser.add_argument("--passes", type=int, help="over the examples at most; the recipe's without it")
     parser.add_argument("--other-orders", type=int, default=0, help="of the passages, which later passes see")
     parser.add_argument("--trainer-threads", type=int, default=1, help="of the trainer; the goal's hour is of one")
     parser.add_argument("--data", type=Path, help="keep the bot's data here")
@@ -191,7 +204,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ratchet-learning-") as folder:
         data = options.data or Path(folder)
         data.mkdir(parents=True, exist_ok=True)
-        bot = Bot(data, settings(taxonomy(data, options.recipe), options))
+        names = (
+            "examples",
+            "minutes",
+            "unanswerable",
+            "held_out",
+            "threads",
+            "trainer_threads",
+            "other_orders",
+            "passes",
+        )
+        chosen = {name: getattr(options, name) for name in names}
+        bot = Bot(data, settings(taxonomy(data, options.recipe), **chosen))
         try:
             bot.wait()
             if options.resume:
