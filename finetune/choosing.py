@@ -53,7 +53,11 @@ def mixed(examples: Sequence[Example], *, seed: int) -> list[Example]:
 
 
 def _first(mine: Sequence[Example], most: int) -> list[Example]:
-    """The first `most`, among them the share that those without what answers them have of all."""
-    withheld = [e for e in mine if e.kind == Kind.WITHHELD]
-    room = round(len(withheld) * most / len(mine)) if len(mine) > most else len(withheld)
-    return [*[e for e in mine if e.kind != Kind.WITHHELD][: most - room], *withheld[:room]]
+    """The first `most`, among them the share that examples of declining have of all.
+
+    A bot that declines where it should is liked and not corrected: by kind alone, what it declines well would be cut
+    first, and the next adapter would not learn to decline.
+    """
+    declining = [e for e in mine if not e.answerable]
+    room = round(len(declining) * most / len(mine)) if len(mine) > most else len(declining)
+    return [*[e for e in mine if e.answerable][: most - room], *declining[:room]]

@@ -133,6 +133,16 @@ def test_where_examples_are_plenty_they_keep_their_share() -> None:
     assert len(chosen) == 10 and sum(one.kind == Kind.WITHHELD for one in chosen) == 2
 
 
+def test_liked_declines_keep_their_share_beside_more_corrections_than_there_is_room_for() -> None:
+    passages = [(f"Part {number}. {RIVER}", BREAD) for number in range(40)]
+    corrected = [asked(n, rating="down", correction="288 km [1].", passages=passages[n]) for n in range(30)]
+    liked = [asked(n, rating="up", answer=DECLINE, passages=passages[n]) for n in range(30, 40)]
+    train = made([*corrected, *liked], share=0.25).train
+    assert sum(not one.answerable for one in train) == 10
+    chosen = choose(train, tasks=["rag"], most=20, replay_share=0.0, seed=1)
+    assert len(chosen) == 20 and sum(not one.answerable for one in chosen) == 5
+
+
 def test_what_takes_the_place_is_what_shares_most_words_with_the_question() -> None:
     alike = "The number of a river port says how long the quay is."
     rows = [asked(1, rating="up"), asked(2, correction="By monks.", rating="down", passages=(PORT, BREAD))]
