@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 from finetune.fitted import FittedJudge
-from finetune.judge import Judge
 from finetune.metrics import groundedness
 from scheduler import judging
 from scheduler.trouble import newest
@@ -17,7 +16,6 @@ from scheduler.watch import MOST_JUDGED
 from scheduler.workbench import Workbench
 from store import exchanges
 from store.answers import sentences, without_citations
-from store.exchanges import Logged
 from store.models import Exchange, ExchangeState
 
 NEWEST = 400
@@ -36,14 +34,19 @@ def exchange_now(bench: Workbench, exchange_id: str) -> dict[str, Any]:
         scored = [(judge.support(without_citations(sentence), p["text"]), p.get("n")) for p in passages]
         support, n = max(scored, key=lambda one: one[0], default=(None, None))
         said.append({"sentence": sentence, "support": support, "passage": n})
-    return {"judge": judge.name, "groundedness": _grounded(row, judge), "supported_from": SUPPORTED, "sentences": said}
+    return {
+        "judge": judge.name,
+        "groundedness": _grounded(row.exchange),
+        "supported_from": SUPPORTED,
+        "sentences": said,
+    }
 
 
 def groundedness_now(bench: Workbench) -> dict[str, Any]:
     """Mean groundedness of the newest answers by day, oldest first; answers that decline fairly are left out."""
     judge, days = FittedJudge(), defaultdict[str, list[float]](list)
     for row in newest(bench, most=NEWEST):
-        score = _grounded(row, judge)
+        score = _grounded(row.exchange)
         if score is not None and not row.exchange.declined:
             days[row.exchange.created_at.date().isoformat()].append(score)
     data = [{"day": day, "n": len(found), "mean": sum(found) / len(found)} for day, found in sorted(days.items())]
@@ -58,7 +61,7 @@ def unsupported(bench: Workbench) -> Callable[[Exchange], bool | None] | None:
 def _unsupported(exchange: Exchange) -> bool | None:
     if exchange.state != ExchangeState.FINISHED or exchange.declined:
         return None
-    score = _score(exchange.answer, tuple(passage["text"] for passage in exchange.passages))
+    score = _grounded(exchange)
     return None if score is None else score < SUPPORTED
 
 
@@ -67,6 +70,5 @@ def _score(answer: str, passages: tuple[str, ...]) -> float | None:
     return groundedness(answer, passages, FittedJudge().support, answerable=False)
 
 
-def _grounded(row: Logged, judge: Judge) -> float | None:
-    texts = [passage["text"] for passage in row.exchange.passages]
-    return groundedness(row.exchange.answer, texts, judge.support, answerable=False)
+def _grounded(exchange: Exchange) -> float | None:
+    return _score(exchange.answer, tuple(passage["text"] for passage in exchange.passages))

@@ -134,7 +134,10 @@ def _disliked(_: Exchange, feedback: Feedback | None) -> bool | None:
 
 def _signs(max_decline_rise: float, unsupported: Unsupported | None) -> list[_Sign]:
     judged = _Sign(
-        *("unsupported answers", "judged answers", lambda exchange, _: unsupported and unsupported(exchange), 0.2),
+        "unsupported answers",
+        "judged answers",
+        lambda exchange, _: unsupported and unsupported(exchange),
+        0.2,
         tolerated=JUDGE_BIAS,
         most=MOST_JUDGED,
     )
