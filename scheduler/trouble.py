@@ -13,7 +13,7 @@ from scheduler.causes import Cause, Held
 from scheduler.faults import Fault, as_text, faults, gaps
 from scheduler.labelling import label_all
 from scheduler.said import asked_again
-from scheduler.workbench import Workbench
+from scheduler.workbench import Workbench, rules_of
 from store import exchanges
 from store.exchanges import Logged
 from store.models import ExchangeState
@@ -78,11 +78,13 @@ def _faults(bench: Workbench, rows: Sequence[Logged], index: Index | None) -> li
         hits = index.search(text, SEARCHED)
         return [Held(hit.passage.title, hit.passage.text, hit.passage.digest, hit.score) for hit in hits]
 
+    with bench.database.read() as session:
+        rules = rules_of(bench, session)
     return faults(
         rows,
         judge=WordJudge(),
         near=ABOUT * bench.min_score,
-        rules=bench.rules,
+        rules=rules,
         again=asked_again(rows, bench.encode),
         look=look if index is not None else None,
     )

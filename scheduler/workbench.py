@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from bot import prompt
 from finetune import hygiene
@@ -15,12 +15,13 @@ from finetune.examples import Rules
 from finetune.fitted import FittedJudge
 from finetune.hardware import Base, Machine
 from finetune.judge import SELECTING
+from finetune.lengths import widened
 from finetune.redact import Redact
 from finetune.sides import Sides
 from retrieval import hostile
 from retrieval.index import Index
 from scheduler.tasks import Encode, TaskSpec
-from store import exchanges, golden, people, staleness
+from store import exchanges, golden, labels, people, staleness
 from store.database import Database
 from store.models import Document, Person, Role, Side, now
 
@@ -94,6 +95,11 @@ class Workbench:
         return {task.name: task.passages_score for task in self.tasks if task.passages_score > 0}
 
 
+def rules_of(bench: Workbench, session: Session) -> dict[str, Rules]:
+    """The rules of every task, their lengths widened to what people write."""
+    return widened(bench.rules, labels.corrections(session))
+
+
 def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated, Sides]:
     """The curated log and the sides, known and new; writes nothing."""
     with bench.database.read() as session:
@@ -104,7 +110,7 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
         sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
         policy = Policy(
             judge=SELECTING,
-            rules=bench.rules,
+            rules=rules_of(bench, session),
             covering=bench.covering(),
             reviewers=reviewers,
             sources=dict(session.exec(select(Document.id, Document.source)).all()),

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from store import audit
 from store.database import Database
 from store.errors import Invalid, NotFound
-from store.models import Exchange, Label, now
+from store.models import Exchange, Feedback, Label, now
 
 UNCLASSIFIED = "unclassified"
 
@@ -96,3 +96,9 @@ def correct(database: Database, exchange_id: str, task: str, *, known: Collectio
         session.add(row)
         audit.record(session, actor=actor, action="label.corrected", subject=exchange_id, details=details)
     return row
+
+
+def corrections(session: Session) -> Sequence[tuple[str, str]]:
+    """What people wrote instead of answers, each with the task of its exchange."""
+    query = select(Label.task, Feedback.correction).join(Feedback, col(Feedback.exchange_id) == Label.exchange_id)
+    return session.exec(query.where(Feedback.correction != "")).all()

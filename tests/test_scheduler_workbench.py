@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from finetune.dataset import Curated
+from finetune.examples import Rules
 from finetune.fitted import FittedJudge
+from finetune.lengths import ENOUGH
 from finetune.redact import redact
 from scheduler import trials
 from scheduler.dataset_files import examples_in, runs_of, write_dataset, write_phases
 from scheduler.workbench import Workbench, curated
-from store import adapters, cycles, documents, exchanges, staleness
+from store import adapters, cycles, documents, exchanges, labels, staleness
 from store.database import Database
+from store.labels import Found
 from store.models import Document
 from tests.test_finetune_withheld import example as ordered_example
 from tests.test_store_staleness import RIVER, ann, asked, keep, passage
@@ -47,6 +50,20 @@ def test_an_example_is_retired_once_its_passage_is_gone_and_comes_back_with_it(
     assert made.train == [] and made.rows == {"left out: rests on a passage that changed or went": [key]}
     keep(database, "elsewhere", RIVER)
     assert [example.id for example in curated(work)[0].train] == [key]
+
+
+def test_a_liked_answer_as_short_as_peoples_corrections_is_trained_on(database: Database, tmp_path: Path) -> None:
+    notes = keep(database, "notes", RIVER)
+    short = asked(database, passage(1, notes.id, RIVER), answer="288 km [1].")
+    exchanges.rate(database, short.id, person=ann(database), rating="up")
+    work = replace(bench(database, tmp_path), rules={"rag": Rules(min_length=40)})
+    written = [asked(database, passage(1, notes.id, RIVER), answer="Long.") for _ in range(ENOUGH)]
+    labels.save(database, [Found(row.id, "rag", 1.0, {}) for row in [short, *written]], taxonomy="t")
+    for row in written[1:]:
+        exchanges.rate(database, row.id, person=ann(database), rating="down", correction="288 km.")
+    assert "upvoted" not in {example.kind for example in curated(work)[0].train}
+    exchanges.rate(database, written[0].id, person=ann(database), rating="down", correction="Only 288 km.")
+    assert "upvoted" in {example.kind for example in curated(work)[0].train}
 
 
 def test_what_is_trained_on_holds_its_passages_in_other_orders_too(tmp_path: Path, database: Database) -> None:
