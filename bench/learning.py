@@ -83,7 +83,7 @@ def settings(
         "EVALUATION__HELD_OUT_SHARE": str(held_out),
         "EVALUATION__BATCH": "16",
         "EVALUATION__ALTERNATIVE_CASES": "0",
-        "EVALUATION__MAX_CASES": "100",
+        "EVALUATION__MAX_CASES": "150",
         "SCHEDULER__CRON": '"0 0 1 1 *"',
         "RETRIEVAL__DOCUMENTS": "[]",
         "WATCH__HOURS": "0",
