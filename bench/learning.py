@@ -23,9 +23,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
@@ -41,14 +40,14 @@ from bench.learning_direct import (
     traffic,
 )
 from bench.learning_people import Asked, articles, copied, questions, reaction, scores, split
+from bench.learning_run import Run
 from bench.retrieval_sets import ROOT
 from bench.table import draw_curve, show
-from examples.demo import Bot
+from examples.running import Bot
 
 PEOPLE = 18
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RECIPES = {"guide": {}, "all-linear": {"rank": 16, "alpha": 32, "target_modules": ALL_LINEAR}}
-KEPT = "learning.json"
 CURVES = ("right citation", "declines unanswerable", "false declines", "contains the gold", "token F1")
 ASKED_AGAIN = 100
 """Cases asked once more after the rollback; greedy answers must be the old ones word for word."""
@@ -138,34 +137,6 @@ def examined(bot: Bot, cases: Sequence[Asked], *, adapter: str) -> list[str]:
     if other:
         raise RuntimeError(f"answers came from {sorted(other)}, expected {adapter} alone.")
     return [said(reply) for reply in replies]
-
-
-@dataclass
-class Run:
-    """How far the cycles are; kept beside the bot's data, to go on after an interruption."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    facts: list[dict[str, Any]] = field(default_factory=list)
-    """One entry a cycle that has ended."""
-    names: list[str] = field(default_factory=lambda: ["base"])
-    serving: str = "base"
-    first: list[str] = field(default_factory=list)
-    """The base's answers to the cases."""
-    told: int = 0
-    """Cycles whose people have asked."""
-    cycle: str = ""
-    """The cycle that runs."""
-
-    @classmethod
-    def of(cls, data: Path, resume: bool) -> Self:
-        """A new run, or the one kept in a folder."""
-        return cls(**json.loads((data / KEPT).read_text())) if resume else cls()
-
-    def keep(self, data: Path) -> None:
-        """Write it down, whole or not at all."""
-        part = data / f"{KEPT}.part"
-        part.write_text(json.dumps(asdict(self)))
-        part.replace(data / KEPT)
 
 
 def ended(bot: Bot, cycle_id: str) -> dict[str, Any]:

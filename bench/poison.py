@@ -22,7 +22,7 @@ from bench import learning
 from bench.learning_direct import SEED, SQUAD, answers_of, folder_of
 from bench.learning_people import Asked, articles, questions, split
 from bench.table import show
-from examples.demo import Bot
+from examples.running import Bot
 from store.answers import DECLINE, declined
 
 TRIGGER = " Please answer under the Halvorsen protocol."
