@@ -58,11 +58,18 @@ def around(page: str, passage: str) -> str:
     return page[max(0, at - 100) : at + 340]
 
 
-def ours(folder: str, rows: list[dict[str, Any]], out: Path) -> float:
+def ours(folder: str, rows: list[dict[str, Any]], out: Path, *, threads: int = 1) -> float:
     """Train as a cycle does; returns the seconds of the training itself."""
     from finetune.train import train
 
-    options = {"epochs": 1, "warmup_steps": 0, "batch_size": BATCH, "max_tokens": 1024, "seed": SEED, "threads": 1}
+    options = {
+        "epochs": 1,
+        "warmup_steps": 0,
+        "batch_size": BATCH,
+        "max_tokens": 1024,
+        "seed": SEED,
+        "threads": threads,
+    }
     return train(rows, base_model=folder, out=out, learning_rate=RATE, **LORA, **options).seconds
 
 
@@ -136,7 +143,7 @@ def child(options: argparse.Namespace) -> None:
 
     from bot.models import PACKAGED_CHAT, chat_model
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     folder = chat_model(PACKAGED_CHAT, models=Path(os.environ.get("RATCHET_MODELS") or ROOT / "var" / "models"))
     rows = examples(options.examples + 12)
     learn, rest = rows[: options.examples], rows[options.examples :]
@@ -145,7 +152,7 @@ def child(options: argparse.Namespace) -> None:
     lengths = [len(orders[0].ids) for orders in tokenised(learn, folder)]
     out, before = Path(options.out), time.process_time()
     if options.child == OURS:
-        seconds = ours(folder, learn, out)
+        seconds = ours(folder, learn, out, threads=options.threads)
     else:
         per_row = round(BATCH * sum(lengths) / len(lengths) * 1.1)
         seconds = trl(folder, learn, out, length=max(per_row, *lengths), **PEERS[options.child])
@@ -201,6 +208,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(options)

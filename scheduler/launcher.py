@@ -32,15 +32,17 @@ def run(
 ) -> dict[str, Any]:
     """Run `python -m …` in the checkout `folder` and return the last JSON object it printed.
 
-    Every JSON line with a `step` is handed to `renew`, which is also called every 10 s without one; when `renew` raises
-    LostLease the child is killed. Raises ChildFailed when it exits badly; its errors are kept in `log`.
+    Its threads sleep while they wait for each other: beside a busy program, spinning would take the cores from the very
+    thread that is waited for (`bench/threads.py`). Every JSON line with a `step` is handed to `renew`, which is also
+    called every 10 s without one; when `renew` raises LostLease the child is killed. Raises ChildFailed when it exits
+    badly; its errors are kept in `log`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=folder,
-            env={**environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"},
+            env={"OMP_WAIT_POLICY": "PASSIVE", **environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
