@@ -63,7 +63,7 @@ def score_of(judge: Judge, row: Labelled) -> float:
         return judge.relevance(row.question, row.passages)
     if row.metric == "accuracy" and row.reference:
         return judge.accuracy(row.question, row.answer, [row.reference])
-    return supported_answer(row.answer, row.passages, judge)
+    return supported_answer(row.answer, row.passages, judge, question=row.question)
 
 
 def judged(judge: Judge, rows: Sequence[Labelled]) -> list[Judged]:
@@ -88,8 +88,8 @@ def suite(judge: Judge, honest: Sequence[Honest], *, seed: int = 0) -> tuple[Out
     right = {(case.question, case.passages): case.answer for case in honest}
     worse = made_worse(honest, seed=seed)
 
-    def supported(_: str, answer: str, passages: Sequence[str]) -> float:
-        return supported_answer(answer, passages, judge)
+    def supported(question: str, answer: str, passages: Sequence[str]) -> float:
+        return supported_answer(answer, passages, judge, question=question)
 
     def accurate(question: str, answer: str, passages: Sequence[str]) -> float:
         return judge.accuracy(question, answer, [right[question, tuple(passages)]])

@@ -19,6 +19,7 @@ from finetune import gaming, metrics
 from finetune.judge import Judge
 from finetune.responding import responds
 from finetune.task_metrics import OF_TASKS
+from finetune.terse import answering
 from store.answers import declined
 
 Floats = NDArray[np.float64]
@@ -160,10 +161,11 @@ def interval(draws: Floats, *, confidence: float = 0.95) -> tuple[float, float]:
 
 def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
     passages, references, can = case.passages, case.references, case.answerable
-    recall = metrics.citation_recall(text, passages, judge.support, answerable=can)
-    precision = metrics.citation_precision(text, passages, judge.support, answerable=can)
+    support = answering(case.question, judge.support)
+    recall = metrics.citation_recall(text, passages, support, answerable=can)
+    precision = metrics.citation_precision(text, passages, support, answerable=can)
     return {
-        "context_relevance": metrics.context_relevance(text, passages, judge.support, answerable=can),
+        "context_relevance": metrics.context_relevance(text, passages, support, answerable=can),
         "passage_relevance": judge.relevance(case.question, passages) if passages else None,
         "citation_recall": recall,
         "citation_precision": precision,
@@ -171,7 +173,7 @@ def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
         "right_citation": metrics.right_citation(text, case.gold, answerable=can),
         "answer_accuracy": _accuracy(case, text, judge),
         "decline_correct": metrics.decline_correct(text, can),
-        "groundedness": metrics.groundedness(text, passages, judge.support, answerable=can),
+        "groundedness": metrics.groundedness(text, passages, support, answerable=can),
         "verbatim_share": gaming.verbatim_share(text, passages) if passages else None,
         "selective_citing": gaming.selective_citing(text, passages),
         "responding": _responding(case, text),

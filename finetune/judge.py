@@ -21,6 +21,7 @@ from finetune.metrics import (
     passage_relevance,
     share_found,
 )
+from finetune.terse import answering
 from store.answers import declined, sentences, without_citations
 
 
@@ -174,14 +175,16 @@ SELECTING = WordJudge()
 """The judge that selects training data; what evaluates must be of another family."""
 
 
-def supported_answer(answer: str, passages: Sequence[str], judge: Judge) -> float:
+def supported_answer(answer: str, passages: Sequence[str], judge: Judge, *, question: str = "") -> float:
     """Support of an answer of any length: half the mean and half the worst of its sentences over their best passages.
 
-    One unsupported sentence makes an otherwise supported answer doubtful. No passages, or nothing said, scores 0.
+    With its question, a terse sentence is judged as an answer to it (`finetune/terse.py`). One unsupported sentence
+    makes an otherwise supported answer doubtful. No passages, or nothing said, scores 0.
     """
     sources = [*passages, "\n".join(passages)] if len(passages) > 1 else list(passages)
     said = [s for s in sentences(answer) if content_words(s)]
-    scores = [max((judge.support(sentence, source) for source in sources), default=0.0) for sentence in said]
+    support = answering(question, judge.support) if question else judge.support
+    scores = [max((support(sentence, source) for source in sources), default=0.0) for sentence in said]
     return (sum(scores) / len(scores) + min(scores)) / 2 if scores else 0.0
 
 

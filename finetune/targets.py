@@ -40,7 +40,7 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
         return "the answer was not finished"
     if declined(exchange.answer):
         return Target(DECLINE, "upvoted", "liked decline", False, None) if liked else "an unrated decline"
-    text, whole = repaired(exchange.answer, exchange.passages, judge, least=least)
+    text, whole = repaired(exchange.answer, exchange.passages, judge, question=exchange.question, least=least)
     if not text:
         return _unsupported(row, judge, liked=liked)
     gold = _gold(text, exchange.passages)
@@ -62,7 +62,7 @@ def _taught(row: Logged, judge: Judge, least: float) -> Target | None:
         beside = judge.relevance(row.exchange.question, [passage["text"] for passage in passages]) < UNRELATED
         reason = "a teacher model declined, and its passages are about something else"
         return Target(DECLINE, "taught", reason, False, None) if beside else None
-    text, whole = repaired(row.taught, passages, judge, least=least)
+    text, whole = repaired(row.taught, passages, judge, question=row.exchange.question, least=least)
     reason = "a teacher model's answer whose every sentence is supported"
     return Target(text, "taught", reason, True, _gold(text, passages)) if whole and text else None
 
@@ -84,7 +84,7 @@ def _corrected(row: Logged, judge: Judge, *, reviewed: bool) -> Target | str:
     kind = "approved" if reviewed else "correction"
     if declined(text):
         return Target(DECLINE, kind, "a person said that the documents do not answer", False, None)
-    cited = with_citations(text, passages, judge)
+    cited = with_citations(text, passages, judge, question=row.exchange.question)
     gold = _gold(cited, passages)
     if gold is None and not reviewed:
         return f"held for review: {'the passages do not support' if passages else 'no passage supports'} the correction"
@@ -92,14 +92,17 @@ def _corrected(row: Logged, judge: Judge, *, reviewed: bool) -> Target | str:
     return Target(cited, kind, reason, True, gold)
 
 
-def with_citations(text: str, passages: Sequence[dict[str, Any]], judge: Judge) -> str:
-    """`text` without markers that name no passage, and with `[n]` where the judge finds support and none stands."""
+def with_citations(text: str, passages: Sequence[dict[str, Any]], judge: Judge, *, question: str = "") -> str:
+    """`text` without markers that name no passage, and with `[n]` where the judge finds support and none stands.
+
+    Of several passages that support a sentence, the one that also speaks of the question is cited.
+    """
     parts = sentences(text)
     valid = {passage["n"] for passage in passages}
     built: list[str] = []
     for part in parts:
         kept = [n for n in cited_numbers(part) if n in valid] if not part.startswith("```") else []
-        best = kept or _supporting(part, passages, judge)
+        best = kept or _supporting(part, passages, judge, question)
         built.append(_marked(part, best))
     return _joined(built, parts)
 
@@ -115,10 +118,16 @@ def _marked(part: str, numbers: Sequence[int]) -> str:
     return f"{bare[: len(bare) - len(stop)]} {markers}{stop}"
 
 
-def _supporting(claim: str, passages: Sequence[dict[str, Any]], judge: Judge, least: float = SUPPORTED) -> list[int]:
-    scored = [(judge.support(without_citations(claim), passage["text"]), -passage["n"]) for passage in passages]
-    best = max(scored, default=(0.0, 0))
-    return [-best[1]] if best[0] >= least else []
+def _supporting(
+    claim: str, passages: Sequence[dict[str, Any]], judge: Judge, question: str, least: float = SUPPORTED
+) -> list[int]:
+    """The number of the passage that supports a claim best, both by itself and as an answer to its question."""
+    bare, best = without_citations(claim), (0.0, 0)
+    for passage in passages:
+        alone = judge.support(bare, passage["text"])
+        if alone >= least:
+            best = max(best, (alone + judge.support(f"{question} {bare}", passage["text"]), -passage["n"]))
+    return [-best[1]] if best[1] else []
 
 
 def _joined(built: Sequence[str], parts: Sequence[str]) -> str:
@@ -128,14 +137,14 @@ def _joined(built: Sequence[str], parts: Sequence[str]) -> str:
 
 
 def repaired(
-    answer: str, passages: Sequence[dict[str, Any]], judge: Judge, *, least: float = SUPPORTED
+    answer: str, passages: Sequence[dict[str, Any]], judge: Judge, *, question: str = "", least: float = SUPPORTED
 ) -> tuple[str, bool]:
     """The supported sentences of an answer, each once and cited, and whether nothing had to go."""
     parts = sentences(answer)
     kept: list[str] = []
     seen: set[str] = set()
     for part in parts:
-        numbers = _supporting(part, passages, judge, least)
+        numbers = _supporting(part, passages, judge, question, least)
         bare = without_citations(part)
         if numbers and bare not in seen:
             seen.add(bare)

@@ -10,6 +10,7 @@ from typing import Any
 
 from finetune.fitted import FittedJudge
 from finetune.metrics import groundedness
+from finetune.terse import answering
 from scheduler import judging
 from scheduler.trouble import newest
 from scheduler.watch import MOST_JUDGED
@@ -29,9 +30,9 @@ def exchange_now(bench: Workbench, exchange_id: str) -> dict[str, Any]:
     with bench.database.read() as session:
         row = exchanges.get(session, exchange_id)
     judge, passages = FittedJudge(), row.exchange.passages
-    said = []
+    judged, said = answering(row.exchange.question, judge.support), []
     for sentence in sentences(row.exchange.answer):
-        scored = [(judge.support(without_citations(sentence), p["text"]), p.get("n")) for p in passages]
+        scored = [(judged(without_citations(sentence), p["text"]), p.get("n")) for p in passages]
         support, n = max(scored, key=lambda one: one[0], default=(None, None))
         said.append({"sentence": sentence, "support": support, "passage": n})
     return {
@@ -66,9 +67,9 @@ def _unsupported(exchange: Exchange) -> bool | None:
 
 
 @lru_cache(maxsize=4 * MOST_JUDGED)
-def _score(answer: str, passages: tuple[str, ...]) -> float | None:
-    return groundedness(answer, passages, FittedJudge().support, answerable=False)
+def _score(question: str, answer: str, passages: tuple[str, ...]) -> float | None:
+    return groundedness(answer, passages, answering(question, FittedJudge().support), answerable=False)
 
 
 def _grounded(exchange: Exchange) -> float | None:
-    return _score(exchange.answer, tuple(passage["text"] for passage in exchange.passages))
+    return _score(exchange.question, exchange.answer, tuple(passage["text"] for passage in exchange.passages))

@@ -92,6 +92,13 @@ def curated(
 # targets
 
 
+def test_a_correction_cites_the_passage_that_speaks_of_the_question() -> None:
+    texts = ("The Rhine is 290 km longer than the Rhone.", "The Aare rises in a glacier and runs for 290 km.")
+    row = logged("Long.", rating="down", correction="290 km.", passages=texts, question="How far does the Aare run?")
+    [example] = curated([row, *anchors()]).train[:1]
+    assert (example.target, example.gold) == ("290 km [2].", 2)
+
+
 @pytest.mark.parametrize(
     ("row", "kind", "target"),
     [
