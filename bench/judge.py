@@ -1,7 +1,7 @@
 """How far the judge agrees with people, on data that it was not fitted on.
 
 python -m bench.judge                    everything; half an hour on one core, most of it embedding
-python -m bench.judge --part support     one part: support, accuracy, context, changed or terse
+python -m bench.judge --part support     one part: support, accuracy, context, changed, terse or cited
 python -m bench.judge --fit              fit anew, write finetune/judge_weights.json
 
 Ours is measured by words alone (`judge.meaning: false`) and with an embedding's vectors (the default).
@@ -13,8 +13,8 @@ AttributionBench dev itself: its lines there are no test. The difference to the 
 bootstrapped by question.
 Accuracy: EVOUNA NQ, five folds by question. Context: FeedbackQA, each collection by the other two; SQuAD 2.0, articles
 in two halves. Changed: does the honest answer win over the one we made worse;
-support without ExpertQA's labels, responding fitted on the other half of the questions. Terse: bench/judge_terse.py.
-Signs and coverage with 200 labels are in bench/ppi.py.
+support without ExpertQA's labels, responding fitted on the other half of the questions. Terse and cited:
+bench/judge_terse.py. Signs and coverage with 200 labels are in bench/ppi.py.
 The data sets lie beside the checkout (`RATCHET_BENCH_DATA`, default ../shared/data).
 """
 
@@ -29,7 +29,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from bench import judge_fit, judge_sets
 from bench.judge_context import context, ways
 from bench.judge_stats import Floats, bootstrap, cut, folds, scores
-from bench.judge_terse import terse
+from bench.judge_terse import cited, terse
 from bench.retrieval_sets import DATA
 from bench.table import show
 from bot.models import packaged_read
@@ -216,6 +216,7 @@ PARTS: dict[str, Callable[[Meaning], list[dict[str, Any]]]] = {
     "context": context,
     "changed": _changed,
     "terse": lambda _: terse(packaged_read),
+    "cited": lambda _: cited(),
 }
 
 

@@ -1,4 +1,4 @@
-"""The judge's part about terse answers: SQuAD's own, by themselves and with their question (`finetune/terse.py`).
+"""The judge's parts about terse answers: SQuAD's own, by themselves and with their question (`finetune/terse.py`).
 
 A wrong answer is that to another question about the same passage. The limit of two content words was chosen on the
 articles that `bench.learning` learns from; these are the others. Support is by the shipped weights, which saw no SQuAD.
@@ -11,11 +11,14 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from bench.learning_direct import SEED, SQUAD
-from bench.learning_people import Asked, articles, contains, questions, split
+from bench.learning_people import Asked, articles, contains, correction, questions, split
 from finetune.fitted import FittedJudge
+from finetune.judge import SELECTING
 from finetune.meaning import Read
 from finetune.metrics import content_words
+from finetune.targets import with_citations
 from finetune.terse import TERSE
+from store.answers import cited_numbers
 
 MOST = 2_000
 
@@ -40,6 +43,29 @@ def terse(read: Read) -> list[dict[str, Any]]:
                     "AUROC": f"{roc_auc_score([1] * len(right) + [0] * len(wrong), right + wrong):.3f}",
                 }
             )
+    return table
+
+
+def cited() -> list[dict[str, Any]]:
+    """Which passage a short correction cites: curation's judge, by the answer alone and by its question too.
+
+    All questions of the articles to learn from, each over three passages, of which one answers.
+    """
+    asked = questions(split(articles(SQUAD), seed=SEED)[0], MOST, unanswerable=0.0, seed=SEED)
+    table = []
+    for name, question in {
+        "by the answer alone": lambda _: "",
+        "by the question too": lambda one: one.question,
+    }.items():
+        found = []
+        for one in asked:
+            passages = [{"n": n, "text": text} for n, text in enumerate(one.passages, start=1)]
+            found.append(cited_numbers(with_citations(correction(one), passages, SELECTING, question=question(one))))
+        right = np.mean([numbers == [one.gold] for numbers, one in zip(found, asked, strict=True)])
+        held = np.mean([not numbers for numbers in found])
+        table.append(
+            {"chosen": name, "n": len(asked), "right passage": f"{right:.3f}", "held for review": f"{held:.3f}"}
+        )
     return table
 
 
