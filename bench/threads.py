@@ -19,11 +19,7 @@ from typing import Any
 from bench.table import show
 from bench.train import OURS, ROOT
 
-WAITS = {
-    "asleep": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "asleep soon": {"GOMP_SPINCOUNT": "20000"},
-    "spinning": {"OMP_WAIT_POLICY": "ACTIVE"},
-}
+WAITS = {"asleep": "PASSIVE", "spinning": "ACTIVE"}
 NICE = ["nice", "-n", "19", sys.executable]
 
 
@@ -42,7 +38,7 @@ def tokens_per_second(*, threads: int, waiting: str, examples: int) -> float:
     """Train once; raises RuntimeError when the training failed."""
     with tempfile.TemporaryDirectory() as out:
         command = [*NICE, "-m", "bench.train", "--child", OURS, "--examples", str(examples), "--out", out]
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | WAITS[waiting]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": WAITS[waiting]}
         done = subprocess.run(
             [*command, "--threads", str(threads)],
             cwd=ROOT,
