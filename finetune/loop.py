@@ -22,7 +22,10 @@ from finetune.passes import Pass, answer_tokens, cut, whole_batch
 
 Progress = Callable[[dict[str, Any]], None]
 LOOKS, PATIENCE = 12, 3
-"""How often the held-out loss is measured, and how many looks without a gain end the training."""
+"""How often the held-out loss is measured, and how many looks that are worse end the training."""
+TOLERATED = 1.1
+"""The held-out loss, against the lowest so far, up to which a look counts as no worse: as a model grows sure of itself
+the loss rises while its answers still get better (Ouyang et al. 2022, appendix C)."""
 AVERAGED = 0.95
 """What of the weights' running mean stays at a step (Polyak and Juditsky 1992): a few small batches do not decide."""
 
@@ -40,11 +43,12 @@ class State:
     best: list[torch.Tensor] = field(default_factory=list)
 
     def best_step(self) -> int:
-        """The step with the lowest held-out loss; the last one where there is none."""
-        return min(self.held_out, key=lambda look: look[1])[0] if self.held_out else self.step
+        """The last step whose held-out loss is tolerably near the lowest; the last of all where there is none."""
+        lowest = min((loss for _, loss in self.held_out), default=0.0)
+        return max((step for step, loss in self.held_out if loss <= TOLERATED * lowest), default=self.step)
 
     def without_gain(self) -> int:
-        """Looks since the best one."""
+        """Looks since the last good one."""
         return sum(step > self.best_step() for step, _ in self.held_out)
 
 
@@ -131,7 +135,7 @@ class Loop:
         return loss
 
     def _look(self) -> None:
-        """Measure the held-out loss of the weights' mean, and keep it when it is the lowest so far."""
+        """Measure the held-out loss of the weights' mean, and keep it when it is tolerably near the lowest so far."""
         now = self._weights()
         self._put(self._state.mean)
         total = answer_tokens(self._watched)

@@ -23,7 +23,8 @@ from finetune.passes import choose
 class Trained:
     """What a run came to: optimiser steps, tokens seen, seconds, mean loss per step, examples that were too long.
 
-    `held_out` is (step, mean loss per answer token) at each look; the weights are those of `best_step`.
+    `held_out` is (step, mean loss per answer token) at each look; the weights are those of `best_step`, the last look
+    that was not clearly worse than the best.
     """
 
     steps: int
@@ -65,9 +66,9 @@ def train(
     The second pass sees an example's first of `other_orders` where it has any, the third its second, and so on.
     `learning_rate` is used as it is; `start_from` continues an adapter (progressive phases). Longer examples than
     `max_tokens` are left out. What is saved is a running mean of the weights; with `held_out` examples the training
-    ends when its loss on them stops falling, and the best one is kept. With a file `checkpoints` a killed run goes on
-    there. `memory_mb` is what activations may take, 0 what is free; `spread` is this process among several. Raises
-    TrainingError when nothing is left to train on or the model lacks a target module.
+    ends when its loss on them rises by more than a tenth, and the last one before that is kept. With a file
+    `checkpoints` a killed run goes on there. `memory_mb` is what activations may take, 0 what is free; `spread` is this
+    process among several. Raises TrainingError when nothing is left to train on or the model lacks a target module.
     """
     spread = spread or Alone()
     torch.set_num_threads(threads)
