@@ -63,7 +63,7 @@ def overview(parts: WithParts) -> dict[str, Any]:
         running = processes.alive(session, "bot") + processes.alive(session, "scheduler")
         waiting = adapters.page(session, limit=20, state=AdapterState.AWAITING_APPROVAL)
         open_cycles = [c for c in cycles.page(session, limit=50) if c.state in cycles.OPEN]
-        shown = [api_views.cycle(c, cycles.steps(session, c.id)) for c in open_cycles]
+        shown = [_cycle_view(session, row) for row in open_cycles]
         counts = {"people": people.count(session), "corrections": exchanges.to_approve(session)}
         asked = [
             {"cycle_id": c.id, "adapter": c.adapter_id, "sentence": said}
@@ -154,7 +154,8 @@ def keep_adapter(cycle_id: str, body: Kept, parts: WithParts, admin: Admin) -> d
 
 
 def _cycle_view(session: Session, row: Cycle) -> dict[str, Any]:
-    return api_views.cycle(row, cycles.steps(session, row.id))
+    named = people.names(session, [row.started_by]).get(row.started_by, row.started_by)
+    return {**api_views.cycle(row, cycles.steps(session, row.id)), "started_by_name": named}
 
 
 @router.post("/cycles/{cycle_id}/retry")

@@ -119,6 +119,15 @@ def test_what_the_scheduler_refuses_is_409_with_its_sentence(client: TestClient,
 # cycles
 
 
+@pytest.mark.parametrize("path", ["cycles", "overview"])
+def test_a_cycle_says_by_name_who_started_it(client: TestClient, bot: QueuedBot, path: str) -> None:
+    me = client.get("/v1/me").json()
+    cycles.start(bot.database, slot_key="s", first_step="collect", started_by=me["id"])
+    found = client.get(f"/v1/admin/{path}").json()
+    [shown] = found["data"] if path == "cycles" else found["cycles"]
+    assert (shown["started_by"], shown["started_by_name"]) == (me["id"], me["name"])
+
+
 def test_cycle_is_shown_with_its_timeline_and_cancelled_once(client: TestClient, bot: QueuedBot) -> None:
     cycle, _ = cycles.start(bot.database, slot_key="s", first_step="collect", started_by="test")
     claim = cycles.claim(bot.database)

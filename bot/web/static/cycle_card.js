@@ -125,7 +125,7 @@ export function cycleCard(cycle, load, open) {
     h("summary", {}, h("b", {}, cycle.id), " ", state(cycle.outcome ?? cycle.state), " ", took),
     cycle.error ? h("p", { class: "alert pre" }, cycle.error.slice(0, 3000)) : null,
     facts([
-      ["Started by", cycle.started_by],
+      ["Started by", cycle.started_by_name],
       ["Strategy", cycle.plan.strategy],
       ["Tasks", (cycle.plan.tasks ?? []).join(", ")],
       ["Adapter", cycle.adapter_id ? h("a", { href: `/admin/dossier/${cycle.adapter_id}` }, cycle.adapter_id) : null],
