@@ -168,11 +168,14 @@ def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
     return deltas
 
 
-def guard(comparison: Comparison, rules: Rules, *, loss_held: bool | None, alone: bool = False) -> Delta:
+def guard(
+    comparison: Comparison, rules: Rules, *, loss_held: bool | None, alone: bool = False, certain: bool = False
+) -> Delta:
     """A guardrail holds, fails, or stays open; `loss_held` lets a small one hold on its point estimate.
 
     Small is one whose interval is so wide that no difference at all would often not be certified. `alone` says that the
-    cases are also counted in a pool of small tasks: then only a clear or a large loss of its own fails.
+    cases are also counted in a pool of small tasks: then only a clear or a large loss of its own fails. `certain` lets
+    a small one hold that is no worse at all, because what covers it is certified by itself.
     """
     margin, hard = (rules.loss_margin if comparison.metric == LOSS else rules.margin), rules.hard_margin
     point, enough = comparison.difference, comparison.n >= rules.min_task_cases
@@ -193,6 +196,11 @@ def guard(comparison: Comparison, rules: Rules, *, loss_held: bool | None, alone
             return True, (
                 f"too few cases to certify the margin of {margin:.3g}; held on the point estimate, because {covered}"
                 "held-out loss " + ("cover it" if alone else "is within its own margin")
+            )
+        if certain and point >= 0 and too_wide(high - low, margin):
+            return True, (
+                f"too few cases to certify the margin of {margin:.3g}; held because it is no worse, and declining and "
+                "support over all cases hold by their own intervals"
             )
         return None, f"too few cases to tell whether it is within the margin of {margin:.3g}"
 

@@ -153,6 +153,32 @@ def test_without_held_out_loss_a_small_guardrail_stays_open():
     assert any("other tasks" in reason and "too few cases to tell" in reason for reason in verdict.reasons)
 
 
+@pytest.mark.parametrize(
+    ("moved", "support", "verdict"),
+    [(-0.02, 0.0, "promote"), (0.02, 0.0, "not_enough_evidence"), (-0.02, 0.6, "not_enough_evidence")],
+    ids=["fell", "rose", "support is uncertain"],
+)
+def test_a_loss_of_wide_scatter_holds_only_where_it_fell_and_support_is_certain(
+    moved: float, support: float, verdict: str
+) -> None:
+    chance = random.Random(5)
+    serving = noisy(1, COUNTS)
+    scatter = [chance.gauss(0, 0.8) for _ in serving]
+    mean = sum(scatter) / len(scatter)
+    candidate = [
+        replace(
+            row,
+            loss=(row.loss or 0) + moved + one - mean,
+            scores=row.scores | {"groundedness": 0.5 + support * chance.gauss(0, 1)},
+        )
+        for row, one in zip(noisy(1, COUNTS, gain=0.2, on="facts"), scatter, strict=True)
+    ]
+    found = gate(candidate, serving)
+    assert found.verdict == verdict
+    [loss] = [one for one in found.deltas if (one.metric, one.task) == ("loss", "all")]
+    assert loss.high - loss.low > 0.05 and loss.passed is (True if verdict == "promote" else None)
+
+
 def test_no_case_of_a_planned_task_is_not_enough_evidence():
     verdict = gate(steady(), steady(), tasks=("poems",))
     assert verdict.verdict == "not_enough_evidence"
