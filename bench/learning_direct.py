@@ -2,6 +2,7 @@
 
 python -m bench.learning_direct DIR base v1            the base, and an adapter left by `bench.learning --data DIR`
 python -m bench.learning_direct DIR --vary guide half  what other ways make of the same examples
+python -m bench.learning_direct DIR --decide           what today's gate says of the last cycle's reports
 
 Nothing is deployed: an engine of its own answers the held-out cases, greedily and to the same prompts. The ways: the
 guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass, two passes
@@ -170,18 +171,39 @@ def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
     return out, ran
 
 
+def decided(data: Path) -> tuple[list[dict[str, Any]], str]:
+    """Today's gate on the reports of the last cycle: the comparisons with what served, and the verdict."""
+    from configs.settings import load_settings
+    from finetune.evaluate import Report
+    from finetune.gate import decide
+
+    folder = max(data.glob("cycles/*/evaluation-*"), key=lambda path: path.stat().st_mtime)
+    mine, serving = (Report.from_json((folder / f"{name}.json").read_text()) for name in ("candidate", "serving"))
+    gate = load_settings().gate
+    said = decide(
+        mine, serving, planned_tasks=[TASK], margin=gate.margin, loss_margin=gate.loss_margin, min_cases=gate.min_cases
+    )
+    kept = ("role", "metric", "task", "serving", "candidate", "low", "high", "n", "passed")
+    return [{name: getattr(one, name) for name in kept} for one in said.deltas], said.verdict
+
+
 def main() -> None:
     """Ask, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("adapter", nargs="*")
     parser.add_argument("--vary", nargs="*", default=[], choices=sorted(WAYS))
+    parser.add_argument("--decide", action="store_true")
     parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--name", help="of the file under bench/results")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
     options = parser.parse_args()
     if not SQUAD.exists():
         print(f"{SQUAD} is not there: these questions lie beside the checkout only.")
+        return
+    if options.decide:
+        rows, verdict = decided(options.data)
+        show(options.name or "learning_decided", rows, verdict=verdict)
         return
     cases = cases_to_ask(options.cases)
     folders = {name: folder_of(options.data, name) for name in options.adapter}
