@@ -122,12 +122,13 @@ def _supporting(
     claim: str, passages: Sequence[dict[str, Any]], judge: Judge, question: str, least: float = SUPPORTED
 ) -> list[int]:
     """The number of the passage that supports a claim best, both by itself and as an answer to its question."""
-    bare, best = without_citations(claim), (0.0, 0)
-    for passage in passages:
-        alone = judge.support(bare, passage["text"])
-        if alone >= least:
-            best = max(best, (alone + judge.support(f"{question} {bare}", passage["text"]), -passage["n"]))
-    return [-best[1]] if best[1] else []
+    bare = without_citations(claim)
+    alone = {passage["n"]: judge.support(bare, passage["text"]) for passage in passages}
+    able = [passage for passage in passages if alone[passage["n"]] >= least]
+    if len(able) < 2:
+        return [passage["n"] for passage in able]
+    asked = {p["n"]: alone[p["n"]] + judge.support(f"{question} {bare}", p["text"]) for p in able}
+    return [max(asked, key=lambda n: (asked[n], -n))]
 
 
 def _joined(built: Sequence[str], parts: Sequence[str]) -> str:
