@@ -1,7 +1,8 @@
 """Training on one CPU thread against TRL's SFTTrainer: tokens/s, memory, time to the adapter on disk, held-out loss.
 
 python -m bench.train                 all, taking turns, each in a process of its own
-python -m bench.train --gpu           share of a GPU's matrix rate, for a 1.5B- and an 8B-shaped model
+python -m bench.train --gpu           the same on a GPU, with a 1.5B-shaped model of random weights
+python -m bench.train_gpu             share of a GPU's matrix rate, for a 1.5B- and an 8B-shaped model
 
 Same examples, rank, targets, learning rate and real tokens per step. TRL: `pip install -e .[preference]`.
 """
@@ -24,12 +25,15 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ["q_proj", "k_proj", "v_proj"]
 LORA: dict[str, Any] = {"rank": 20, "alpha": 40, "dropout": 0.1, "target_modules": TARGETS}
 RATE, BATCH, SEED = 9e-4, 3, 17
+GPU_BATCH = 16
+SHAPED = "1.5B"
 OURS = "finetune.train"
 PEERS: dict[str, dict[str, Any]] = {
     "TRL, packed, sdpa, autocast": {"packing": True, "attention": "sdpa", "autocast": True},
     "TRL, padded, sdpa, bf16 weights": {"packing": False, "attention": "sdpa", "autocast": False},
     "TRL, padded, eager, bf16 weights": {"packing": False, "attention": "eager", "autocast": False},
 }
+GPU_PEERS = [name for name in PEERS if "eager" not in name]
 
 
 def examples(count: int) -> list[dict[str, Any]]:
@@ -58,14 +62,14 @@ def around(page: str, passage: str) -> str:
     return page[max(0, at - 100) : at + 340]
 
 
-def ours(folder: str, rows: list[dict[str, Any]], out: Path, *, threads: int = 1) -> float:
+def ours(folder: str, rows: list[dict[str, Any]], out: Path, *, batch: int, threads: int = 1) -> float:
     """Train as a cycle does; returns the seconds of the training itself."""
     from finetune.train import train
 
     options = {
         "epochs": 1,
         "warmup_steps": 0,
-        "batch_size": BATCH,
+        "batch_size": batch,
         "max_tokens": 1024,
         "seed": SEED,
         "threads": threads,
@@ -74,7 +78,15 @@ def ours(folder: str, rows: list[dict[str, Any]], out: Path, *, threads: int = 1
 
 
 def trl(
-    folder: str, rows: list[dict[str, Any]], out: Path, *, packing: bool, attention: str, autocast: bool, length: int
+    folder: str,
+    rows: list[dict[str, Any]],
+    out: Path,
+    *,
+    packing: bool,
+    attention: str,
+    autocast: bool,
+    length: int,
+    batch: int,
 ) -> float:
     """Train with SFTTrainer in bf16, without gradient checkpointing, loss on the answers only."""
     import torch
@@ -90,13 +102,13 @@ def trl(
     config = SFTConfig(
         output_dir=str(out / "trainer"),
         num_train_epochs=1,
-        per_device_train_batch_size=1 if packing else BATCH,
+        per_device_train_batch_size=1 if packing else batch,
         packing=packing,
         max_length=length,
         completion_only_loss=True,
         gradient_checkpointing=False,
         bf16=autocast,
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
         learning_rate=RATE,
         lr_scheduler_type="cosine",
         adam_beta2=0.95,
@@ -130,6 +142,7 @@ def held_out_loss(folder: str, adapter: Path, rows: list[dict[str, Any]]) -> flo
     from finetune.passes import AutogradPass
 
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager")
+    base.to("cuda" if torch.cuda.is_available() else "cpu")
     some = [orders[0] for orders in tokenised(rows, folder)]
     step = AutogradPass(PeftModel.from_pretrained(base, str(adapter)))
     total = sum(len(one.ids) - one.answer for one in some)
@@ -144,7 +157,9 @@ def child(options: argparse.Namespace) -> None:
     from bot.models import PACKAGED_CHAT, chat_model
 
     torch.set_num_threads(options.threads)
-    folder = chat_model(PACKAGED_CHAT, models=Path(os.environ.get("RATCHET_MODELS") or ROOT / "var" / "models"))
+    models = Path(os.environ.get("RATCHET_MODELS") or ROOT / "var" / "models")
+    folder = options.model or chat_model(PACKAGED_CHAT, models=models)
+    batch = GPU_BATCH if torch.cuda.is_available() else BATCH
     rows = examples(options.examples + 12)
     learn, rest = rows[: options.examples], rows[options.examples :]
     from finetune.loading import tokenised
@@ -152,21 +167,23 @@ def child(options: argparse.Namespace) -> None:
     lengths = [len(orders[0].ids) for orders in tokenised(learn, folder)]
     out, before = Path(options.out), time.process_time()
     if options.child == OURS:
-        seconds = ours(folder, learn, out, threads=options.threads)
+        seconds = ours(folder, learn, out, batch=batch, threads=options.threads)
     else:
-        per_row = round(BATCH * sum(lengths) / len(lengths) * 1.1)
-        seconds = trl(folder, learn, out, length=max(per_row, *lengths), **PEERS[options.child])
+        per_row = round(batch * sum(lengths) / len(lengths) * 1.1)
+        seconds = trl(folder, learn, out, length=max(per_row, *lengths), batch=batch, **PEERS[options.child])
     spent = time.process_time() - before
     whole = time.time() - psutil.Process().create_time()
     found = {"tokens": sum(lengths), "seconds": seconds, "spent": spent, "start to adapter s": whole}
     found["peak MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    if torch.cuda.is_available():
+        found["peak MB"] = torch.cuda.max_memory_allocated() // 2**20
     print(json.dumps({**found, "held-out loss": held_out_loss(folder, out, rest)}))
 
 
-def run(name: str, count: int) -> dict[str, Any]:
+def run(name: str, count: int, more: list[str]) -> dict[str, Any]:
     """A child's figures."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "bench.train", "--child", name, "--examples", str(count), "--out", out]
+        command = [sys.executable, "-m", "bench.train", "--child", name, "--examples", str(count), "--out", out, *more]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -175,51 +192,73 @@ def run(name: str, count: int) -> dict[str, Any]:
     return found
 
 
-def compare(count: int, rounds: int, peers: list[str]) -> None:
+def compare(count: int, rounds: int, peers: list[str], *, name: str, model: str = "", **facts: Any) -> None:
     """Our trainer and TRL's in turns; each one's fastest round counts."""
     best: dict[str, dict[str, Any]] = {}
     for _ in range(rounds):
-        for name in [OURS, *peers]:
-            found = run(name, count)
-            print(name, found, flush=True)
-            if name not in best or found["seconds"] < best[name]["seconds"]:
-                best[name] = found
+        for way in [OURS, *peers]:
+            found = run(way, count, ["--model", model] if model else [])
+            print(way, found, flush=True)
+            if way not in best or found["seconds"] < best[way]["seconds"]:
+                best[way] = found
     rows = [
         {
-            "what": name,
+            "what": way,
             "tokens/s": found["tokens"] / found["seconds"],
             "tokens per CPU s": found["tokens"] / found["spent"],
             **{key: found[key] for key in ("peak MB", "start to adapter s", "held-out loss")},
         }
-        for name, found in best.items()
+        for way, found in best.items()
     ]
     fastest = max(row["tokens/s"] for row in rows[1:])
-    tokens = best[OURS]["tokens"]
-    facts = {"n": count, "tokens": tokens, "threads": 1, "rounds": rounds, "rank": 20, "model": "SmolLM2-135M"}
-    show("train", rows, ratio=round(rows[0]["tokens/s"] / fastest, 2), **facts)
+    facts |= {"n": count, "tokens": best[OURS]["tokens"], "rounds": rounds, "rank": LORA["rank"]}
+    show(name, rows, ratio=round(rows[0]["tokens/s"] / fastest, 2), **facts)
+
+
+def compare_on_gpu(count: int, rounds: int) -> None:
+    """The same with a model of random weights, whose tokenizer is the packaged model's."""
+    import torch
+    from transformers import AutoTokenizer
+
+    from bench.train_gpu import SHAPES, model_of
+    from bot.models import PACKAGED_CHAT, chat_model
+
+    if not torch.cuda.is_available():
+        print("skipped: torch sees no CUDA GPU on this machine.")
+        return
+    models = Path(os.environ.get("RATCHET_MODELS") or ROOT / "var" / "models")
+    tokenizer = AutoTokenizer.from_pretrained(chat_model(PACKAGED_CHAT, models=models))
+    with tempfile.TemporaryDirectory() as folder:
+        base = model_of(SHAPES[SHAPED], [], "cuda", vocabulary=len(tokenizer))[0]
+        base.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        del base
+        torch.cuda.empty_cache()
+        card = torch.cuda.get_device_name()
+        compare(count, rounds, GPU_PEERS, name="train_gpu_trl", model=folder, card=card, shape=SHAPED, batch=GPU_BATCH)
 
 
 def main() -> None:
-    """Measure on the CPU against TRL, or on a GPU against its matrix rate."""
+    """Measure against TRL."""
     parser = argparse.ArgumentParser(prog="python -m bench.train", description=__doc__)
-    parser.add_argument("--gpu", action="store_true", help="share of a GPU's measured bf16 matrix rate")
+    parser.add_argument("--gpu", action="store_true", help="on a CUDA GPU")
     parser.add_argument("--examples", type=int, default=36)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
+    parser.add_argument("--model", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(options)
-    elif options.gpu:
-        from bench.train_gpu import measure
-
-        measure()
     elif find_spec("trl") is None:
         sys.exit("TRL is not installed, and there is no comparison without it: pip install -e .[preference]")
+    elif options.gpu:
+        compare_on_gpu(options.examples, options.rounds)
     else:
-        compare(options.examples, options.rounds, options.peers)
+        facts = {"threads": 1, "model": "SmolLM2-135M"}
+        compare(options.examples, options.rounds, options.peers, name="train", **facts)
 
 
 if __name__ == "__main__":

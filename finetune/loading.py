@@ -132,7 +132,11 @@ def four_bits(base_model: str) -> PreTrainedModel:
     )
     try:
         base: Any = AutoModelForCausalLM.from_pretrained(
-            base_model, quantization_config=config, device_map={"": 0}, dtype=torch.bfloat16, attn_implementation="sdpa"
+            base_model,
+            quantization_config=config,
+            device_map={"": torch.cuda.current_device()},
+            dtype=torch.bfloat16,
+            attn_implementation="sdpa",
         )
     except ImportError as error:
         raise TrainingError("training.qlora needs bitsandbytes: install it with `pip install -e .[gpu]`.") from error

@@ -87,15 +87,16 @@ def choose(model: PeftModel, *, longest: int, seed: int, memory_mb: int = 0) -> 
     its layers computed, layers are computed again in the backward (gradient checkpointing).
     """
     free = memory_mb * 2**20 if memory_mb else _free(model.device)
-    each = bytes_per_token(model.config, longest)
+    on_cpu = model.device.type == "cpu"
+    each = bytes_per_token(model.config, longest if on_cpu else 0)
     recompute = each * longest > free
-    most = CPU_TOKENS if model.device.type == "cpu" else GPU_TOKENS
+    most = CPU_TOKENS if on_cpu else GPU_TOKENS
     tokens = longest if recompute else min(most, free // each)
     if llama.fits(model):
         step = llama.LlamaStep(model, seed=seed, recompute=recompute)
         if agrees(step, model):
             return step, tokens
-    if model.device.type == "cpu":
+    if on_cpu:
         tokens = 1  # one sequence at a time: no token is padding
     if recompute:
         model.enable_input_require_grads()
@@ -113,7 +114,10 @@ def agrees(step: llama.LlamaStep, model: PeftModel) -> bool:
 
 
 def bytes_per_token(config: Any, length: int) -> int:
-    """What is kept of a token for the backward, bf16, from the model's shape; about what was measured."""
+    """What is kept of a token for the backward, bf16, from the model's shape; about what was measured.
+
+    `length` is how many weights of its attention are kept, 0 where a GPU's kernels compute them again.
+    """
     inner = int(getattr(config, "intermediate_size", 4 * config.hidden_size))
     heads = int(config.num_attention_heads)
     return int(config.num_hidden_layers) * 2 * (12 * int(config.hidden_size) + 3 * inner + heads * length)

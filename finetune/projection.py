@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from finetune.pieces import Pieces
+
 NAME = "default"
 
 
 @dataclass
 class Passed:
-    """What the backward needs: LoRA's input after dropout, the mask (None without dropout), the low-rank values."""
+    """What the backward needs: LoRA's input after dropout, what dropout drew (None without), the low-rank values."""
 
     dropped: torch.Tensor | None
-    mask: torch.Tensor | None
+    drawn: torch.Tensor | None
     low: torch.Tensor | None
 
 
@@ -34,10 +36,11 @@ class _Part:
 
 
 class Projection:
-    """`x @ W.T + dropout(x) @ A.T @ B.T` for modules side by side; all of them get the same dropout mask."""
+    """`x @ W.T + dropout(x) @ A.T @ B.T` for modules side by side; all of them get the same dropout."""
 
-    def __init__(self, modules: Sequence[Any]) -> None:
+    def __init__(self, modules: Sequence[Any], pieces: Pieces | None = None) -> None:
         """Join the modules' weights; the modules then hold views of the joint one, so that nothing is kept twice."""
+        self._pieces = pieces or Pieces()
         frozen = [getattr(module, "base_layer", module) for module in modules]
         self._weight = torch.cat([layer.weight.detach() for layer in frozen])
         ends = [sum(layer.out_features for layer in frozen[:i]) for i in range(len(frozen) + 1)]
@@ -70,7 +73,7 @@ class Projection:
         if not self._parts:
             return
         self._down = torch.cat([part.down.detach() for part in self._parts]).to(self._weight.dtype)
-        up = torch.zeros(len(self._weight), len(self._down))
+        up = torch.zeros(len(self._weight), len(self._down), device=self._weight.device)
         for part in self._parts:
             up[part.outs, part.ranks] = part.up.detach() * (part.scale / (1 - self._drop))
         self._up = up.to(self._weight.dtype)
@@ -80,10 +83,14 @@ class Projection:
         found = linear(x, self._weight, self._bias)
         if not self._parts:
             return found, Passed(None, None, None)
-        mask = _mask(x, self._drop, dropout) if self._drop else None
-        dropped = x if mask is None else x * mask
+        dropped, drawn = x, None
+        if self._drop and dropout is not None:
+            drawn = self._pieces.draw(x, self._drop, dropout)
+            dropped = self._pieces.drop(x, drawn, self._drop)
+        elif self._drop:
+            dropped = x * (1 - self._drop)
         low = linear(dropped, self._down)
-        return found.addmm_(low, self._up.T), Passed(dropped, mask, low)
+        return found.addmm_(low, self._up.T), Passed(dropped, drawn, low)
 
     def back(self, gradient: torch.Tensor, passed: Passed, *, only_weights: bool = False) -> torch.Tensor:
         """The gradient of x; adds those of the LoRA parameters to their `grad`."""
@@ -97,9 +104,9 @@ class Projection:
             _add(part.up, ups[part.outs, part.ranks].float().mul_(part.scale / (1 - self._drop)))
         if only_weights:
             return found
-        if passed.mask is None:
+        if passed.drawn is None:
             return found.addmm_(low, self._down)
-        return found.addcmul_(low @ self._down, passed.mask)
+        return self._pieces.drop_back(found, low @ self._down, passed.drawn, self._drop)
 
 
 def _adapted(module: Any) -> bool:
@@ -111,15 +118,3 @@ def _add(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
         parameter.grad = gradient.to(parameter.dtype)
     else:
         parameter.grad += gradient
-
-
-def _mask(x: torch.Tensor, rate: float, dropout: torch.Generator | None) -> torch.Tensor:
-    """Ones where x is kept; without a generator a constant that undoes the factor for what is dropped.
-
-    Sixteen random bits per value, as torch's own dropout on a CPU takes as long as a matrix product.
-    """
-    if dropout is None:
-        return torch.full_like(x, 1 - rate)
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=dropout)
-    bits = words.view(torch.int16)[: x.numel()].view(x.shape)
-    return (bits >= round(rate * 2**16) - 2**15).to(x.dtype)

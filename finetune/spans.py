@@ -5,6 +5,7 @@ All layers but the last compute every token; the last one only those whose next 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,17 +36,17 @@ class Span:
 class Placed:
     """Where the tokens of a pass lie, and their positions' turns."""
 
-    def __init__(self, sequences: Sequence[Any], body: Any) -> None:
+    def __init__(self, sequences: Sequence[Any], body: Any, device: torch.device) -> None:
         lengths = [len(one.ids) for one in sequences]
         starts = [sum(lengths[:i]) for i in range(len(lengths))]
         asked = [
             range(start + one.answer - 1, start + len(one.ids) - 1)
             for start, one in zip(starts, sequences, strict=True)
         ]
-        self.ids = torch.tensor([token for one in sequences for token in one.ids])
-        self.wanted = torch.tensor([row for rows in asked for row in rows])
+        self.ids = torch.tensor([token for one in sequences for token in one.ids], device=device)
+        self.wanted = torch.tensor([row for rows in asked for row in rows], device=device)
         self.targets = self.ids[self.wanted + 1]
-        positions = torch.cat([torch.arange(length) for length in lengths])
+        positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
         cos, sin = body.rotary_emb(body.embed_tokens.weight[:1], positions[None])
         half = cos.shape[-1] // 2
         self.cos, self.sin = cos[0, :, :half], sin[0, :, :half]
@@ -64,3 +65,35 @@ class Placed:
     def turned(self, last: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines of the queries' positions (queries, half a head)."""
         return (self.cos[self.wanted], self.sin[self.wanted]) if last else (self.cos, self.sin)
+
+    @cached_property
+    def there(self) -> torch.Tensor:
+        """Which places of a grid (sequences, longest) hold a token."""
+        lengths = torch.tensor([span.length for span in self._all], device=self.ids.device)
+        return torch.arange(int(lengths.max()), device=self.ids.device) < lengths[:, None]
+
+    @cached_property
+    def places(self) -> torch.Tensor:
+        """Each token's place in the grid, row after row."""
+        return self.there.flatten().nonzero()[:, 0]
+
+    @cached_property
+    def grid(self) -> torch.Tensor:
+        """The token at each place of the grid; the first one where none is."""
+        return self._gridded(self.places)[0]
+
+    @cached_property
+    def asked(self) -> torch.Tensor:
+        """The places of the tokens that ask."""
+        return self.places[self.wanted]
+
+    @cached_property
+    def asked_grid(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of those that ask, the one at each place, and where there is one."""
+        return self._gridded(self.asked)
+
+    def _gridded(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        grid = torch.full_like(self.there, -1, dtype=torch.int64).flatten()
+        grid[places] = torch.arange(len(places), device=grid.device)
+        grid = grid.view_as(self.there)
+        return grid.clamp(min=0), grid >= 0

@@ -12,6 +12,7 @@ from finetune.errors import TrainingError
 from finetune.llama import LlamaStep, fits
 from finetune.loading import Tokens
 from finetune.passes import AutogradPass, Pass, agrees, answer_tokens, choose, cut, whole_batch
+from finetune.pieces import FUSED, Pieces
 from finetune.projection import Projection
 
 QKV, ALL = ["q_proj", "k_proj", "v_proj"], ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -56,6 +57,15 @@ def test_loss_and_gradients_are_autograds(tiny_model: str, targets: list[str]) -
     assert close(found, expected, 1e-4)
 
 
+@pytest.mark.parametrize("targets", [QKV, ALL], ids=",".join)
+def test_loss_and_gradients_are_autograds_by_what_a_gpu_takes_too(tiny_model: str, targets: list[str]) -> None:
+    model = adapted(tiny_model, targets)
+    loss, expected = gradients(AutogradPass(model), model, *([one] for one in SEQUENCES))
+    found_loss, found = gradients(LlamaStep(model, seed=1, fused=True), model, SEQUENCES)
+    assert found_loss == pytest.approx(loss, rel=1e-5)
+    assert close(found, expected, 1e-4)
+
+
 def test_padded_sequences_give_the_same_as_each_alone(tiny_model: str) -> None:
     model = adapted(tiny_model, QKV)
     loss, expected = gradients(AutogradPass(model), model, *([one] for one in SEQUENCES))
@@ -84,9 +94,10 @@ def test_sequences_in_one_pass_do_not_see_each_other(tiny_model: str) -> None:
     assert close(together, {name: apart[0][name] + apart[1][name] for name in together}, 1e-4)
 
 
-def test_computing_layers_again_gives_the_same_with_the_same_dropout(tiny_model: str) -> None:
+@pytest.mark.parametrize("fused", [False, True])
+def test_computing_layers_again_gives_the_same_with_the_same_dropout(tiny_model: str, fused: bool) -> None:
     kept, again = (
-        gradients(LlamaStep(model, seed=7, recompute=recompute), model, SEQUENCES, SEQUENCES)
+        gradients(LlamaStep(model, seed=7, recompute=recompute, fused=fused), model, SEQUENCES, SEQUENCES)
         for recompute in (False, True)
         for model in [adapted(tiny_model, ALL, dropout=0.3)]
     )
@@ -104,9 +115,10 @@ def test_dropout_changes_learning_and_not_looking(tiny_model: str) -> None:
     assert len({*learnt, looked[0]}) == 3
 
 
-def test_dropout_keeps_the_mean(tiny_model: str) -> None:
+@pytest.mark.parametrize("pieces", [Pieces(), FUSED], ids=["plain", "fused"])
+def test_dropout_keeps_the_mean(tiny_model: str, pieces: Pieces) -> None:
     module = adapted(tiny_model, ["v_proj"], dropout=0.1).base_model.model.model.layers[0].self_attn.v_proj
-    projection = Projection([module])
+    projection = Projection([module], pieces)
     projection.refresh()
     x, draws = torch.randn(20, 64, generator=torch.Generator().manual_seed(2)), torch.Generator().manual_seed(1)
     plain = projection(x, None)[0] - torch.nn.functional.linear(x, module.base_layer.weight)
