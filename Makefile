@@ -24,6 +24,7 @@ test-slow: browser
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m slow
 
 test-gpu: install
+	$(VENV)/bin/pip install -q -c constraints.txt -e ".[gpu]"
 	$(PY) -m pytest -m gpu
 
 test-vllm: install

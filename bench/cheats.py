@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.learning_direct import first_job
+from bench.learning_ways import job_of
 from bench.table import show
 from bot import prompt
 from bot.engine import TransformersEngine
@@ -94,7 +94,7 @@ def targets(way: str, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def learned(data: Path, most: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any], Path]:
     """Examples, held-out cases, recipe and adapter of the first cycle of a learning run."""
-    phase = first_job(data)["runs"][0]["phases"][0]
+    phase = job_of(data, 1)["runs"][0]["phases"][0]
     control = next(data.glob("adapters/v1-*"))
     examples = read_rows(Path(phase["file"]))
     cases = read_rows(Path(phase["file"]).parent / "held_out.jsonl")

@@ -4,22 +4,19 @@ python -m bench.learning_direct DIR base v1            the base, and an adapter 
 python -m bench.learning_direct DIR --vary guide half  what other ways make of the same examples
 python -m bench.learning_direct DIR --decide           what today's gate says of the last cycle's reports
 
-Nothing is deployed: an engine of its own answers the held-out cases, greedily and to the same prompts. The ways: the
-guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass, two passes
-without an early stop, twice the learning rate, the passages in other orders in later passes, and answered questions
-without what answers them in place of those of which people said that the documents do not answer. Each way trains in
-one thread.
+Nothing is deployed: an engine of its own answers the held-out cases, greedily and to the same prompts.
+`bench/learning_ways.py` says what the ways are.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.learning_people import Asked, articles, copied, handbook, questions, scores, split
+from bench.learning_ways import WAYS, varied
 from bench.retrieval_sets import DATA, ROOT
 from bench.table import show
 
@@ -28,51 +25,6 @@ SEED = 5
 ANSWER_TOKENS = 36
 STREAMS = 8
 TASK = "rag_enhanced"
-GUIDE = {"rank": 20, "alpha": 40, "target_modules": ["q_proj", "v_proj", "k_proj"]}
-Phase = dict[str, Any]
-
-
-def withheld(phase: Phase) -> Phase:
-    """The phase with as many declining examples, none of which a person told."""
-    from bot.prompt import question_block
-    from finetune.choosing import mixed
-    from finetune.judge import SELECTING
-    from finetune.withheld import twins
-    from scheduler.dataset_files import examples_in, write_rows
-
-    rows = examples_in(Path(phase["file"]))
-    answered = [row for row in rows if row.answerable]
-    made = twins(answered, len(rows) - len(answered), judge=SELECTING, block=question_block)
-    file = Path(phase["file"]).with_name("withheld.jsonl")
-    write_rows(file, [asdict(row) for row in mixed([*answered, *made], seed=SEED)])
-    return phase | {"file": str(file)}
-
-
-def reordered(phase: Phase) -> Phase:
-    """The phase whose later passes see the passages in other orders."""
-    from bot.prompt import question_block
-    from finetune.reordered import OTHERS, other_orders
-    from scheduler.dataset_files import examples_in, write_rows
-
-    rows = examples_in(Path(phase["file"]))
-    file = Path(phase["file"]).with_name("reordered.jsonl")
-    made = [asdict(one) | {OTHERS: other_orders(one, 2, block=question_block, seed=SEED)} for one in rows]
-    write_rows(file, made)
-    return phase | {"file": str(file)}
-
-
-WAYS: dict[str, Callable[[Phase], Phase]] = {
-    "as it was": lambda phase: phase,
-    "guide": lambda phase: phase | {"recipe": phase["recipe"] | GUIDE},
-    "half": lambda phase: phase | {"share": 0.5},
-    "two passes to the end": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 2}, "stop_share": 0.0},
-    "withheld": withheld,
-    "other orders": reordered,
-    "one pass": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 1}},
-    "twice the rate": lambda phase: (
-        phase | {"recipe": phase["recipe"] | {"learning_rate_used": 2 * phase["recipe"]["learning_rate_used"]}}
-    ),
-}
 
 
 def cases_to_ask(count: int) -> list[Asked]:
@@ -142,35 +94,6 @@ def folder_of(data: Path, adapter: str) -> Path | None:
     return None if adapter == "base" else next(data.glob(f"adapters/{adapter}-*"))
 
 
-def first_job(data: Path) -> dict[str, Any]:
-    """What the first cycle of a data folder trained."""
-    file = min(data.glob("cycles/*/train-*.json"), key=lambda path: path.stat().st_mtime)
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
-
-
-def varied(data: Path, way: str) -> tuple[Path, dict[str, Any]]:
-    """Train on the first cycle's examples in another way, once; the weights' folder and what the run came to."""
-    from bot.models import base_digest
-    from finetune import card
-    from finetune.phase import train_phase
-
-    out = data / f"varied-{way.replace(' ', '-')}"
-    if out.exists():
-        return out, json.loads((out / card.MANIFEST).read_text())["ran"]
-    job = first_job(data)
-    phase = WAYS[way](job["runs"][0]["phases"][0])
-    job |= {"phases": [phase], "checkpoints": None, "threads": 1}
-    job["stop_share"] = phase.get("stop_share", job["stop_share"])
-    part = out.with_suffix(".part")
-    part.mkdir()
-    trained = train_phase(job, 0, part, None, lambda _: None)
-    ran = {key: getattr(trained, key) for key in ("steps", "tokens", "seconds")}
-    made_of = {"base_model": job["base_model"], "base_digest": base_digest(job["base_folder"])}
-    card.publish(part, out, **made_of, dataset_digest=job["dataset_digest"], facts={"ran": ran, "phases": [phase]})
-    return out, ran
-
-
 def decided(data: Path) -> tuple[list[dict[str, Any]], str]:
     """Today's gate on the reports of the last cycle: the comparisons with what served, and the verdict."""
     from configs.settings import load_settings
@@ -193,6 +116,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("adapter", nargs="*")
     parser.add_argument("--vary", nargs="*", default=[], choices=sorted(WAYS))
+    parser.add_argument("--cycle", type=int, default=1, help="whose examples are trained on in other ways")
     parser.add_argument("--decide", action="store_true")
     parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--name", help="of the file under bench/results")
@@ -209,7 +133,7 @@ def main() -> None:
     folders = {name: folder_of(options.data, name) for name in options.adapter}
     facts = {}
     for way in options.vary:
-        folders[way], facts[way] = varied(options.data, way)
+        folders[way], facts[way] = varied(options.data, way, cycle=options.cycle)
         print(way, facts[way], flush=True)
     copying = {"what": "copying the nearest sentence", **scores(cases, [copied(one) for one in cases])}
     rows = [copying | {"perplexity, other tasks": ""}]

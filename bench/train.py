@@ -215,7 +215,7 @@ def compare(count: int, rounds: int, peers: list[str], *, name: str, model: str 
     show(name, rows, ratio=round(rows[0]["tokens/s"] / fastest, 2), **facts)
 
 
-def compare_on_gpu(count: int, rounds: int) -> None:
+def compare_on_gpu(count: int, rounds: int, peers: list[str]) -> None:
     """The same with a model of random weights, whose tokenizer is the packaged model's."""
     import torch
     from transformers import AutoTokenizer
@@ -235,7 +235,8 @@ def compare_on_gpu(count: int, rounds: int) -> None:
         del base
         torch.cuda.empty_cache()
         card = torch.cuda.get_device_name()
-        compare(count, rounds, GPU_PEERS, name="train_gpu_trl", model=folder, card=card, shape=SHAPED, batch=GPU_BATCH)
+        facts = {"card": card, "shape": SHAPED, "batch": GPU_BATCH, "torch": torch.__version__}
+        compare(count, rounds, [one for one in peers if one in GPU_PEERS], name="train_gpu_trl", model=folder, **facts)
 
 
 def main() -> None:
@@ -255,7 +256,7 @@ def main() -> None:
     elif find_spec("trl") is None:
         sys.exit("TRL is not installed, and there is no comparison without it: pip install -e .[preference]")
     elif options.gpu:
-        compare_on_gpu(options.examples, options.rounds)
+        compare_on_gpu(options.examples, options.rounds, options.peers)
     else:
         facts = {"threads": 1, "model": "SmolLM2-135M"}
         compare(options.examples, options.rounds, options.peers, name="train", **facts)
