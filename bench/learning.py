@@ -47,7 +47,8 @@ from examples.running import Bot
 
 PEOPLE = 18
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-RECIPES = {"guide": {}, "all-linear": {"rank": 16, "alpha": 32, "target_modules": ALL_LINEAR}}
+EVERY_LAYER = {"rank": 16, "alpha": 32, "target_modules": ALL_LINEAR}
+RECIPES = {"guide": {}, "all-linear": EVERY_LAYER, "tuned": {**EVERY_LAYER, "learning_rate": 1e-4}}
 CURVES = ("right citation", "declines unanswerable", "false declines", "contains the gold", "token F1")
 ASKED_AGAIN = 100
 """Cases asked once more after the rollback; greedy answers must be the old ones word for word."""
