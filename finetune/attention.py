@@ -6,6 +6,7 @@ v (tokens, (heads + 2 * key heads) * size) and give mixed values (queries, heads
 in the last layer, those that the loss looks at.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -106,6 +107,8 @@ class Padded:
     """All sequences at once, padded behind to the longest one, by torch's fused attention and its autograd."""
 
     def __init__(self, pieces: Pieces, *, heads: int, kinds: int) -> None:
+        # What cuBLAS wants to be told before it adds up in one order, where no fused kernel takes the shape.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self._pieces, self._heads, self._kinds = pieces, heads, kinds
 
     def forward(self, fused: torch.Tensor, placed: Placed, *, last: bool) -> tuple[torch.Tensor, Any]:
