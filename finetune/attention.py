@@ -116,7 +116,9 @@ class Padded:
         parts = self._pieces.heads_of(fused, placed.grid, placed.cos, placed.sin, self._heads, self._kinds)
         inputs = tuple(part.transpose(1, 2).requires_grad_() for part in parts)
         with torch.enable_grad(), _same_each_time():
-            mixed = scaled_dot_product_attention(*inputs, is_causal=True, enable_gqa=self._heads != self._kinds)
+            query, key, value = inputs
+            grouped = self._heads != self._kinds
+            mixed = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped)
         found = mixed.detach().transpose(1, 2).reshape(placed.grid.numel(), -1)
         return found.index_select(0, placed.asked if last else placed.places), (inputs, mixed)
 
@@ -125,7 +127,8 @@ class Padded:
         inputs, mixed = kept
         outer = self._pieces.widened(gradient, *(placed.asked_grid if last else (placed.grid, placed.there)))
         with _same_each_time():
-            found = torch.autograd.grad(mixed, inputs, outer.unflatten(2, (self._heads, -1)).transpose(1, 2))
+            outer = outer.view(*outer.shape[:2], self._heads, -1).transpose(1, 2)
+            found = torch.autograd.grad(mixed, inputs, outer)
         parts = (part.transpose(1, 2) for part in found)
         return self._pieces.heads_back(*parts, placed.places, (placed.cos, placed.sin))
 
