@@ -20,7 +20,20 @@ MAY: dict[str, set[str]] = {
 }
 TRAINER = {
     f"finetune/{name}.py"
-    for name in ("train", "loop", "loading", "passes", "llama", "projection", "spans", "checkpoint", "spread", "alone")
+    for name in (
+        "train",
+        "loop",
+        "loading",
+        "passes",
+        "llama",
+        "projection",
+        "attention",
+        "pieces",
+        "spans",
+        "checkpoint",
+        "spread",
+        "alone",
+    )
 }
 TORCH = {"retrieval/embedding.py", "finetune/prefer.py", "finetune/probe.py", "finetune/hardware.py", *TRAINER}
 TORCH |= {
