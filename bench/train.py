@@ -192,12 +192,12 @@ def run(name: str, count: int, more: list[str]) -> dict[str, Any]:
     return found
 
 
-def compare(count: int, rounds: int, peers: list[str], *, name: str, model: str = "", **facts: Any) -> None:
+def compare(count: int, rounds: int, peers: list[str], *, name: str, folder: str = "", **facts: Any) -> None:
     """Our trainer and TRL's in turns; each one's fastest round counts."""
     best: dict[str, dict[str, Any]] = {}
     for _ in range(rounds):
         for way in [OURS, *peers]:
-            found = run(way, count, ["--model", model] if model else [])
+            found = run(way, count, ["--model", folder] if folder else [])
             print(way, found, flush=True)
             if way not in best or found["seconds"] < best[way]["seconds"]:
                 best[way] = found
@@ -236,7 +236,7 @@ def compare_on_gpu(count: int, rounds: int, peers: list[str]) -> None:
         torch.cuda.empty_cache()
         card = torch.cuda.get_device_name()
         facts = {"card": card, "shape": SHAPED, "batch": GPU_BATCH, "torch": torch.__version__}
-        compare(count, rounds, [one for one in peers if one in GPU_PEERS], name="train_gpu_trl", model=folder, **facts)
+        compare(count, rounds, [one for one in peers if one in GPU_PEERS], name="train_gpu_trl", folder=folder, **facts)
 
 
 def main() -> None:
