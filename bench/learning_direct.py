@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.learning_people import Asked, articles, copied, handbook, questions, scores, split
-from bench.learning_ways import WAYS, varied
+from bench.learning_ways import SEED, WAYS, varied
 from bench.retrieval_sets import DATA, ROOT
 from bench.table import show
 
 SQUAD = DATA / "squad" / "squad-2.0-dev-part.json"
-SEED = 5
 ANSWER_TOKENS = 36
 STREAMS = 8
 TASK = "rag_enhanced"

@@ -1,10 +1,9 @@
 """A cycle's examples trained on in other ways than the cycle did.
 
 The ways: the guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass,
-two passes without an early stop, three of which the look with the lowest held-out loss is kept, other learning rates,
-the passages in other orders in later passes, answered questions without what answers them in place of those of which
-people said that the documents do not answer, and what people preferred on top (DPO or KTO, by TRL). Each way trains in
-one thread.
+two passes without an early stop, half and twice the learning rate, the passages in other orders in later passes,
+answered questions without what answers them in place of those of which people said that the documents do not answer,
+and what people preferred on top (DPO or KTO, by TRL). Each way trains in one thread.
 """
 
 import json
@@ -61,20 +60,19 @@ WAYS: dict[str, Callable[[Phase], Phase]] = {
     "two passes to the end": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 2}, "stop_share": 0.0},
     "withheld": withheld,
     "other orders": reordered,
-    "to the lowest loss": lambda phase: phase | {"tolerated": 1.0},
     "DPO on top": lambda phase: phase | {"preference": "dpo"},
     "KTO on top": lambda phase: phase | {"preference": "kto"},
     "one pass": lambda phase: phase | {"recipe": phase["recipe"] | {"epochs": 1}},
     "half the rate": lambda phase: at_rate(phase, 0.5),
     "twice the rate": lambda phase: at_rate(phase, 2),
-    "four times the rate": lambda phase: at_rate(phase, 4),
 }
 
 
 def job_of(data: Path, cycle: int) -> dict[str, Any]:
-    """What the first cycle of a data folder trained, or a later one."""
+    """What a cycle of a data folder trained, from 1; the last job of one that was interrupted."""
     files = sorted(data.glob("cycles/*/train-*.json"), key=lambda path: path.stat().st_mtime)
-    found: dict[str, Any] = json.loads(files[cycle - 1].read_text())
+    jobs = {file.parent: file for file in files}
+    found: dict[str, Any] = json.loads([*jobs.values()][cycle - 1].read_text())
     return found
 
 
@@ -101,13 +99,11 @@ def varied(data: Path, way: str, *, cycle: int) -> tuple[Path, dict[str, Any]]:
 
 def trained(job: dict[str, Any], part: Path) -> dict[str, Any]:
     """Train the one phase of a job into a folder, and preferences on top where it says so."""
-    from finetune import loop
     from finetune.phase import read_rows, train_phase
     from finetune.prefer import prefer
     from finetune.preferences import preferences, rows_for
 
     phase = job["phases"][0]
-    loop.TOLERATED = phase.get("tolerated", loop.TOLERATED)
     done = train_phase(job, 0, part, None, lambda _: None)
     ran: dict[str, Any] = {key: getattr(done, key) for key in ("steps", "best_step", "tokens", "seconds")}
     if method := phase.get("preference"):

@@ -63,7 +63,7 @@ class Blocks:
             for at, end, rows in span.blocks():
                 asked = query[:, rows].reshape(kinds, -1, size)
                 scores = torch.bmm(asked, keys[:, :end].transpose(1, 2)).mul_(size**-0.5)
-                scores[:, :, at:] += _hidden(end - at, group, scores)
+                scores[:, :, at:] += _hidden(end - at, group, scores.dtype)
                 weights.append(torch.softmax(scores, -1))
                 mixed[:, rows] = torch.bmm(weights[-1], values[:, :end]).view(kinds, -1, group, size)
         return mixed.transpose(0, 1).reshape(count, -1), weights
@@ -74,7 +74,7 @@ class Blocks:
         kinds, count, group, size = query.shape
         mixed = gradient.view(count, kinds, group, size).transpose(0, 1).contiguous()
         asked = torch.empty_like(query)
-        key, value = (torch.zeros(keys.shape, device=keys.device) for _ in range(2))
+        key, value = (torch.zeros(keys.shape) for _ in range(2))
         blocks = iter(all_weights)
         for span in placed.spans(last):
             tokens = slice(span.start, span.start + span.length)
@@ -144,7 +144,7 @@ def _same_each_time() -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _hidden(count: int, group: int, like: torch.Tensor) -> torch.Tensor:
+def _hidden(count: int, group: int, dtype: torch.dtype) -> torch.Tensor:
     """What is added to scores (count * group, count) of a block with itself: minus infinity ahead of each query."""
-    ahead = torch.full((count, count), float("-inf"), dtype=like.dtype, device=like.device).triu_(1)
+    ahead = torch.full((count, count), float("-inf"), dtype=dtype).triu_(1)
     return ahead.repeat_interleave(group, 0)
