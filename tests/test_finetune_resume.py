@@ -136,21 +136,19 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path) -> None:
 
 
 def test_training_stops_when_the_held_out_loss_rises_and_keeps_the_best(tiny_model: str, tmp_path: Path) -> None:
-    run = here(tiny_model, tmp_path, epochs=30, learning_rate=3.0)
+    # What it was taught before contradicts what it learns now, so that the loss on it must rise.
+    known = [{**row, "target": OTHERS[0]["target"]} for row in EXAMPLES]
+    train(known, base_model=tiny_model, out=tmp_path / "known", **{**RECIPE, "epochs": 30})
+    values: dict[str, Any] = {"held_out": known[:3], "start_from": tmp_path / "known"}
+    run = here(tiny_model, tmp_path, epochs=30, learning_rate=3e-3, **values)
     lowest = min(loss for _, loss in run.held_out)
     best = [look for look in run.held_out if look[1] <= TOLERATED * lowest][-1]
     assert run.best_step == best[0] < run.steps < 120
     looked = [step for step, _ in run.held_out]
     assert looked[-1] == run.steps and looked.index(best[0]) == len(looked) - 4
     # The saved weights have the best look's loss: nothing is learnt at this rate.
-    again = train(
-        EXAMPLES,
-        base_model=tiny_model,
-        out=tmp_path / "again",
-        held_out=OTHERS,
-        start_from=tmp_path / "out",
-        **{**RECIPE, "learning_rate": 1e-12, "epochs": 1},
-    )
+    values["start_from"] = tmp_path / "out"
+    again = here(tiny_model, tmp_path / "again", epochs=1, learning_rate=1e-12, **values)
     assert again.held_out[0][1] == pytest.approx(best[1], rel=1e-3)
 
 

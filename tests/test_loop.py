@@ -125,7 +125,7 @@ def taxonomy(folder: Path) -> Path:
     """One task whose recipe trains every linear layer, for a model that knows nothing."""
     recipe = {
         "rank": 16, "alpha": 32, "dropout": 0.0, "epochs": 30, "warmup_steps": 5, "batch_size": 3,
-        "learning_rate": 1e-3,
+        "learning_rate": 1e-4,
         "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
     }  # fmt: skip
     task = {"description": "Where a manual says something.", "examples": ["Where is it stated?"], "recipe": recipe}
