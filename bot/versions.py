@@ -130,7 +130,7 @@ def trim() -> None:
 def compute_dtype(wanted: str) -> torch.dtype:
     """The type that a setting names; for auto bfloat16 where this machine computes in it, float32 where it only could.
 
-    Without AVX-512 or its like a bfloat16 product on a CPU is imitated: a prompt takes six times as long.
+    Without AMX, AVX-512 BF16 or their like a bfloat16 product on a CPU is imitated: a prompt takes six times as long.
     """
     if wanted != "auto":
         found: torch.dtype = getattr(torch, wanted)

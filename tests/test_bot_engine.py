@@ -311,6 +311,24 @@ def test_auto_is_what_the_processor_multiplies_and_the_trainer_takes_the_same() 
     assert (compute_dtype("auto") == torch.bfloat16) == (torch.cuda.is_available() or computes_bfloat16())
 
 
+@pytest.mark.parametrize(
+    ("known", "dtype"),
+    [
+        ({"avx512_bw": True, "avx512_vnni": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx512_bw": True, "avx512_bf16": True}, torch.bfloat16),
+        ({"avx2": True, "amx_bf16": True}, torch.bfloat16),
+        ({"neon": True, "bf16": True}, torch.bfloat16),
+        ({"neon": True}, torch.float32),
+    ],
+)
+def test_bfloat16_is_left_where_it_would_only_be_imitated(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    assert compute_dtype("auto") == loading.compute_dtype() == dtype
+
+
 def test_bfloat16_can_be_asked_for_on_any_processor(tiny_model: str) -> None:
     engine = TransformersEngine(tiny_model, dtype="bfloat16", slots=1, context_tokens=256, threads=1)
     assert len(list(engine.stream(ASKED, adapter=BASE, max_tokens=3))) > 0
