@@ -37,22 +37,28 @@ ITEM = re.compile(r"^[ \t]*(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.
 
 def words(text: str) -> list[str]:
     """The lower-case words and numbers of `text`; number words become digits, thousands separators go."""
-    found = (match.group().replace("’", "'").lower().removesuffix("'s") for match in _WORD.finditer(text))
-    return [word.replace(",", "") if word[0].isdigit() else _NUMBER_WORDS.get(word, word) for word in found]
+    # One word a line, so that each replacement is one call for all of them.
+    lines = "\n".join([*_WORD.findall(text), ""]).replace("’", "'").replace(",", "").lower().replace("'s\n", "\n")
+    return [_NUMBER_WORDS.get(word, word) for word in lines.split("\n")[:-1]]
+
+
+@lru_cache(maxsize=256)
+def _bare(text: str) -> list[str]:
+    """The words of `text` without list numbering and citation markers; not to be changed."""
+    return words(ITEM.sub(r"\g<text>", without_citations(text)))
 
 
 @lru_cache(maxsize=65_536)
 def content_words(text: str) -> tuple[str, ...]:
     """The stems of the words of `text` that carry content, in order; all its words when none does."""
-    bare = words(ITEM.sub(r"\g<text>", without_citations(text)))
+    bare = _bare(text)
     return tuple(_STEMMER.stemWords([w for w in bare if w not in STOP_WORDS] or bare))
 
 
 @lru_cache(maxsize=65_536)
 def numbers(text: str) -> frozenset[str]:
     """The numbers in `text`, without list numbering and citation markers; `1,000` is `1000`, `two` is `2`."""
-    bare = words(ITEM.sub(r"\g<text>", without_citations(text)))
-    return frozenset(re.sub(r"\.0+$", "", word) for word in bare if word[0].isdigit())
+    return frozenset(re.sub(r"\.0+$", "", word) for word in _bare(text) if word[0].isdigit())
 
 
 def share_found(wanted: Iterable[str], text: Iterable[str]) -> float:

@@ -12,6 +12,7 @@ DECLINE = "I could not find this in the documents."
 """The sentence the bot is asked, trained and measured to say when no passage answers."""
 
 _MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
+_MARKER_BEHIND = re.compile(r"[ \t]*" + _MARKER.pattern)
 _DECLINING = re.compile(
     r"\b(could not|couldn't|cannot|can't|did not|didn't|do not|don't|unable to)\s+(find|see|locate|know|answer)\b"
     r"|\b(not|n't)\s+(mentioned|covered|stated|contained|provided|specified|found|answered)\s+(in|by)\b"
@@ -58,7 +59,7 @@ def renumbered(text: str, new: Mapping[int, int]) -> str:
 
 def without_citations(text: str) -> str:
     """`text` with its citation markers and the spaces before them removed."""
-    return re.sub(r"[ \t]*" + _MARKER.pattern, "", text).strip()
+    return _MARKER_BEHIND.sub("", text).strip()
 
 
 def sentences(text: str) -> list[str]:
