@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--decide", action="store_true")
     parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--name", help="of the file under bench/results")
+    parser.add_argument("--trainer-threads", type=int, default=1, help="of each way's training")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
     options = parser.parse_args()
     if not SQUAD.exists():
@@ -132,7 +133,7 @@ def main() -> None:
     folders = {name: folder_of(options.data, name) for name in options.adapter}
     facts = {}
     for way in options.vary:
-        folders[way], facts[way] = varied(options.data, way, cycle=options.cycle)
+        folders[way], facts[way] = varied(options.data, way, cycle=options.cycle, threads=options.trainer_threads)
         print(way, facts[way], flush=True)
     copying = {"what": "copying the nearest sentence", **scores(cases, [copied(one) for one in cases])}
     rows = [copying | {"perplexity, other tasks": ""}]

@@ -3,7 +3,7 @@
 The ways: the guide's recipe (rank 20 on q, k and v) in place of every linear layer, half of the examples, one pass,
 two passes without an early stop, half and twice the learning rate, the passages in other orders in later passes,
 answered questions without what answers them in place of those of which people said that the documents do not answer,
-and what people preferred on top (DPO or KTO, by TRL). Each way trains in one thread.
+and what people preferred on top of the cycle's own adapter (DPO or KTO, by TRL).
 """
 
 import json
@@ -76,7 +76,7 @@ def job_of(data: Path, cycle: int) -> dict[str, Any]:
     return found
 
 
-def varied(data: Path, way: str, *, cycle: int) -> tuple[Path, dict[str, Any]]:
+def varied(data: Path, way: str, *, cycle: int, threads: int = 1) -> tuple[Path, dict[str, Any]]:
     """Train on a cycle's examples in another way, once; the weights' folder and what the run came to."""
     from bot.models import base_digest
     from finetune import card
@@ -86,30 +86,34 @@ def varied(data: Path, way: str, *, cycle: int) -> tuple[Path, dict[str, Any]]:
         return out, json.loads((out / card.MANIFEST).read_text())["ran"]
     job = job_of(data, cycle)
     phase = WAYS[way](job["runs"][0]["phases"][0])
-    job |= {"phases": [phase], "checkpoints": None, "threads": 1}
+    job |= {"phases": [phase], "checkpoints": None, "threads": threads}
     job["stop_share"] = phase.get("stop_share", job["stop_share"])
     part = out.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    ran = trained(job, part)
+    ran = preferred(job, phase, part) if "preference" in phase else trained(job, part)
     made_of = {"base_model": job["base_model"], "base_digest": base_digest(job["base_folder"])}
     card.publish(part, out, **made_of, dataset_digest=job["dataset_digest"], facts={"ran": ran, "phases": [phase]})
     return out, ran
 
 
 def trained(job: dict[str, Any], part: Path) -> dict[str, Any]:
-    """Train the one phase of a job into a folder, and preferences on top where it says so."""
-    from finetune.phase import read_rows, train_phase
+    """Train the one phase of a job into a folder."""
+    from finetune.phase import train_phase
+
+    done = train_phase(job, 0, part, None, lambda _: None)
+    return {key: getattr(done, key) for key in ("steps", "best_step", "tokens", "seconds")}
+
+
+def preferred(job: dict[str, Any], phase: Phase, part: Path) -> dict[str, Any]:
+    """Go on from the adapter that the cycle trained with what people preferred, as a cycle does that plans so."""
+    from finetune.phase import read_rows
     from finetune.prefer import prefer
     from finetune.preferences import preferences, rows_for
 
-    phase = job["phases"][0]
-    done = train_phase(job, 0, part, None, lambda _: None)
-    ran: dict[str, Any] = {key: getattr(done, key) for key in ("steps", "best_step", "tokens", "seconds")}
-    if method := phase.get("preference"):
-        file = Path(phase["file"])
-        rows = rows_for(method, preferences([*read_rows(file), *read_rows(file.with_name("disliked.jsonl"))]))
-        same = {name: job[name] for name in ("max_tokens", "seed", "threads")}
-        top = prefer(rows, method=method, base_model=job["base_folder"], adapter=part, out=part, **same)
-        ran |= {name: top[name] for name in ("method", "rows")} | {"seconds of it": top["seconds"]}
-    return ran
+    file, method = Path(phase["file"]), phase["preference"]
+    rows = rows_for(method, preferences([*read_rows(file), *read_rows(file.with_name("disliked.jsonl"))]))
+    same = {name: job[name] for name in ("max_tokens", "seed", "threads")}
+    adapter = Path(job["runs"][0]["out"])
+    top = prefer(rows, method=method, base_model=job["base_folder"], adapter=adapter, out=part, **same)
+    return {name: top[name] for name in ("method", "rows", "steps", "seconds")}

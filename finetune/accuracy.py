@@ -40,6 +40,8 @@ _UNSURE = re.compile(
 )
 _NUMBERED = re.compile(r"\b\w{3,}\d\b")
 _YEAR = re.compile(r"(?:1\d|20)\d\d")
+_SHORTEST_GLUED = 5
+"""Letters from which an accepted answer within a longer word is looked at: systems lose the space before a link."""
 _NEAR = 0.75
 """Words that share this much of their letter pairs count as one word misspelt."""
 
@@ -68,6 +70,14 @@ def without_footnotes(answer: str, wanted: str) -> str:
         return next((head for head, tail in cuts if head.lower() in before and tail not in known), token)
 
     return _NUMBERED.sub(bare, answer)
+
+
+def unglued(answer: str, wanted: str) -> str:
+    """`answer` with spaces around `wanted` where it stands against other letters: "wasBuddhism", "Luke Bryansang"."""
+    if len(wanted) < _SHORTEST_GLUED:
+        return answer
+    inside = re.escape(wanted)
+    return re.sub(rf"(?<=[a-z0-9]){inside}|{inside}(?=[a-z])", r" \g<0> ", answer)
 
 
 def _near(word: str, others: set[str]) -> bool:
@@ -118,7 +128,7 @@ def right_signals(question: str, answer: str, reference: str) -> tuple[float, ..
     if not words(bare) or not words(reference):
         return (0.0,) * len(DIRECTIONS)
     several = accepted(reference)
-    each = [_signals(question, without_footnotes(bare, one), one) for one in several]
+    each = [_signals(question, unglued(without_footnotes(bare, one), one), one) for one in several]
     best = max(each, key=lambda found: (found["whole"], found["spelling"], found["found"], found["last_word"]))
     best |= {
         "all_accepted": sum(found["spelling"] >= 1 for found in each) / len(each),

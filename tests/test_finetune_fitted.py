@@ -75,6 +75,15 @@ def test_accepted_answers_are_told_from_dates_and_fractions():
     assert accuracy.accepted("12/31/1999/1999") == ["12/31/1999", "1999"]
 
 
+def test_an_accepted_answer_that_lost_a_space_is_found():
+    names = list(accuracy.DIRECTIONS)
+    for said, wanted in (("The religion wasBuddhism.", "Buddhism"), ("Our starLuke Bryansang it.", "Luke Bryan")):
+        found = accuracy.right_signals("Who sang?", said, wanted)
+        assert found[names.index("whole")] == found[names.index("found")] == 1.0
+    assert accuracy.unglued("a party", "art") == "a party"
+    assert accuracy.unglued("Luke Bryan sang, a[b", "a[b") == "Luke Bryan sang, a[b"
+
+
 def test_a_footnotes_number_behind_a_word_or_a_year_is_taken_off():
     said = "It came out on 8 March 19871 with Crawford12, as MP3, in 1500 copies."
     told = "It came out on 8 March 1987 with Crawford, as MP3, in 1500 copies."
