@@ -4,7 +4,8 @@ python -m bench.train                 all, taking turns, each in a process of it
 python -m bench.train --gpu           the same on a GPU, with a 1.5B-shaped model of random weights
 python -m bench.train_gpu             share of a GPU's matrix rate, for a 1.5B- and an 8B-shaped model
 
-Same examples, rank, targets, learning rate and real tokens per step. TRL: `pip install -e .[preference]`.
+Same examples, rank, targets, learning rate and real tokens per step. TRL in float32 is its best way where a processor
+only imitates bfloat16, and its worst elsewhere: `--peers` chooses. TRL: `pip install -e .[preference]`.
 """
 
 import argparse
@@ -32,8 +33,10 @@ PEERS: dict[str, dict[str, Any]] = {
     "TRL, packed, sdpa, autocast": {"packing": True, "attention": "sdpa", "autocast": True},
     "TRL, padded, sdpa, bf16 weights": {"packing": False, "attention": "sdpa", "autocast": False},
     "TRL, padded, eager, bf16 weights": {"packing": False, "attention": "eager", "autocast": False},
+    "TRL, padded, sdpa, float32": {"packing": False, "attention": "sdpa", "autocast": False, "dtype": "float32"},
+    "TRL, packed, sdpa, float32": {"packing": True, "attention": "sdpa", "autocast": False, "dtype": "float32"},
 }
-GPU_PEERS = [name for name in PEERS if "eager" not in name]
+GPU_PEERS = [name for name in PEERS if "eager" not in name and "float32" not in name]
 
 
 def examples(count: int) -> list[dict[str, Any]]:
@@ -87,8 +90,9 @@ def trl(
     autocast: bool,
     length: int,
     batch: int,
+    dtype: str = "bfloat16",
 ) -> float:
-    """Train with SFTTrainer in bf16, without gradient checkpointing, loss on the answers only."""
+    """Train with SFTTrainer without gradient checkpointing, loss on the answers only."""
     import torch
     from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
@@ -121,7 +125,7 @@ def trl(
     )
     lora = LoraConfig(r=20, lora_alpha=40, lora_dropout=0.1, target_modules=TARGETS, task_type="CAUSAL_LM")
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation=attention),
+        model=AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation=attention),
         args=config,
         train_dataset=Dataset.from_list(pairs),
         processing_class=AutoTokenizer.from_pretrained(folder),
@@ -138,10 +142,10 @@ def held_out_loss(folder: str, adapter: Path, rows: list[dict[str, Any]]) -> flo
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from finetune.loading import tokenised
+    from finetune.loading import compute_dtype, tokenised
     from finetune.passes import AutogradPass
 
-    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager")
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(), attn_implementation="eager")
     base.to("cuda" if torch.cuda.is_available() else "cpu")
     some = [orders[0] for orders in tokenised(rows, folder)]
     step = AutogradPass(PeftModel.from_pretrained(base, str(adapter)))
@@ -246,6 +250,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=36)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--name", default="train", help="of the file under bench/results")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
@@ -259,7 +264,7 @@ def main() -> None:
         compare_on_gpu(options.examples, options.rounds, options.peers)
     else:
         facts = {"threads": 1, "model": "SmolLM2-135M"}
-        compare(options.examples, options.rounds, options.peers, name="train", **facts)
+        compare(options.examples, options.rounds, options.peers, name=options.name, **facts)
 
 
 if __name__ == "__main__":

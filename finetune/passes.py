@@ -88,7 +88,8 @@ def choose(model: PeftModel, *, longest: int, seed: int, memory_mb: int = 0) -> 
     """
     free = memory_mb * 2**20 if memory_mb else _free(model.device)
     on_cpu = model.device.type == "cpu"
-    each = bytes_per_token(model.config, longest if on_cpu else 0)
+    size = int(model.dtype.itemsize) if on_cpu else 2
+    each = bytes_per_token(model.config, longest if on_cpu else 0, size=size)
     recompute = each * longest > free
     most = CPU_TOKENS if on_cpu else GPU_TOKENS
     tokens = longest if recompute else min(most, free // each)
@@ -113,14 +114,14 @@ def agrees(step: llama.LlamaStep, model: PeftModel) -> bool:
     return abs(found - own) <= 0.02 * abs(own)
 
 
-def bytes_per_token(config: Any, length: int) -> int:
-    """What is kept of a token for the backward, bf16, from the model's shape; about what was measured.
+def bytes_per_token(config: Any, length: int, *, size: int) -> int:
+    """What is kept of a token for the backward, from the model's shape, `size` bytes a number; about what was measured.
 
     `length` is how many weights of its attention are kept, 0 where a GPU's kernels compute them again.
     """
     inner = int(getattr(config, "intermediate_size", 4 * config.hidden_size))
     heads = int(config.num_attention_heads)
-    return int(config.num_hidden_layers) * 2 * (12 * int(config.hidden_size) + 3 * inner + heads * length)
+    return int(config.num_hidden_layers) * size * (12 * int(config.hidden_size) + 3 * inner + heads * length)
 
 
 def _free(device: torch.device) -> int:

@@ -156,6 +156,12 @@ def test_layers_are_computed_again_only_where_memory_is_short(tiny_model: str) -
     assert isinstance(tight, LlamaStep) and tight._recompute and tokens == 1000
 
 
+@pytest.mark.parametrize(("dtype", "short"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_whole_precision_takes_twice_the_memory(tiny_model: str, dtype: torch.dtype, short: bool) -> None:
+    chosen, _ = choose(adapted(tiny_model, QKV, dtype=dtype), longest=1000, seed=1, memory_mb=30)
+    assert isinstance(chosen, LlamaStep) and chosen._recompute is short
+
+
 class Small:
     """A device that holds at most so many tokens."""
 
