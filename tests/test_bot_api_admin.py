@@ -104,7 +104,11 @@ def test_faults_gaps_and_discovered_tasks_are_asked_of_the_scheduler(client: Tes
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "report"), ("GET", "plan"), ("POST", "cycles")])
-def test_without_a_scheduler_the_answer_is_503_with_a_hint(client: TestClient, method: str, path: str) -> None:
+def test_without_a_scheduler_the_answer_is_503_with_a_hint(
+    client: TestClient, method: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert requests.WAIT_SECONDS == 10
+    monkeypatch.setattr(requests, "WAIT_SECONDS", 0.3)
     response = client.request(method, f"/v1/admin/{path}")
     assert response.status_code == 503 and message(response) == "no scheduler is running."
     assert "python -m scheduler run" in response.json()["error"]["hint"]
