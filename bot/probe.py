@@ -1,5 +1,6 @@
 """Whether a model can run packed (bot/packed.py): by its kind, then by comparing both on a few tokens."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,9 +21,9 @@ MULTIPLIES = ("amx_bf16", "avx512_bf16", "bf16")
 a quarter of float32's speed."""
 
 
-def computes_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16, and oneDNN is there to let it."""
-    known = torch.cpu.get_capabilities()
+def computes_bfloat16(known: Mapping[str, Any] | None = None) -> bool:
+    """Whether this processor, or one of which torch knows so much, multiplies bfloat16, and oneDNN lets it."""
+    known = torch.cpu.get_capabilities() if known is None else known
     return torch.backends.mkldnn.is_available() and any(known.get(name) for name in MULTIPLIES)  # type: ignore[no-untyped-call]
 
 

@@ -97,11 +97,14 @@ def _has_matrix(module: torch.nn.Module) -> bool:
     return isinstance(weight, torch.Tensor) and weight.dim() > 1
 
 
-def compute_dtype() -> torch.dtype:
-    """bfloat16 on a GPU and where this processor multiplies it, else float32: imitated it takes four times as long."""
+def compute_dtype(known: Mapping[str, Any] | None = None) -> torch.dtype:
+    """bfloat16 on a GPU and where this processor multiplies it, else float32: imitated it takes four times as long.
+
+    `known` is what torch knows of a processor, this one without it.
+    """
     if torch.cuda.is_available():
         return torch.bfloat16
-    known = torch.cpu.get_capabilities()
+    known = torch.cpu.get_capabilities() if known is None else known
     multiplies = any(known.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
     on_cpu = torch.backends.mkldnn.is_available() and multiplies  # type: ignore[no-untyped-call]
     return torch.bfloat16 if on_cpu else torch.float32

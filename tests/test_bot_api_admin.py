@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -103,15 +104,13 @@ def test_faults_gaps_and_discovered_tasks_are_asked_of_the_scheduler(client: Tes
     assert asked[-1] == ("adopt", payload)
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "report"), ("GET", "plan"), ("POST", "cycles")])
-def test_without_a_scheduler_the_answer_is_503_with_a_hint(
-    client: TestClient, method: str, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert requests.WAIT_SECONDS == 10
-    monkeypatch.setattr(requests, "WAIT_SECONDS", 0.3)
-    response = client.request(method, f"/v1/admin/{path}")
-    assert response.status_code == 503 and message(response) == "no scheduler is running."
-    assert "python -m scheduler run" in response.json()["error"]["hint"]
+def test_without_a_scheduler_the_answer_is_503_with_a_hint(client: TestClient) -> None:
+    asked = [("GET", "report"), ("GET", "plan"), ("POST", "cycles")]
+    with ThreadPoolExecutor(len(asked)) as streams:  # each waits ten seconds for one that just starts
+        responses = list(streams.map(lambda one: client.request(one[0], f"/v1/admin/{one[1]}"), asked))
+    for response in responses:
+        assert response.status_code == 503 and message(response) == "no scheduler is running."
+        assert "python -m scheduler run" in response.json()["error"]["hint"]
 
 
 def test_what_the_scheduler_refuses_is_409_with_its_sentence(client: TestClient, bot: QueuedBot) -> None:

@@ -312,21 +312,19 @@ def test_auto_is_what_the_processor_multiplies_and_the_trainer_takes_the_same() 
 
 
 @pytest.mark.parametrize(
-    ("known", "dtype"),
+    ("known", "multiplies"),
     [
-        ({"avx512_bw": True, "avx512_vnni": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
-        ({"avx512_bw": True, "avx512_bf16": True}, torch.bfloat16),
-        ({"avx2": True, "amx_bf16": True}, torch.bfloat16),
-        ({"neon": True, "bf16": True}, torch.bfloat16),
-        ({"neon": True}, torch.float32),
+        ({"avx512_bw": True, "avx512_vnni": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx512_bw": True, "avx512_bf16": True}, True),
+        ({"avx2": True, "amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+        ({"neon": True}, False),
     ],
 )
-def test_bfloat16_is_left_where_it_would_only_be_imitated(
-    monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], dtype: torch.dtype
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
-    assert compute_dtype("auto") == loading.compute_dtype() == dtype
+def test_bfloat16_is_left_where_it_would_only_be_imitated(known: dict[str, bool], multiplies: bool) -> None:
+    assert computes_bfloat16(known) is multiplies
+    taken = loading.compute_dtype(known) == torch.bfloat16
+    assert taken is (multiplies or torch.cuda.is_available())
 
 
 def test_bfloat16_can_be_asked_for_on_any_processor(tiny_model: str) -> None:
