@@ -4,8 +4,8 @@ python -m bench.train                 all, taking turns, each in a process of it
 python -m bench.train --gpu           the same on a GPU, with a 1.5B-shaped model of random weights
 python -m bench.train_gpu             share of a GPU's matrix rate, for a 1.5B- and an 8B-shaped model
 
-Same examples, rank, targets, learning rate and real tokens per step. TRL in float32 is its best way where a processor
-only imitates bfloat16, and its worst elsewhere: `--peers` chooses. TRL: `pip install -e .[preference]`.
+Same examples, rank, targets, learning rate and real tokens per step. TRL computes in float32 as well, for processors
+that only imitate bfloat16; `--peers` chooses. TRL: `pip install -e .[preference]`.
 """
 
 import argparse

@@ -73,11 +73,16 @@ def without_footnotes(answer: str, wanted: str) -> str:
 
 
 def unglued(answer: str, wanted: str) -> str:
-    """`answer` with spaces around `wanted` where it stands against other letters: "wasBuddhism", "Luke Bryansang"."""
-    if len(wanted) < _SHORTEST_GLUED:
+    """`answer` with spaces around `wanted` where it lost one: "wasBuddhism", "Luke Bryansang".
+
+    A word is looked for behind lower-case letters where it begins with a capital or a digit, a phrase on both sides:
+    "ratio" is not in "generation", "Niger" not in "Nigeria", and no number in a longer one.
+    """
+    phrase = " " in wanted
+    if len(wanted) < _SHORTEST_GLUED or not (phrase or wanted[0].isupper() or wanted[0].isdigit()):
         return answer
     inside = re.escape(wanted)
-    return re.sub(rf"(?<=[a-z0-9]){inside}|{inside}(?=[a-z])", r" \g<0> ", answer)
+    return re.sub(rf"(?<=[a-z]){inside}" + rf"|(?<!\d){inside}(?=[a-z])" * phrase, r" \g<0> ", answer)
 
 
 def _near(word: str, others: set[str]) -> bool:
