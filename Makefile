@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-STAMP := $(VENV)/.installed
+WORKERS ?= 2
+SUITE := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
@@ -18,7 +19,7 @@ browser: install
 	@sh scripts/browser.sh
 
 test: browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest
+	$(SUITE)
 
 test-slow: browser
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m slow
@@ -32,7 +33,7 @@ test-vllm: install
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m vllm
 
 check: browser
-	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && OMP_NUM_THREADS=1 $(PY) -m pytest
+	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(SUITE)
 
 starter: install
 	OMP_NUM_THREADS=1 $(PY) examples/starter.py

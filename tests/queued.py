@@ -266,7 +266,7 @@ def serve(app: FastAPI) -> Iterator[str]:
         thread.join(timeout=10)
 
 
-def until(true: Callable[[], bool], *, seconds: float = 5.0) -> None:
+def until(true: Callable[[], bool], *, seconds: float = 20.0) -> None:
     """Wait for something to become true; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
