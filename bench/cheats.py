@@ -1,6 +1,6 @@
 """Adapters trained on the wrong thing, at the gate: shuffled answers, declining everything, right ones beside.
 
-python -m bench.cheats                      about half an hour on one core
+python -m bench.cheats                      about an hour on one core
 python -m bench.cheats --train 24 --held-out 12 --passes 1    to try it
 python -m bench.cheats DIR --train 200      beside the adapter of the first cycle that bench.learning --data DIR ran
 
@@ -71,7 +71,7 @@ def rows(train: int, held_out: int) -> tuple[list[dict[str, Any]], list[dict[str
     """Examples, and cases of other pages."""
     found = questions()
     pages = sorted({row["document"] for row in found})
-    aside = set(random.Random(SEED).sample(pages, len(pages) // 3))
+    aside = set(random.Random(SEED).sample(pages, len(pages) // 2))
     chance = random.Random(SEED)
     made = []
     for number, row in enumerate(found):
@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cheats", description=__doc__)
     parser.add_argument("data", type=Path, nargs="?", help="of a learning run")
     parser.add_argument("--train", type=int, default=64)
-    parser.add_argument("--held-out", type=int, default=48)
+    parser.add_argument("--held-out", type=int, default=112)
     parser.add_argument("--passes", type=int, default=2)
     options = parser.parse_args()
     settings = load_settings()

@@ -41,7 +41,7 @@ class Near:
     """Clusters of near-duplicate questions; each is named by the fingerprint of its first member."""
 
     def __init__(self) -> None:
-        self._empty = MinHash(num_perm=PERMUTATIONS)
+        self._hashed = MinHash(num_perm=PERMUTATIONS)
         self._index = MinHashLSH(threshold=CANDIDATES, num_perm=PERMUTATIONS)
         self._known: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {}
 
@@ -51,12 +51,12 @@ class Near:
         if key in self._known:
             return self._known[key][0]
         words, said = frozenset(content_words(question)), numbers(question)
-        hashed = self._empty.copy()
-        hashed.update_batch([word.encode() for word in sorted(words)])
-        near = [self._known[other] for other in sorted(self._index.query(hashed))]
+        self._hashed.clear()
+        self._hashed.update_batch([word.encode() for word in sorted(words)])
+        near = [self._known[other] for other in sorted(self._index.query(self._hashed))]
         found = next((name for name, other, figures in near if figures == said and _jaccard(words, other) >= NEAR), key)
         self._known[key] = (found, words, said)
-        self._index.insert(key, hashed)
+        self._index.insert(key, self._hashed)
         return found
 
 

@@ -80,10 +80,22 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
 )
 
 
+_SIGNS = tuple(
+    re.compile(sign)
+    for sign in (
+        r"\d[\d ./()-]{4,}\d",
+        r"@",
+        r"[A-Z]{2}\d\d",
+        r"(?:sk|pk|rk|ghp|gho|glpat|xox[abp])[-_]|AKIA|eyJ",
+    )
+)
+"""Whatever a pattern finds holds one of these, which are found faster."""
+
+
 @lru_cache(maxsize=256)
 def _harmless(text: str) -> bool:
     """Whether nothing in a text looks like personal data; the bot's own instructions come with every exchange."""
-    return not any(pattern.search(text) for _, pattern, _ in _PATTERNS)
+    return not any(sign.search(text) for sign in _SIGNS)
 
 
 def redact(text: str, *, public: str = "") -> str:

@@ -1,6 +1,8 @@
 """What the steps of a cycle work with: the store, folders and plain numbers, wired once by `__main__`."""
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -100,9 +102,21 @@ def rules_of(bench: Workbench, session: Session) -> dict[str, Rules]:
     return widened(bench.rules, labels.corrections(session))
 
 
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """No search for reference cycles: it would go through all examples again and again, and finds next to none."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()
+
+
 def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated, Sides]:
     """The curated log and the sides, known and new; writes nothing."""
-    with bench.database.read() as session:
+    with _nothing_collected(), bench.database.read() as session:
         known = {side.key: side.side for side in session.exec(select(Side))}
         persons = people.count(session)
         joined = {row: at for row, at in session.exec(select(Person.id, Person.created_at)).all()}

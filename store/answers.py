@@ -59,7 +59,7 @@ def renumbered(text: str, new: Mapping[int, int]) -> str:
 
 def without_citations(text: str) -> str:
     """`text` with its citation markers and the spaces before them removed."""
-    return _MARKER_BEHIND.sub("", text).strip()
+    return (_MARKER_BEHIND.sub("", text) if "[" in text else text).strip()
 
 
 def sentences(text: str) -> list[str]:

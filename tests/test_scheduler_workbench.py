@@ -1,9 +1,12 @@
 """Claims about what a cycle curates: stale examples are retired, and an adapter's lineage names what it rests on."""
 
+import gc
 import json
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from finetune.dataset import Curated
 from finetune.examples import Rules
@@ -16,7 +19,7 @@ from scheduler.workbench import Workbench, curated
 from store import adapters, cycles, documents, exchanges, labels, staleness
 from store.database import Database
 from store.labels import Found
-from store.models import Document
+from store.models import Document, Exchange
 from tests.test_finetune_withheld import example as ordered_example
 from tests.test_store_staleness import RIVER, ann, asked, keep, passage
 
@@ -50,6 +53,31 @@ def test_an_example_is_retired_once_its_passage_is_gone_and_comes_back_with_it(
     assert made.train == [] and made.rows == {"left out: rests on a passage that changed or went": [key]}
     keep(database, "elsewhere", RIVER)
     assert [example.id for example in curated(work)[0].train] == [key]
+
+
+def test_curation_searches_no_reference_cycles_and_leaves_that_as_it_was(database: Database, tmp_path: Path) -> None:
+    notes, seen = keep(database, "notes", RIVER), []
+    key = liked(database, notes)
+
+    def looked_at(text: str, public: str = "") -> str:
+        seen.append(gc.isenabled())
+        if not text:
+            raise ValueError("no text")
+        return text
+
+    work = replace(bench(database, tmp_path), redact=looked_at)
+    assert [example.id for example in curated(work)[0].train] == [key]
+    assert set(seen) == {False} and gc.isenabled()
+    with database.write() as session:
+        session.get(Exchange, key).question = ""
+    with pytest.raises(ValueError, match="no text"):
+        curated(work)
+    assert gc.isenabled()
+    gc.disable()
+    with pytest.raises(ValueError, match="no text"):
+        curated(work)
+    assert not gc.isenabled()
+    gc.enable()
 
 
 def test_a_liked_answer_as_short_as_peoples_corrections_is_trained_on(database: Database, tmp_path: Path) -> None:
