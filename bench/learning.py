@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=400, help="held-out cases")
     parser.add_argument("--examples", type=int, default=600, help="training examples of a cycle at most")
     parser.add_argument("--unanswerable", type=float, default=0.25, help="share of the chats and examples that decline")
-    parser.add_argument("--minutes", type=float, default=100, help="of a cycle's training, planned at 150 tokens/s")
+    parser.add_argument("--minutes", type=float, default=100, help="of a cycle's training, by the plan's estimate")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="all-linear")
     parser.add_argument("--threads", type=int, default=2, help="of the engine; 1 beside other work")
     parser.add_argument("--passes", type=int, help="over the examples at most; the recipe's without it")

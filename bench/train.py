@@ -142,8 +142,9 @@ def held_out_loss(folder: str, adapter: Path, rows: list[dict[str, Any]]) -> flo
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from finetune.loading import compute_dtype, tokenised
+    from finetune.loading import tokenised
     from finetune.passes import AutogradPass
+    from finetune.precision import compute_dtype
 
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(), attn_implementation="eager")
     base.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -14,6 +14,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 
 from finetune.errors import TrainingError
+from finetune.precision import compute_dtype
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,6 @@ def gpus() -> int:
 def _has_matrix(module: torch.nn.Module) -> bool:
     weight = getattr(module, "weight", None)
     return isinstance(weight, torch.Tensor) and weight.dim() > 1
-
-
-def compute_dtype(known: Mapping[str, Any] | None = None) -> torch.dtype:
-    """bfloat16 on a GPU and where this processor multiplies it, else float32: imitated it takes four times as long.
-
-    `known` is what torch knows of a processor, this one without it.
-    """
-    if torch.cuda.is_available():
-        return torch.bfloat16
-    known = torch.cpu.get_capabilities() if known is None else known
-    multiplies = any(known.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
-    on_cpu = torch.backends.mkldnn.is_available() and multiplies  # type: ignore[no-untyped-call]
-    return torch.bfloat16 if on_cpu else torch.float32
 
 
 def _base(base_model: str, qlora: bool) -> PreTrainedModel:

@@ -15,7 +15,8 @@ import torch
 from transformers import AutoTokenizer, TrainerCallback
 
 from finetune.errors import TrainingError
-from finetune.loading import compute_dtype, load
+from finetune.loading import load
+from finetune.precision import compute_dtype
 from finetune.preferences import Method, available
 
 BETA = 0.1

@@ -11,7 +11,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from finetune.loading import compute_dtype, four_bits
+from finetune.loading import four_bits
+from finetune.precision import compute_dtype
 
 
 def losses(

@@ -22,7 +22,7 @@ from configs.tasks import Taxonomy, load_tasks
 from finetune import judges, teacher
 from finetune.examples import Rules
 from finetune.fitted import FittedJudge
-from finetune.hardware import Base, base_of, this_machine
+from finetune.hardware import Base, base_of, this_machine, training_speed
 from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
@@ -50,6 +50,10 @@ def bench_of(settings: Settings) -> Workbench:
     def base() -> Base:
         return base_of(base_folder())
 
+    @cache
+    def speed() -> float:
+        return training_speed(base(), threads=settings.training.threads)
+
     database = open_database(settings.database_url)
     return Workbench(
         database=database,
@@ -62,6 +66,7 @@ def bench_of(settings: Settings) -> Workbench:
         base_folder=base_folder,
         base=base,
         machine=this_machine,
+        speed=speed,
         index=lambda: library_of(settings, database)[1],
         learn=settings.retrieval.learn,
         passages=settings.retrieval.passages,

@@ -22,8 +22,6 @@ from store import deployments, exchanges
 from store.errors import Invalid
 from store.models import Adapter, Cycle, CycleState
 
-TOKENS_PER_SECOND = 150.0
-"""The trainer's speed before it was ever measured here."""
 CHARACTERS_PER_TOKEN = 4.0
 PREFERENCE_SHARE = 0.25
 """Of the time budget, for preferences on top."""
@@ -166,12 +164,12 @@ def _last_cycle(bench: Workbench) -> datetime | None:
 
 
 def _speed(bench: Workbench) -> float:
-    """The trainer's tokens per second, as the latest cycle measured it."""
+    """The trainer's tokens per second, as the latest cycle measured it; what to expect before the first."""
     with bench.database.read() as session:
         for cycle in session.exec(select(Cycle).order_by(col(Cycle.created_at).desc()).limit(20)):
             if found := cycle.results.get("train", {}).get("tokens_per_second"):
                 return float(found)
-    return TOKENS_PER_SECOND
+    return bench.speed()
 
 
 def _tokens_per_example(examples: list[Example]) -> float:

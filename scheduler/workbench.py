@@ -42,6 +42,8 @@ class Workbench:
     base_folder: Callable[[], str]
     base: Callable[[], Base]
     machine: Callable[[], Machine]
+    speed: Callable[[], float]
+    """Tokens per second to expect of the trainer before it ever ran here."""
     index: Callable[[], Index]
     learn: bool
     passages: int

@@ -24,6 +24,7 @@ TRAINER = {
         "train",
         "loop",
         "loading",
+        "precision",
         "passes",
         "llama",
         "projection",

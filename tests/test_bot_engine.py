@@ -14,7 +14,7 @@ from bot.adapters import CONFIG, MANIFEST, WEIGHTS, touched
 from bot.engine import TransformersEngine
 from bot.probe import computes_bfloat16
 from bot.versions import compute_dtype
-from finetune import card, loading
+from finetune import card, precision
 from store.errors import BrokenAdapter, Busy, Invalid, NoRoom, Unavailable
 from store.models import BASE
 from tests.queued import until
@@ -307,7 +307,7 @@ def test_waiting_answers_know_their_place(tiny_model: str) -> None:
 
 def test_auto_is_what_the_processor_multiplies_and_the_trainer_takes_the_same() -> None:
     assert compute_dtype("float32") == torch.float32
-    assert compute_dtype("auto") == loading.compute_dtype()
+    assert compute_dtype("auto") == precision.compute_dtype()
     assert (compute_dtype("auto") == torch.bfloat16) == (torch.cuda.is_available() or computes_bfloat16())
 
 
@@ -323,7 +323,7 @@ def test_auto_is_what_the_processor_multiplies_and_the_trainer_takes_the_same() 
 )
 def test_bfloat16_is_left_where_it_would_only_be_imitated(known: dict[str, bool], multiplies: bool) -> None:
     assert computes_bfloat16(known) is multiplies
-    taken = loading.compute_dtype(known) == torch.bfloat16
+    taken = precision.compute_dtype(known) == torch.bfloat16
     assert taken is (multiplies or torch.cuda.is_available())
 
 

@@ -1,12 +1,22 @@
 """Claims about what is known of a base model and a machine before anything is loaded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from finetune.hardware import Machine, base_of, this_machine
+from finetune.hardware import (
+    GUESSED_SPEED,
+    TRAINER_SHARE,
+    Machine,
+    base_of,
+    expected_speed,
+    this_machine,
+    training_speed,
+)
+from finetune.precision import matrix_rate
 
 
 def test_the_shape_of_a_model_is_that_of_the_loaded_model(tiny_model: str) -> None:
@@ -31,3 +41,23 @@ def test_the_linear_layers_of_another_family_are_known_by_its_own_names(tmp_path
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_machine_without_a_gpu_has_no_memory_of_one() -> None:
     assert this_machine() == Machine(0, four_bit=False)
+
+
+def test_a_model_of_twice_the_weights_is_expected_to_train_half_as_fast(tiny_model: str) -> None:
+    base = base_of(tiny_model)
+    larger = replace(base, weights=2 * base.weights)
+    assert expected_speed(4e9, base) == pytest.approx(TRAINER_SHARE * 1e9 / base.weights)
+    assert expected_speed(4e9, larger) == pytest.approx(expected_speed(4e9, base) / 2)
+
+
+def test_the_speed_to_expect_is_measured_on_this_machine(tiny_model: str) -> None:
+    base = base_of(tiny_model)
+    assert matrix_rate(64, 128, threads=1, seconds=0.01) > 1e6
+    found = training_speed(base, threads=1)
+    assert found > 0 and found != GUESSED_SPEED
+
+
+def test_a_speed_that_cannot_be_measured_is_guessed(tiny_model: str) -> None:
+    """A product of more numbers than there is memory for."""
+    base = replace(base_of(tiny_model), hidden_size=2**31, inner_size=2**31)
+    assert training_speed(base, threads=1) == GUESSED_SPEED

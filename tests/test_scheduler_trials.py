@@ -36,6 +36,7 @@ def work(database: Database, tmp_path: Path) -> Workbench:
         "margin": 0.05,
         "loss_margin": 0.02,
         "min_labels": 20,
+        "speed": lambda: 150.0,
     }
     return replace(bench(database, tmp_path), min_cases=24, seed=1, max_minutes=60.0, **values)
 
@@ -263,6 +264,18 @@ def test_a_plan_says_why_preferences_are_not_used(work: Workbench) -> None:
     assert no_time["method"] is None
     off = planning.preference_of(replace(work, preference="off"), many, tokens_per_example=100)
     assert (off["method"], off["reason"]) == (None, "Preferences are off.")
+
+
+def test_a_plan_counts_on_the_speed_of_the_last_cycle_and_before_the_first_on_the_machines(work: Workbench) -> None:
+    def most() -> int:
+        return int(planning.preference_of(timed, [], tokens_per_example=100)["most"])
+
+    timed = replace(work, speed=lambda: 10.0, max_minutes=60)
+    first = most()
+    assert first == int(60 * 60 * planning.PREFERENCE_SHARE * 10 / (100 * planning.PASSES_PER_PAIR))
+    with timed.database.write() as session:
+        session.add(Cycle(slot_key="once", results={"train": {"tokens_per_second": 20.0}}))
+    assert most() == 2 * first
 
 
 @pytest.mark.skipif(not available(), reason="TRL is not installed: pip install -e .[preference]")
