@@ -58,6 +58,6 @@ def test_the_speed_to_expect_is_measured_on_this_machine(tiny_model: str) -> Non
 
 
 def test_a_speed_that_cannot_be_measured_is_guessed(tiny_model: str) -> None:
-    """A product of more numbers than there is memory for."""
-    base = replace(base_of(tiny_model), hidden_size=2**31, inner_size=2**31)
+    """A product of more numbers than can be counted."""
+    base = replace(base_of(tiny_model), hidden_size=2**60, inner_size=2**60)
     assert training_speed(base, threads=1) == GUESSED_SPEED
