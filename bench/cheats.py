@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cheats", description=__doc__)
     parser.add_argument("data", type=Path, nargs="?", help="of a learning run")
     parser.add_argument("--train", type=int, default=64)
-    parser.add_argument("--held-out", type=int, default=112)
+    parser.add_argument("--held-out", type=int, default=96)
     parser.add_argument("--passes", type=int, default=2)
     options = parser.parse_args()
     settings = load_settings()

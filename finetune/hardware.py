@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 TRAINER_SHARE = 0.6
-"""Of the matrix rate, at 4 FLOPs per weight and token: 0.41 to 0.61 on an H200, 0.7 on a processor with AVX2."""
+"""Of the matrix rate, at 4 FLOPs per weight and token; 0.41 to 0.61 on an H200 (bench/results/train_gpu.json)."""
 GUESSED_SPEED = 150.0
 """Tokens per second where a matrix rate could not be measured."""
 
@@ -83,10 +83,8 @@ def this_machine() -> Machine:
 
     if not torch.cuda.is_available():
         return Machine()
-    asked = "import torch; print(torch.cuda.mem_get_info()[0] // 2**20)"
-    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False).stdout.split()
-    free = int(said[-1]) if said and said[-1].isdigit() else 0
-    return Machine(free_mb=free, four_bit=find_spec("bitsandbytes") is not None)
+    free = _said("import torch; print(torch.cuda.mem_get_info()[0] // 2**20)")
+    return Machine(free_mb=int(free or 0), four_bit=find_spec("bitsandbytes") is not None)
 
 
 def training_speed(base: Base, *, threads: int) -> float:
@@ -95,17 +93,17 @@ def training_speed(base: Base, *, threads: int) -> float:
     A process of its own multiplies for half a second.
     """
     sizes = f"{base.hidden_size}, {base.inner_size}, threads={threads}"
-    asked = f"from finetune.precision import matrix_rate; print(matrix_rate({sizes}))"
-    run = subprocess.run(
-        [sys.executable, "-c", asked],
-        cwd=Path(__file__).resolve().parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return GUESSED_SPEED if run.returncode else expected_speed(float(run.stdout), base)
+    rate = _said(f"from finetune.precision import matrix_rate; print(matrix_rate({sizes}))")
+    return expected_speed(float(rate), base) if rate else GUESSED_SPEED
 
 
 def expected_speed(matrix_rate: float, base: Base) -> float:
     """Tokens per second of training at a matrix rate in FLOP/s."""
     return TRAINER_SHARE * matrix_rate / (4 * base.weights)
+
+
+def _said(code: str) -> str:
+    """The last word that a Python process of its own prints in the checkout; empty where it fails."""
+    checkout = Path(__file__).resolve().parent.parent
+    run = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False)
+    return "" if run.returncode else (run.stdout.split() or [""])[-1]

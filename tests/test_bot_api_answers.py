@@ -109,7 +109,7 @@ def test_beyond_the_queue_is_429_with_a_time_estimated_from_recent_answers(bot: 
         until(lambda: len(exchanges(bot)) == 4)
         response = httpx2.post(url, json=BODY, headers=headers)
         assert response.status_code == 429 and "2 answers are waiting already" in error(response)["message"]
-        assert int(response.headers["retry-after"]) >= 4
+        assert 4 <= int(response.headers["retry-after"]) <= 20
     assert len(exchanges(bot)) == 4
 
 
@@ -136,7 +136,7 @@ def test_answers_that_have_ended_are_counted_no_more() -> None:
     written.begin()
     time.sleep(0.6)
     written.end()
-    assert pace.retry_after() >= 2
+    assert 2 <= pace.retry_after() <= 10
     left.end()
     assert pace.retry_after() == 1
 
