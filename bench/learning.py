@@ -9,7 +9,8 @@ The whole product runs: bot, log, scheduler, curation, trainer in one niced thre
 asked before and after are of articles that nobody asks about in between; half of them cannot be answered. Meanwhile
 others ask the handbook's questions of other tasks; the perplexity of its answers on other pages says what is forgotten.
 An adapter that the gate refuses stays out, and the next cycle follows. After the last cycle everything is rolled back,
-and the old answers must be back. `bench/learning_people.py` says who these people are. The questions lie beside the
+and the old answers must be back: as many as when the base is asked twice in a row, since a reply's company in its batch
+rounds otherwise. `bench/learning_people.py` says who these people are. The questions lie beside the
 checkout (`RATCHET_BENCH_DATA`, default ../shared/data); without them it ends.
 """
 
@@ -50,8 +51,6 @@ ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "d
 EVERY_LAYER = {"rank": 16, "alpha": 32, "target_modules": ALL_LINEAR}
 RECIPES = {"guide": {}, "all-linear": EVERY_LAYER, "tuned": {**EVERY_LAYER, "learning_rate": 1e-4}}
 CURVES = ("right citation", "declines unanswerable", "false declines", "contains the gold", "token F1")
-ASKED_AGAIN = 100
-"""Cases asked once more after the rollback; greedy answers must be the old ones word for word."""
 
 
 def settings(
@@ -140,6 +139,11 @@ def examined(bot: Bot, cases: Sequence[Asked], *, adapter: str) -> list[str]:
     return [said(reply) for reply in replies]
 
 
+def alike(before: Sequence[str], after: Sequence[str]) -> str:
+    """How many answers are the same word for word."""
+    return f"{sum(a == b for a, b in zip(before, after, strict=True))} of {len(after)}"
+
+
 def ended(bot: Bot, cycle_id: str) -> dict[str, Any]:
     """A cycle that waits for approval or has ended, once it does."""
     while True:
@@ -212,6 +216,7 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
     run = Run.of(data, options.resume)
     if not run.first:
         run.first = examined(bot, cases, adapter="base")
+        run.twice = alike(run.first, examined(bot, cases, adapter="base"))
         run.rows.append({"what": "copying the nearest sentence", **scores(cases, [copied(case) for case in cases])})
         run.rows.append({"what": "base", **scores(cases, run.first)})
         run.keep(data)
@@ -221,9 +226,10 @@ def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
     if run.serving != "base":
         bot.post("/v1/admin/rollback", {"comment": "the way back", "to": "base"})
         bot.wait_for("base")
-        back = examined(bot, cases[:ASKED_AGAIN], adapter="base")
-        same = sum(a == b for a, b in zip(run.first, back, strict=False))
-        run.facts[-1]["same answers after the rollback"] = f"{same} of {len(back)}"
+        back = examined(bot, cases, adapter="base")
+        run.rows.append({"what": "after the rollback: base", **scores(cases, back)})
+        run.facts[-1]["same answers after the rollback"] = alike(run.first, back)
+        run.facts[-1]["same answers of the base asked twice in a row"] = run.twice
     _add_perplexities(run, data, threads=options.threads)
     _show(run, options, cases=len(cases))
     draw_curve(options.name, run.rows[1:], label="what", values=list(CURVES))

@@ -19,6 +19,8 @@ class Run:
     serving: str = "base"
     first: list[str] = field(default_factory=list)
     """The base's answers to the cases."""
+    twice: str = ""
+    """How many of them it gave once more when asked at once again."""
     told: int = 0
     """Cycles whose people have asked."""
     cycle: str = ""
