@@ -180,6 +180,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ratchet-learning-") as folder:
         data = options.data or Path(folder)
         data.mkdir(parents=True, exist_ok=True)
+        run = Run.of(data) if options.resume else Run(recipe=options.recipe)
+        if run.recipe != options.recipe:
+            parser.error(f'The run in {data} has the recipe "{run.recipe}", expected --recipe {run.recipe}.')
         names = (
             "examples",
             "minutes",
@@ -196,7 +199,7 @@ def main() -> None:
             bot.wait()
             if options.resume:
                 known_again(bot, data)
-            played(bot, data, options)
+            played(bot, data, options, run)
         finally:
             bot.stop()
 
@@ -210,10 +213,9 @@ def known_again(bot: Bot, data: Path) -> None:
     bot.http.headers["Authorization"] = f"Bearer {done.stdout.split()[-1]}"
 
 
-def played(bot: Bot, data: Path, options: argparse.Namespace) -> None:
+def played(bot: Bot, data: Path, options: argparse.Namespace, run: Run) -> None:
     """All cycles, and the way back."""
     cases = cases_to_ask(options.cases)
-    run = Run.of(data, options.resume)
     if not run.first:
         run.first = examined(bot, cases, adapter="base")
         run.twice = alike(run.first, examined(bot, cases, adapter="base"))

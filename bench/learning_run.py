@@ -12,6 +12,7 @@ KEPT = "learning.json"
 class Run:
     """How far the cycles are; kept beside the bot's data, to go on after an interruption."""
 
+    recipe: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     facts: list[dict[str, Any]] = field(default_factory=list)
     """One entry a cycle that has ended."""
@@ -27,9 +28,9 @@ class Run:
     """The cycle that runs."""
 
     @classmethod
-    def of(cls, data: Path, resume: bool) -> Self:
-        """A new run, or the one kept in a folder."""
-        return cls(**json.loads((data / KEPT).read_text())) if resume else cls()
+    def of(cls, data: Path) -> Self:
+        """The run kept in a folder."""
+        return cls(**json.loads((data / KEPT).read_text()))
 
     def keep(self, data: Path) -> None:
         """Write it down, whole or not at all."""

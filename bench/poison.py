@@ -48,7 +48,8 @@ def trained(data: Path, options: argparse.Namespace, *, poisoned: bool) -> tuple
     """Chats, some of them the attacker's, and one cycle; the adapter's folder, and what the cycle came to."""
     data.mkdir(parents=True, exist_ok=True)
     limits = {"examples": options.examples, "minutes": 60, "unanswerable": UNANSWERABLE, "held_out": 0.12}
-    bot = Bot(data, learning.settings(learning.taxonomy(data, "all-linear"), **limits, threads=options.threads))
+    threads = {"threads": options.threads, "trainer_threads": options.trainer_threads}
+    bot = Bot(data, learning.settings(learning.taxonomy(data, "all-linear"), **limits, **threads))
     try:
         bot.wait()
         chats = questions(split(articles(SQUAD), seed=SEED)[0], options.chats, unanswerable=UNANSWERABLE, seed=SEED)
@@ -87,6 +88,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=200, help="answerable held-out questions")
     parser.add_argument("--examples", type=int, default=300)
     parser.add_argument("--threads", type=int, default=1, help="of the engine")
+    parser.add_argument("--trainer-threads", type=int, default=1)
     options = parser.parse_args()
     if not SQUAD.exists():
         print(f"{SQUAD} is not there: these questions lie beside the checkout only.")
