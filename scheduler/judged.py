@@ -5,7 +5,7 @@ It labels and decides nothing. Groundedness is `finetune/metrics.py`'s: the mean
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from finetune.fitted import FittedJudge
@@ -17,7 +17,8 @@ from scheduler.watch import MOST_JUDGED
 from scheduler.workbench import Workbench
 from store import exchanges
 from store.answers import sentences, without_citations
-from store.models import Exchange, ExchangeState
+from store.database import Database
+from store.models import Exchange
 
 NEWEST = 400
 """As many of the newest answers are judged for the course of groundedness, so that a page has it in seconds."""
@@ -54,15 +55,17 @@ def groundedness_now(bench: Workbench) -> dict[str, Any]:
     return {"judge": judge.name, "newest": NEWEST, "data": data, "next": None}
 
 
-def unsupported(bench: Workbench) -> Callable[[Exchange], bool | None] | None:
+def unsupported(bench: Workbench) -> Callable[[str], bool | None] | None:
     """Tells answers that their passages do not bear out; None where people disagree too much with the judge."""
-    return _unsupported if judging.trusted(bench, "support") else None
+    return partial(_unsupported, bench.database) if judging.trusted(bench, "support") else None
 
 
-def _unsupported(exchange: Exchange) -> bool | None:
-    if exchange.state != ExchangeState.FINISHED or exchange.declined:
-        return None
-    score = _grounded(exchange)
+@lru_cache(maxsize=4 * MOST_JUDGED)
+def _unsupported(database: Database, exchange_id: str) -> bool | None:
+    """Of a finished answer, which changes no more: the watch asks for the same ones every few seconds."""
+    with database.read() as session:
+        row = session.get(Exchange, exchange_id)
+    score = None if row is None else _grounded(row)
     return None if score is None else score < SUPPORTED
 
 

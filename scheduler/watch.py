@@ -1,14 +1,17 @@
 """After a swap or beside a canary: do thumbs-down, unsupported answers, failures or declines rise? (one read)
 
 It may look as often as it likes: `scheduler/sequential.py` holds the chance of ever rolling a harmless adapter back at
-ALPHA in all. A live adapter is compared with the level before it, a canary with what serves the others meanwhile.
+ALPHA in all. A live adapter is compared with the level of the one it replaced, a canary with what serves the others
+meanwhile.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from scheduler import sequential
 from store import deployments
@@ -25,6 +28,10 @@ MOST_JUDGED = 1_000
 """As many answers of a side are judged: the first since the decision, the last before it."""
 LEAST = 20
 """Neither side is judged on fewer observations."""
+BEFORE = timedelta(days=30)
+"""How far back the level before a swap is looked for."""
+MOST_BEFORE = 10_000
+"""As many exchanges, the last before the swap, tell the level: a watch looks every few seconds."""
 ENOUGH_RATINGS = 50
 """With fewer ratings in the window nobody is asked: the end is "kept, no verdict"."""
 LEVEL_CONFIDENCE = 0.8
@@ -59,9 +66,18 @@ def rises(
     return level < 1 and sequential.enough(sequential.against_level(seen, level), alpha=alpha)
 
 
-Seen = tuple[Exchange, Feedback | None]
-Unsupported = Callable[[Exchange], bool | None]
-"""Whether a judge finds that an answer's passages do not bear it out; None where there is nothing to judge."""
+class Seen(NamedTuple):
+    """What the watch knows of an exchange: no texts, of which a month is long."""
+
+    id: str
+    adapter: str
+    state: str
+    declined: bool
+    rating: str | None
+
+
+Unsupported = Callable[[str], bool | None]
+"""Whether a judge finds that the passages of an exchange do not bear its answer out; None where it cannot tell."""
 
 
 def look(
@@ -83,21 +99,23 @@ def look(
         adapter = session.get(Adapter, adapter_id)
         if adapter is None:
             raise NotFound(f"no adapter {adapter_id}.")
+        canary = adapter.state == AdapterState.CANARY
         serving = deployments.deployment(session).adapter
         since = adapter.decided_at or adapter.created_at
-        query = select(Exchange, Feedback).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
-        query = query.where(col(Exchange.created_at) >= since - timedelta(days=30))
-        rows = session.exec(query.order_by(col(Exchange.created_at))).all()
+        meanwhile = _seen(session, since=since)
+        before = [] if canary else _seen(session, since=since - BEFORE, until=since, last=MOST_BEFORE)
     if adapter.state in (AdapterState.ROLLED_BACK, AdapterState.QUARANTINED):
         return Watched("taken back", f"{adapter_id} is {adapter.state}: it was taken back.")
     if adapter.state not in (AdapterState.LIVE, AdapterState.CANARY):
         return Watched("kept", f"{adapter_id} is {adapter.state}: nothing to watch.")
-    canary = adapter.state == AdapterState.CANARY
-    after = [(e, f) for e, f in rows if e.adapter == adapter_id and e.created_at >= since]
+    after = [one for one in meanwhile if one.adapter == adapter_id]
     if canary:
-        others = [(e, f) for e, f in rows if e.adapter == serving and e.created_at >= since]
+        others = [[one for one in meanwhile if one.adapter == serving]]
     else:
-        others = [(e, f) for e, f in rows if e.adapter != adapter_id and e.created_at < since]
+        others = [
+            [one for one in before if one.adapter == adapter.replaced],
+            [one for one in before if one.adapter != adapter_id],
+        ]
     signs = _signs(max_decline_rise, unsupported)
     if harm := _harm(others, after, signs, adapter_id=adapter_id, beside=canary):
         return Watched("roll back", harm)
@@ -108,7 +126,7 @@ def look(
         return Watched("waiting", "")
     if canary and complete_canary_hours is not None:
         return Watched("complete", f"completed: {len(after)} exchanges in {end:g} h as a canary showed no clear loss.")
-    ratings = sum(_disliked(exchange, feedback) is not None for exchange, feedback in after)
+    ratings = sum(one.rating is not None for one in after)
     if canary or ratings >= ENOUGH_RATINGS:
         seen = f"{len(after)} exchanges and {ratings} ratings in {end:g} h"
         choice = "complete the canary or roll it back" if canary else "keep it or roll it back"
@@ -116,55 +134,85 @@ def look(
     return Watched("kept", f"kept, no verdict: {len(after)} exchanges in {end:g} h showed no clear loss.")
 
 
+def _seen(session: Session, *, since: datetime, until: datetime | None = None, last: int | None = None) -> list[Seen]:
+    """The exchanges of a time in its order, of more than `last` the last ones."""
+    columns: list[Any] = [Exchange.id, Exchange.adapter, Exchange.state, Exchange.declined, Feedback.rating]
+    query = select(*columns).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
+    query = query.where(col(Exchange.created_at) >= since)
+    if until is not None:
+        query = query.where(col(Exchange.created_at) < until)
+    rows = session.exec(query.order_by(col(Exchange.created_at).desc()).limit(last)).all()
+    return [Seen(*row) for row in reversed(rows)]
+
+
+Shows = Callable[[Seen], bool | None]
+"""Whether an exchange shows a sign; None where it cannot tell."""
+
+
 @dataclass(frozen=True)
 class _Sign:
-    """What may rise, and of what: whether an exchange shows it, None where it cannot tell; its part of ALPHA."""
+    """What may rise, and of what; its part of ALPHA."""
 
     name: str
     of: str
-    shows: Callable[[Exchange, Feedback | None], bool | None]
+    shows: Shows
     part: float
     tolerated: float = 0.0
     most: int | None = None
 
 
-def _disliked(_: Exchange, feedback: Feedback | None) -> bool | None:
-    return None if feedback is None or feedback.rating is None else feedback.rating == "down"
+def _disliked(one: Seen) -> bool | None:
+    return None if one.rating is None else one.rating == "down"
+
+
+def _unsupported(judge: Unsupported, one: Seen) -> bool | None:
+    return judge(one.id) if one.state == ExchangeState.FINISHED and not one.declined else None
 
 
 def _signs(max_decline_rise: float, unsupported: Unsupported | None) -> list[_Sign]:
-    judged = _Sign(
-        "unsupported answers",
-        "judged answers",
-        lambda exchange, _: unsupported and unsupported(exchange),
-        0.2,
-        tolerated=JUDGE_BIAS,
-        most=MOST_JUDGED,
-    )
+    judged = []
+    if unsupported is not None:
+        shows = partial(_unsupported, unsupported)
+        judged = [_Sign("unsupported answers", "judged answers", shows, 0.2, tolerated=JUDGE_BIAS, most=MOST_JUDGED)]
     return [
         _Sign("thumbs-down", "ratings", _disliked, RATINGS_PART),
-        *([judged] if unsupported is not None else []),
-        _Sign("failures", "exchanges", lambda exchange, _: exchange.state == ExchangeState.FAILED, 0.15),
-        _Sign("declines", "exchanges", lambda exchange, _: bool(exchange.declined), 0.15, max_decline_rise),
+        *judged,
+        _Sign("failures", "exchanges", lambda one: one.state == ExchangeState.FAILED, 0.15),
+        _Sign("declines", "exchanges", lambda one: one.declined, 0.15, max_decline_rise),
     ]
 
 
-def _gain(others: Sequence[Seen], after: Sequence[Seen], *, adapter_id: str, beside: bool) -> str:
+def _told(rows: Sequence[Seen], shows: Shows) -> list[bool]:
+    return [told for one in rows if (told := shows(one)) is not None]
+
+
+def _level(others: Sequence[Sequence[Seen]], sign: _Sign, *, beside: bool) -> list[bool]:
+    """What the first of several groups tells that tells enough, else the last: an adapter is not to be worse than the
+    one it replaced, whatever served before that one."""
+    found: list[bool] = []
+    for rows in others:
+        near = rows if sign.most is None else rows[: sign.most] if beside else rows[-sign.most :]
+        found = _told(near, sign.shows)
+        if len(found) >= LEAST:
+            break
+    return found
+
+
+def _gain(others: Sequence[Sequence[Seen]], after: Sequence[Seen], *, adapter_id: str, beside: bool) -> str:
     """That thumbs-down fell, as a sentence; empty when that is not shown."""
-    was, is_ = ([y for e, f in rows if (y := _disliked(e, f)) is not None] for rows in (others, after))
+    sign = _signs(0.0, None)[0]
+    was, is_ = _level(others, sign, beside=beside), _told(after, sign.shows)
     if not rises([not bad for bad in was], [not bad for bad in is_], beside=beside):
         return ""
     return f"thumbs-down fell from {sum(was)} of {len(was)} to {sum(is_)} of {len(is_)} ratings with {adapter_id}."
 
 
 def _harm(
-    others: Sequence[Seen], after: Sequence[Seen], signs: Sequence[_Sign], *, adapter_id: str, beside: bool
+    others: Sequence[Sequence[Seen]], after: Sequence[Seen], signs: Sequence[_Sign], *, adapter_id: str, beside: bool
 ) -> str:
     """What rose, as a sentence; empty when nothing did."""
     for sign in signs:
-        near = others[: sign.most] if beside or sign.most is None else others[-sign.most :]
-        sides = (near, after[: sign.most])
-        was, is_ = ([y for e, f in rows if (y := sign.shows(e, f)) is not None] for rows in sides)
+        was, is_ = _level(others, sign, beside=beside), _told(after[: sign.most], sign.shows)
         if rises(was, is_, beside=beside, tolerated=sign.tolerated, alpha=ALPHA * sign.part):
             rose = f"from {sum(was)} of {len(was)} to {sum(is_)} of {len(is_)} {sign.of}"
             return f"{sign.name} rose {rose} with {adapter_id}."

@@ -8,7 +8,7 @@ from scheduler import jobs, judged
 from store import judge_labels
 from store.answers import DECLINE
 from store.database import Database
-from store.models import Ask, Exchange, ExchangeState
+from store.models import Ask, Exchange
 from tests.test_scheduler_workbench import bench
 from tests.test_store_staleness import RIVER, asked, passage
 
@@ -41,22 +41,9 @@ def test_the_watch_is_told_which_answers_are_not_borne_out_and_which_cannot_be_j
     assert told is not None
     said = {f"{RIVER} [1]": False, "Bananas are blue on Mars [1].": True, DECLINE: None, "": None}
     for answer, expected in said.items():
-        row = Exchange(
-            conversation_id="co_1",
-            person_id="pe_1",
-            question="?",
-            answer=answer,
-            declined=answer == DECLINE,
-            state=ExchangeState.FINISHED,
-            passages=[passage(1, None, RIVER)],
-        )
-        assert told(row) is expected
-    row.answer = "Bananas are blue on Mars [1]."
-    assert told(row)
-    row.state = ExchangeState.FAILED
-    assert told(row) is None
-    row.state, row.passages = ExchangeState.FINISHED, []
-    assert told(row) is None
+        assert told(asked(database, passage(1, None, RIVER), answer=answer).id) is expected
+    assert told(asked(database, answer="Bananas are blue on Mars [1].").id) is None
+    assert told("ex_erased") is None
 
 
 def test_a_judge_that_people_contradict_has_no_say_in_the_watch(database: Database, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_clear_rise_rolls_back_and_says_of_what(
     assert verdict(database) == ("roll back", sentence)
 
 
-def judged_verdict(database: Database, unsupported: Callable[[Exchange], bool | None]) -> tuple[str, str]:
+def judged_verdict(database: Database, unsupported: Callable[[str], bool | None]) -> tuple[str, str]:
     found = look(database, adapter_id="v1", hours=24, max_decline_rise=0.25, now=now(), unsupported=unsupported)
     return found.verdict, found.sentence
 
@@ -147,7 +147,9 @@ def test_answers_that_the_judge_finds_unsupported_roll_back_without_a_single_rat
     answered(database, ann, 30, after=False)
     answered(database, ann, 25, after=True)
     sentence = "unsupported answers rose from 0 of 30 to 25 of 25 judged answers with v1."
-    assert judged_verdict(database, lambda exchange: exchange.adapter == "v1") == ("roll back", sentence)
+    with database.read() as session:
+        new = set(session.exec(select(Exchange.id).where(Exchange.adapter == "v1")))
+    assert judged_verdict(database, lambda exchange_id: exchange_id in new) == ("roll back", sentence)
     assert judged_verdict(database, lambda _: None) == judged_verdict(database, lambda _: True) == ("waiting", "")
 
 
@@ -156,13 +158,41 @@ def test_what_the_judge_may_err_by_is_no_rise(database: Database, ann: Person) -
     answered(database, ann, 300, after=True)
     with database.read() as session:
         rows = session.exec(select(Exchange.id, Exchange.adapter).order_by(col(Exchange.created_at))).all()
-    places = {key: place for place, (key, _) in enumerate(rows)}
+    places = {key: (place, adapter) for place, (key, adapter) in enumerate(rows)}
 
-    def every(part: int, more: int) -> Callable[[Exchange], bool]:
-        return lambda exchange: places[exchange.id] % (more if exchange.adapter == "v1" else part) == 0
+    def every(part: int, more: int) -> Callable[[str], bool]:
+        return lambda key: places[key][0] % (more if places[key][1] == "v1" else part) == 0
 
     assert judged_verdict(database, every(10, 5)) == ("waiting", "")
     assert judged_verdict(database, every(10, 2))[0] == "roll back"
+
+
+@pytest.mark.parametrize("state", ["failed", "aborted"])
+def test_unfinished_and_declining_answers_are_not_judged(database: Database, ann: Person, state: str) -> None:
+    answered(database, ann, 30, after=False)
+    answered(database, ann, 15, after=True, state=state)
+    answered(database, ann, 15, after=True, declined=True)
+    with database.read() as session:
+        before = set(session.exec(select(Exchange.id).where(Exchange.adapter == "base")))
+    asked: list[str] = []
+    judged_verdict(database, lambda exchange_id: bool(asked.append(exchange_id)))
+    assert set(asked) == before
+
+
+def test_an_adapter_is_held_against_the_one_it_replaced_not_against_a_worse_one_before(
+    database: Database, ann: Person
+) -> None:
+    """The base was disliked by all, v0 by nobody: v1, disliked by half, is a gain on their mean and a loss on v0."""
+    with database.write() as session:
+        adapter = adapters.get(session, "v1")
+        adapter.replaced = "v0"
+        session.add(adapter)
+    answered(database, ann, 300, after=False, rating="down")
+    answered(database, ann, 30, after=True, rating="down")
+    answered(database, ann, 30, after=True, rating="up")
+    assert verdict(database)[0] == "kept"
+    answered(database, ann, LEAST, after=False, adapter="v0", rating="up")
+    assert verdict(database) == ("roll back", "thumbs-down rose from 0 of 20 to 30 of 60 ratings with v1.")
 
 
 def test_few_exchanges_and_other_adapters_decide_nothing(database: Database, ann: Person) -> None:
