@@ -209,7 +209,8 @@ def contenders(cycle: Cycle | None) -> list[dict[str, Any]]:
 def expectation(cycle: Cycle | None, verdict: Mapping[str, Any]) -> dict[str, str | None]:
     """What the plan expected to gain, and what was found, each as a sentence."""
     expected: Mapping[str, float] = (cycle.plan if cycle else {}).get("expected", {})
-    over = {d["metric"]: d for d in verdict.get("deltas", []) if d.get("role") == "primary"}
+    primaries = [rule(d) for d in verdict.get("deltas", []) if d.get("role") == "primary"]
+    over = {d["metric"]: d for d in primaries if d["against"] == "serving"}
     wanted = [f"{_plain(metric)} {gain:+.2f}" for metric, gain in expected.items()]
     measured = [
         f"{_plain(metric)} {found['difference']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from finetune import gate
-from finetune.comparison import LOSS, Delta, Rules, Verdict
+from finetune.comparison import LOSS, SERVING, Delta, Rules, Verdict
 from finetune.evaluate import ALL, Report
 from scheduler.workbench import Workbench
 from store.models import Cycle
@@ -44,15 +44,20 @@ def verdict_of(
 
 
 def lead(verdict: Verdict) -> float:
-    """The largest difference of a primary metric."""
-    return max((delta.difference for delta in verdict.deltas if delta.role == "primary"), default=0.0)
+    """The largest difference of a primary metric from what serves."""
+    return max((delta.difference for delta in _from_serving(verdict) if delta.role == "primary"), default=0.0)
 
 
 def over_planned(verdict: Verdict) -> list[Delta]:
-    """The differences over the planned tasks' cases, and over all cases where a metric has no such."""
-    over = {delta.metric: delta for delta in verdict.deltas if delta.task == ALL and delta.metric != LOSS}
-    over |= {delta.metric: delta for delta in verdict.deltas if delta.task == gate.PLANNED}
+    """The differences from what serves over the planned tasks' cases, and over all where a metric has no such."""
+    over = {delta.metric: delta for delta in _from_serving(verdict) if delta.task == ALL and delta.metric != LOSS}
+    over |= {delta.metric: delta for delta in _from_serving(verdict) if delta.task == gate.PLANNED}
     return list(over.values())
+
+
+def _from_serving(verdict: Verdict) -> list[Delta]:
+    """Those against what serves; those against the anchor guard only."""
+    return [delta for delta in verdict.deltas if delta.against == SERVING]
 
 
 def planned_tasks(bench: Workbench, cycle: Cycle, report: Report) -> list[str]:

@@ -55,7 +55,8 @@ def gated(bot: QueuedBot, folder: Path, exchange: str) -> str:
         "serving": {"judge": "words", "cases": [case(exchange, 0.0, "No idea."), case("gone", 1.0)]},
     }
     report["serving"]["summaries"] = [DEPTH | {"mean": 0.25}, DEPTH | {"task": "cooking", "mean": 0.5}]
-    verdict = {"verdict": "promote", "reasons": ["It gained."], "deltas": [DELTA], "cases_needed": None}
+    anchored = DELTA | {"difference": 0.9, "against": "the anchor v1"}
+    verdict = {"verdict": "promote", "reasons": ["It gained."], "deltas": [DELTA, anchored], "cases_needed": None}
     judged(bot.database, row.id, report, verdict, serving=BASE, signer=Signer(folder))
     return row.id
 
@@ -89,7 +90,7 @@ def test_a_dossier_tells_data_cost_and_expectation(client: TestClient, adapter: 
         "expected": "source attribution +0.50",
         "found": "source attribution +0.60 (+0.40 to +0.80)",
     }
-    assert found["rules"][0]["against"] == "serving"
+    assert [one["against"] for one in found["rules"]] == ["serving", "the anchor v1"]
     assert found["metrics"] == [{**DEPTH, "serving": 0.25}]
     assert found["verdict"] == {"decision": "promote", "reasons": ["It gained."], "needed": None}
 

@@ -11,7 +11,7 @@ from sqlmodel import select
 from store import adapters, audit, cycles, people
 from store.models import BASE, Adapter, AuditEntry, Cycle, Feedback, JudgeLabel, Label, Person, Role
 from tests.browsing import answered, ask, begin_anew, enter, fresh_bot, needs_chromium, settled, sign_in, watched
-from tests.deciding import awaiting, evaluated, one_exchange, running_cycle, train
+from tests.deciding import GUARD, PRIMARY, awaiting, evaluated, one_exchange, running_cycle, train
 from tests.queued import QUESTION, QueuedBot, serve, until
 from tests.test_bot_api_admin import scheduler
 from tests.test_store_case_labels import CASES, undecided
@@ -133,6 +133,24 @@ def test_worst_regressions_come_first_with_their_differences_and_the_dossier_pri
     expect(page.locator("details.case").first).to_contain_text("The river Aare is 288 kilometres long.")
     figures = page.get_by_role("region", name="Every metric, by task", exact=True).locator("tbody tr")
     expect(figures).to_have_text("teachingdepth0.750.50 … 1.00–1250 %")
+
+
+def test_the_rules_say_what_each_was_held_against_and_which_are_not_settled(
+    page: Page, bot: QueuedBot, address: str
+) -> None:
+    row = awaiting(bot.database)
+    anchored = {**PRIMARY, "against": "the anchor v1", "serving": 0.125, "difference": 0.585, "passed": None}
+    with bot.database.write() as session:
+        found = session.get_one(Adapter, row.id)
+        found.verdict = {**found.verdict, "deltas": [PRIMARY, anchored, GUARD | {"role": "shown", "passed": None}]}
+        session.add(found)
+    page.goto(f"{address}/admin/dossier/{row.id}")
+    settled(page)
+    shown = page.get_by_role("region", name="Table: Rules of the gate").locator("tbody tr")
+    expect(shown.nth(0)).to_contain_text("✓ passed0.710what serves0.400")
+    expect(shown.nth(1)).to_contain_text("? not settled0.710the anchor v10.125")
+    expect(shown.nth(2)).to_contain_text("– shown only")
+    expect(page.locator(".forest").get_by_text("against the anchor v1")).to_have_count(1)
 
 
 def test_the_dossier_shows_what_a_tournament_tried_and_what_was_kept(page: Page, bot: QueuedBot) -> None:

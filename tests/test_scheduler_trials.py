@@ -150,6 +150,21 @@ def test_the_anchor_is_held_against_what_people_said_of_its_answers_too(
     assert found.report["anchor"]["model"] == "the first"
 
 
+def test_what_a_cycle_gained_is_told_from_what_served_not_from_the_anchor(work: Workbench) -> None:
+    row, claim, found = finalists(work, 2)
+    evaluated(work, [0.15, 0.25])
+    (work.data / "anchor.json").write_text(report(noisy(1, COUNTS, gain=-0.3, on="facts"), "the first").to_json())
+    after = trials.decide(work, claim, row)
+    with work.database.read() as session:
+        deltas = adapters.get(session, found[1].id).verdict["deltas"]
+    first = {
+        d["against"]: d["difference"] for d in deltas if d["role"] == "primary" and d["metric"] == "answer_accuracy"
+    }
+    assert first["the anchor the first"] > first["serving"] + 0.2
+    assert after.result["gained"]["answer_accuracy"][0] == pytest.approx(first["serving"], abs=1e-3)
+    assert re.search(r"\+0\.2\d+ against \+0\.1\d+", after.result["winner"]["why"])
+
+
 def test_a_variant_that_left_early_is_registered_and_rejected_with_its_reason(work: Workbench) -> None:
     row = finalists(work, 0)[0]
     row.results = {"curate": {"digest": "d"}}

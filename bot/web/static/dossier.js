@@ -82,12 +82,13 @@ export function verdict({ verdict: said, expectation }) {
 }
 
 const RANK = { primary: 0, guardrail: 1, information: 2 };
-const passing = (passed) =>
+const passing = ({ passed, role }) =>
   passed === true
     ? h("span", { class: "gain" }, "✓ passed")
     : passed === false
       ? h("span", { class: "loss" }, "✗ failed")
-      : h("span", { class: "muted" }, "– shown only");
+      : h("span", { class: "muted" }, role === "information" ? "– shown only" : "? not settled");
+const other = (row) => (row.against === "serving" ? "what serves" : row.against);
 
 /** Each rule of the gate: as a picture, and in words. */
 export function rules({ rules: all }) {
@@ -99,7 +100,7 @@ export function rules({ rules: all }) {
   const named = (row) => ({
     ...row,
     name: row.metric,
-    note: [row.task && row.task !== "all" ? row.task : "", row.against === "anchor" ? "against the anchor" : ""]
+    note: [row.task && row.task !== "all" ? row.task : "", row.against === "serving" ? "" : `against ${other(row)}`]
       .filter(Boolean)
       .join(", "),
   });
@@ -107,16 +108,17 @@ export function rules({ rules: all }) {
     "Rules of the gate",
     forest(
       sorted.map(named),
-      "Candidate minus what serves; right of zero is better. The dashed line is the loss that a guardrail allows.",
+      "Candidate minus what it is held against; right of zero is better. The dashed line is the loss that a guardrail allows.",
     ),
     table(
-      ["Measure", "Task", "Role", "Passed", "Candidate", "Serving", "In words"],
+      ["Measure", "Task", "Role", "Passed", "Candidate", "Against", "Its figure", "In words"],
       sorted.map((row) => [
         h("b", {}, row.metric),
         row.task ?? "all",
         row.role ?? "",
-        passing(row.passed),
+        passing(row),
         number(row.candidate),
+        other(row),
         number(row.serving),
         row.sentence ?? "",
       ]),
