@@ -58,10 +58,14 @@ class Curated:
             for example in side:
                 self.count(example.id, f"{name}: {example.kind}")
 
+    def sides(self) -> tuple[list[Example], ...]:
+        """The examples of every side."""
+        return self.train, self.held_out, self.replay, self.disliked
+
     def digest(self) -> str:
         """The SHA-256 over the examples of all sides."""
         hashed = hashlib.sha256()
-        for side in (self.train, self.held_out, self.replay, self.disliked):
+        for side in self.sides():
             hashed.update(f"{len(side)}\n".encode())
             for example in side:
                 hashed.update(json.dumps(asdict(example)).encode())

@@ -6,7 +6,7 @@ It reads no log, decides nothing and keeps nothing: exchanges are handed in, `sc
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +119,7 @@ Question = tuple[str, frozenset[str]]
 """A query and the digests of the passages that answered it."""
 
 
-def questions_of(logged: Sequence[Logged], *, persons: int, most: int = MOST_QUESTIONS) -> list[Question]:
+def questions_of(logged: Iterable[Logged], *, persons: int, most: int = MOST_QUESTIONS) -> list[Question]:
     """The log's questions whose answer is known, newest first, each once; `persons` is how many people there are.
 
     From 50 people on, one person teaches at most max(3, 2 %) of them.

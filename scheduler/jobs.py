@@ -1,25 +1,29 @@
 """APScheduler wiring: it only ticks. What is due becomes a cycle row; steps are claimed and done by one worker.
 
-The tick answers what the pages ask (`store/requests.py`) while the worker trains.
+While the worker trains, the tick answers what the pages ask (`store/requests.py`). What has to be counted over the log
+takes as long as the log is large: a thread of its own answers that, so that the tick goes on, and follows deletions.
 """
 
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlmodel import col, select
 
-from scheduler import adoption, cycle, decisions, due, judged, judging, planning, trouble
+from scheduler import adoption, cycle, decisions, due, forgotten, judged, judging, planning, trouble
+from scheduler.kept import Kept
 from scheduler.strategy import SETTINGS
 from scheduler.workbench import Workbench
-from store import cycles, processes, requests
+from store import cycles, deployments, processes, requests
 from store.errors import Invalid, RatchetError
 from store.models import Ask, Cycle, Schedule, new_id, now
 
 TICK_SECONDS = 1
 IDLE_SECONDS = 0.5
+Answer = Callable[[Workbench, Ask], dict[str, Any]]
 
 
 class Ticker:
@@ -32,8 +36,9 @@ class Ticker:
         cron: str,
         parent: int | None = None,
         renew: Callable[[Workbench], Workbench] = lambda bench: bench,
+        answers: Answer | None = None,
     ) -> None:
-        """Work with a workbench, which `renew` brings up to date at each tick and before each answer."""
+        """Work with a workbench, which `renew` brings up to date at each tick; `answers` are those to the pages."""
         self._bench = bench
         self._renew = renew
         self._parent = parent
@@ -41,6 +46,9 @@ class Ticker:
         self._stop = threading.Event()
         self._started = now()
         self._process = processes.register(bench.database, "scheduler")
+        self._answer = answers or answer
+        self._kept = Kept()
+        self._counting = threading.Thread()
 
     def run(self) -> None:
         """Tick and work until `stop` is called."""
@@ -65,7 +73,7 @@ class Ticker:
         self._stop.set()
 
     def tick(self) -> None:
-        """Say that we live, start what is due, follow decisions, answer the pages."""
+        """Say that we live, start what is due, follow decisions, and answer the pages; see that a thread counts."""
         if self._parent is not None and os.getppid() != self._parent:
             self.stop()
             return
@@ -73,9 +81,23 @@ class Ticker:
         self._bench = self._renew(self._bench)
         self._start_due()
         decisions.follow_decisions(self._bench)
-        while (asked := requests.take(self._bench.database)) is not None:
-            requests.answer(self._bench.database, asked.id, answer(self._bench, asked))
+        if not self._counting.is_alive():
+            self._counting = threading.Thread(target=self._count, name="counting", daemon=True)
+            self._counting.start()
+        while (asked := requests.take(self._bench.database, but=COUNTED)) is not None:
+            requests.answer(self._bench.database, asked.id, self._answer(self._bench, asked))
             self._bench = self._renew(self._bench)
+
+    def _count(self) -> None:
+        while not self._stop.wait(IDLE_SECONDS):
+            if forgotten.follow(self._bench):
+                self._kept.clear()
+            while (asked := requests.take(self._bench.database, only=COUNTED)) is not None:
+                made = self._kept.of(asked.kind, _moment(self._bench), partial(self._counted, asked))
+                requests.answer(self._bench.database, asked.id, made)
+
+    def _counted(self, asked: Ask) -> dict[str, Any]:
+        return self._answer(self._bench, asked) | {"as_of": now().isoformat()}
 
     def _start_due(self) -> None:
         with self._bench.database.read() as session:
@@ -111,25 +133,32 @@ def wanted(strategy: str | None, comment: str) -> dict[str, str]:
     return {"strategy": strategy, "comment": comment.strip()}
 
 
+COUNTED: dict[str, Callable[[Workbench], dict[str, Any]]] = {
+    "report": planning.report_now,
+    "plan": planning.plan_now,
+    "faults": trouble.faults_now,
+    "gaps": trouble.gaps_now,
+    "groundedness": judged.groundedness_now,
+    "discovered": adoption.discovered_now,
+    "judge": judging.judged_now,
+}
+"""What is counted over the log, by what the pages ask."""
+
+
+def _moment(bench: Workbench) -> tuple[Any, ...]:
+    """What makes a kept answer out of date: another taxonomy, another adapter that serves, a cycle's next state."""
+    with bench.database.read() as session:
+        query = select(Cycle.id, Cycle.state).order_by(col(Cycle.created_at).desc()).limit(1)
+        return bench.taxonomy, deployments.deployment(session).generation, session.exec(query).first()
+
+
 def answer(bench: Workbench, asked: Ask) -> dict[str, Any]:
     """The answer to a request of the pages; a user's error is an answer too."""
     try:
-        if asked.kind == "report":
-            return planning.report_now(bench)
-        if asked.kind == "plan":
-            return planning.plan_now(bench)
-        if asked.kind == "faults":
-            return trouble.faults_now(bench)
-        if asked.kind == "gaps":
-            return trouble.gaps_now(bench)
+        if asked.kind in COUNTED:
+            return COUNTED[asked.kind](bench)
         if asked.kind == "judged":
             return judged.exchange_now(bench, str(asked.payload.get("exchange_id", "")))
-        if asked.kind == "groundedness":
-            return judged.groundedness_now(bench)
-        if asked.kind == "discovered":
-            return adoption.discovered_now(bench)
-        if asked.kind == "judge":
-            return judging.judged_now(bench)
         if asked.kind == "adopt":
             return adoption.adopt(bench, **asked.payload)
         if asked.kind == "run_cycle":

@@ -20,6 +20,7 @@ from scheduler.report_text import as_text
 from scheduler.workbench import Workbench, curated
 from store import deployments, exchanges
 from store.errors import Invalid
+from store.exchanges import Logged
 from store.models import Adapter, Cycle, CycleState
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -137,22 +138,23 @@ def _tasks_of(examples: list[Example], bench: Workbench) -> dict[str, int]:
 
 def _analysed(bench: Workbench, train: dict[str, int], held_out: dict[str, int]) -> report.TaskReport:
     with bench.database.read() as session:
-        logged = exchanges.logged(session)
-    rows = [
-        report.ReportRow(
-            question=row.exchange.question,
-            answer=row.exchange.answer,
-            label=row.label.task if row.label else "unclassified",
-            scores=row.label.scores if row.label else {},
-            rating=row.feedback.rating if row.feedback else None,
-            has_passages=bool(row.exchange.passages),
-            created_at=row.exchange.created_at,
-            titles=tuple(passage["title"] for passage in row.exchange.passages),
-        )
-        for row in logged
-    ]
+        rows = [_read(row) for row in exchanges.logged(session)]
     return report.analyse(
         rows, tasks=list(bench.recipes), usable=train, held_out=held_out, last_cycle=_last_cycle(bench)
+    )
+
+
+def _read(row: Logged) -> report.ReportRow:
+    """An exchange as the report reads it, without what the model saw."""
+    return report.ReportRow(
+        question=row.exchange.question,
+        answer=row.exchange.answer,
+        label=row.label.task if row.label else "unclassified",
+        scores=row.label.scores if row.label else {},
+        rating=row.feedback.rating if row.feedback else None,
+        has_passages=bool(row.exchange.passages),
+        created_at=row.exchange.created_at,
+        titles=tuple(passage["title"] for passage in row.exchange.passages),
     )
 
 

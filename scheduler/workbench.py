@@ -140,4 +140,4 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
             suspicious=lambda text: bool(hostile.flags_of(text)),
             block=prompt.question_block,
         )
-        return curate(exchanges.each_logged(session, since=since), sides=sides, policy=policy), sides
+        return curate(exchanges.logged(session, since=since), sides=sides, policy=policy), sides

@@ -180,11 +180,12 @@ def _register(options: argparse.Namespace, settings: Settings, database: Databas
 
 
 def _export(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    with database.read() as session:
-        rows = exchanges.logged(session)
-    lines = transfer.exported(rows, options.format)
-    options.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    print(f"wrote {len(lines)} rows to {options.out}.")
+    count = 0
+    with database.read() as session, options.out.open("w") as out:
+        for line in transfer.exported(exchanges.logged(session), options.format):
+            out.write(f"{json.dumps(line)}\n")
+            count += 1
+    print(f"wrote {count} rows to {options.out}.")
 
 
 def _import(options: argparse.Namespace, settings: Settings, database: Database) -> None:

@@ -6,7 +6,7 @@ It decides nothing about who may ask; `bot/api_conversations.py` does.
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, delete, or_, select, update
 
-from store import audit
+from store import audit, requests
 from store.database import Database
 from store.errors import Invalid, NotFound
 from store.models import (
@@ -128,7 +128,7 @@ def remove_all(database: Database, person_id: str) -> dict[str, int]:
         ids = list(session.exec(select(Exchange.id).where(Exchange.person_id == person_id)))
         counts = {"exchanges": len(ids), "adapters_flagged": flag_adapters(session, set(ids))}
         forget(session, ids)
-        session.exec(delete(Feedback).where(col(Feedback.person_id) == person_id))
+        forget_feedback(session, person_id)
         session.exec(delete(Preview).where(col(Preview.person_id) == person_id))
         session.exec(delete(Conversation).where(col(Conversation.person_id) == person_id))
         audit.record(session, actor=person_id, action="data.deleted", subject=person_id, details=counts)
@@ -136,12 +136,20 @@ def remove_all(database: Database, person_id: str) -> dict[str, int]:
 
 
 def forget(session: Session, exchange_ids: list[str]) -> None:
-    """Delete exchanges and every row that hangs on them."""
+    """Delete exchanges and every row that hangs on them; the scheduler takes them out of its files."""
+    requests.forget(session, exchange_ids)
     for start in range(0, len(exchange_ids), _AT_ONCE):
         ids = exchange_ids[start : start + _AT_ONCE]
         for table in (Label, JudgeLabel, CaseLabel, TaughtAnswer, Feedback, ExchangePassage, Embedding):
             session.exec(delete(table).where(col(table.exchange_id).in_(ids)))
         session.exec(delete(Exchange).where(col(Exchange.id).in_(ids)))
+
+
+def forget_feedback(session: Session, person_id: str) -> None:
+    """Delete what somebody said of answers, other people's too; the scheduler takes these out of its files."""
+    said = col(Feedback.person_id) == person_id
+    requests.forget(session, session.exec(select(Feedback.exchange_id).where(said)).all())
+    session.exec(delete(Feedback).where(said))
 
 
 def flag_adapters(session: Session, exchange_ids: set[str]) -> int:

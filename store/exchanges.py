@@ -267,13 +267,11 @@ def to_approve(session: Session) -> int:
     return session.exec(query.where(col(Feedback.approved_by).is_(None))).one()
 
 
-def logged(session: Session, *, since: datetime | None = None) -> list[Logged]:
-    """All exchanges that ended with an answer, oldest first."""
-    return list(each_logged(session, since=since))
+def logged(session: Session, *, since: datetime | None = None) -> Iterator[Logged]:
+    """All exchanges that ended with an answer, oldest first.
 
-
-def each_logged(session: Session, *, since: datetime | None = None) -> Iterator[Logged]:
-    """The same one by one, so that a large log never is in memory whole; the session must stay open."""
+    One by one, so that a large log never is in memory whole; the session must stay open.
+    """
     query = select(Exchange, Feedback, Label, TaughtAnswer.text).select_from(Exchange)
     for table in (Feedback, Label, TaughtAnswer):
         query = query.join(table, col(table.exchange_id) == col(Exchange.id), isouter=True)

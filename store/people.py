@@ -16,7 +16,6 @@ from store.models import (
     Adapter,
     Conversation,
     Exchange,
-    Feedback,
     Identity,
     Key,
     Login,
@@ -221,7 +220,7 @@ def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
         exchanges = list(session.exec(select(Exchange.id).where(Exchange.person_id == person.id)))
         flagged = _flag_adapters(session, person.id)
         conversations.forget(session, exchanges)
-        session.exec(delete(Feedback).where(col(Feedback.person_id) == person.id))
+        conversations.forget_feedback(session, person.id)
         session.exec(delete(Preview).where(col(Preview.person_id) == person.id))
         session.exec(delete(Conversation).where(col(Conversation.person_id) == person.id))
         session.exec(delete(Key).where(col(Key.person_id) == person.id))

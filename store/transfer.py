@@ -5,7 +5,7 @@ Exchanges that must not be trained on are left out of these four, which are made
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -81,11 +81,11 @@ FORMATS: dict[str, Callable[[Logged], list[Plain]]] = {
 """The export formats: `kto` and `dpo` are those of TRL with chat messages."""
 
 
-def exported(rows: Sequence[Logged], format: str) -> list[Plain]:
-    """The rows of a format, in the order of the log; raises Invalid for an unknown one."""
+def exported(rows: Iterable[Logged], format: str) -> Iterator[Plain]:
+    """The rows of a format one by one, in the order of the log; raises Invalid for an unknown one."""
     if format not in FORMATS:
         raise Invalid(f'the format is "{format}", expected one of {", ".join(FORMATS)}.')
-    return [line for row in rows for line in FORMATS[format](row)]
+    return (line for row in rows for line in FORMATS[format](row))
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def test_what_a_dead_bot_left_streaming_is_aborted_and_never_curated(database: D
     with database.read() as session:
         states = {process: exchanges.get(session, row.id).exchange.state for process, row in left.items()}
         assert states == {living: "streaming", dead: "aborted", "bot_gone": "aborted"}
-        assert len(exchanges.logged(session)) == 1
+        assert len(list(exchanges.logged(session))) == 1
 
 
 def test_a_bot_of_this_machine_whose_process_has_ended_is_dead_at_once(database: Database) -> None:

@@ -21,7 +21,7 @@ SEEN = [
 
 def logged(database: Database) -> list[Logged]:
     with database.read() as session:
-        return exchanges.logged(session)
+        return list(exchanges.logged(session))
 
 
 def person_of(database: Database, name: str) -> Person:
@@ -74,19 +74,19 @@ def said(text: str) -> list[dict[str, str]]:
 
 
 def test_openai_rows_are_what_the_model_saw_and_a_liked_or_corrected_answer(filled: Database) -> None:
-    rows = exported(logged(filled), "openai")
+    rows = list(exported(logged(filled), "openai"))
     assert rows == [{"messages": [*SEEN, *said("288 km [1].")]}, {"messages": [*SEEN, *said("It is 288 km long [1].")]}]
 
 
 def test_sharegpt_rows_say_the_same_in_their_words(filled: Database) -> None:
-    rows = exported(logged(filled), "sharegpt")
+    rows = list(exported(logged(filled), "sharegpt"))
     assert len(rows) == 2
     assert [turn["from"] for turn in rows[1]["conversations"]] == ["system", "human", "gpt"]
     assert rows[1]["conversations"][2]["value"] == "It is 288 km long [1]."
 
 
 def test_kto_rows_are_the_rated_answers(filled: Database) -> None:
-    rows = exported(logged(filled), "kto")
+    rows = list(exported(logged(filled), "kto"))
     assert [row["label"] for row in rows] == [True, False, False]
     assert rows[0]["prompt"] == SEEN and rows[0]["completion"] == said("288 km [1].")
 
@@ -99,8 +99,8 @@ def test_dpo_rows_prefer_the_correction(filled: Database) -> None:
 @pytest.mark.parametrize("format", [name for name in FORMATS if name != "jsonl"])
 def test_what_may_not_be_trained_on_is_in_no_training_format(database: Database, format: str) -> None:
     asked(database, "up", "It is 288 km long [1].", trainable=False)
-    assert exported(logged(database), format) == []
-    assert len(exported(logged(database), "jsonl")) == 1
+    assert list(exported(logged(database), format)) == []
+    assert len(list(exported(logged(database), "jsonl"))) == 1
 
 
 def test_an_unknown_format_lists_the_known_ones(database: Database) -> None:

@@ -1,5 +1,5 @@
 // Pieces that several admin sections use: tables, states, reasons, tiles, pages of a list.
-import { call, h } from "./dom.js";
+import { call, h, when } from "./dom.js";
 import { attempt, confirmed, toast } from "./notices.js";
 
 /** A share in [0, 1] as people write percentages. */
@@ -170,7 +170,14 @@ export async function paged(path, view, none = null) {
   return [box, more];
 }
 
-/** Something that takes a while, fetched when its box is opened. */
+const AGAIN_MS = 3_000;
+const OLD_MS = 60_000;
+
+/** When a kept answer was counted; nothing of one that is new. */
+const counted = ({ as_of: at }) =>
+  at && Date.now() - Date.parse(at) > OLD_MS ? [h("p", { class: "muted" }, `Counted ${when(at)}.`)] : [];
+
+/** Something that takes a while, fetched when its box is opened, and again while the scheduler is still at it. */
 export function fetched(title, path, view, { open = false } = {}) {
   const box = h("div", {}, h("p", { class: "muted" }, "Asking the scheduler…"));
   let begun = false;
@@ -178,10 +185,12 @@ export function fetched(title, path, view, { open = false } = {}) {
     if (begun) return;
     begun = true;
     try {
-      box.replaceChildren(...[view(await call("GET", path))].flat());
+      const found = await call("GET", path);
+      box.replaceChildren(...[view(found)].flat(), ...counted(found));
     } catch (error) {
       begun = false;
       box.replaceChildren(h("p", { class: "alert" }, error.message));
+      if (error.status === 503) setTimeout(() => frame.isConnected && frame.open && fill(), AGAIN_MS);
     }
   };
   const frame = h(
