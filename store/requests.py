@@ -30,7 +30,7 @@ def ask(database: Database, kind: str, payload: dict[str, Any] | None = None) ->
     """
     row = Ask(kind=kind, payload=payload or {})
     with database.write() as session:
-        session.exec(delete(Ask).where(col(Ask.created_at) < now() - LEFT_OVER, Ask.kind != FORGET))
+        session.exec(delete(Ask).where(col(Ask.created_at) < now() - LEFT_OVER, col(Ask.kind) != FORGET))
         session.add(row)
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
