@@ -12,6 +12,23 @@ from typing import Any
 from store.errors import LostLease, RatchetError
 
 RENEW_SECONDS = 10.0
+HEAP = {
+    "glibc.malloc.mxfast": 0,
+    "glibc.malloc.tcache_count": 0,
+    "glibc.malloc.mmap_threshold": 2**30,
+    "glibc.malloc.trim_threshold": 2**34,
+    "glibc.malloc.top_pad": 2**28,
+}
+"""How glibc keeps a child's memory: every freed piece joins its neighbours at once, and none goes back before the end.
+
+Each aligned tensor leaves a small piece behind, which glibc would keep apart: the free memory falls to pieces, so that a
+trainer needs more and more of it and, after an hour, looks for memory as long as it computes (`bench/heap.py`).
+"""
+FOR_CHILDREN = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GLIBC_TUNABLES": ":".join(f"{name}={value}" for name, value in HEAP.items()),
+}
+"""What a child's environment has where ours says nothing of it."""
 
 
 class ChildFailed(RatchetError):
@@ -42,7 +59,7 @@ def run(
         child = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=folder,
-            env={"OMP_WAIT_POLICY": "PASSIVE", **environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"},
+            env={**FOR_CHILDREN, **environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
