@@ -21,8 +21,8 @@ HEAP = {
 }
 """How glibc keeps a child's memory: every freed piece joins its neighbours at once, and none goes back before the end.
 
-Each aligned tensor leaves a small piece behind, which glibc would keep apart: the free memory falls to pieces, so that a
-trainer needs more and more of it and, after an hour, looks for memory as long as it computes (`bench/heap.py`).
+Each aligned tensor leaves a small piece behind, which glibc would keep apart: the free memory falls to pieces, so that
+a trainer needs more and more of it and looks for a place in it ever longer (`bench/heap.py`).
 """
 FOR_CHILDREN = {
     "OMP_WAIT_POLICY": "PASSIVE",

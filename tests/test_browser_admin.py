@@ -340,6 +340,18 @@ def test_judge_shows_its_agreement_and_asks_for_the_labels_that_help_most(page: 
         expect(card.get_by_role("button", name="What the judge says")).to_be_visible()
 
 
+def test_a_box_asks_again_while_the_scheduler_counts_and_says_how_old_its_answer_is(page: Page, bot: QueuedBot) -> None:
+    found = {"data": [], "unclassified": 3, "text": "", "as_of": "2026-01-02T03:04:05+00:00"}
+    late = {"error": {"message": "the scheduler did not answer within 10 s.", "hint": "It is at it."}}
+    page.route("**/v1/admin/discovered", lambda route: route.fulfill(status=503, json=late), times=1)
+    open_section(page, "Cycles")
+    with scheduler(bot, {"discovered": found}):
+        page.get_by_text("Tasks that the taxonomy lacks").click()
+        expect(page.get_by_text("The scheduler did not answer within 10 s. It is at it.")).to_be_visible()
+        expect(page.get_by_text("Counted", exact=False)).to_contain_text("2026")
+    expect(page.get_by_text("did not answer within")).to_have_count(0)
+
+
 def test_held_out_answers_are_labelled_until_the_gate_may_decide_again(page: Page, bot: QueuedBot) -> None:
     adapter = undecided(bot)
     page.goto(f"{page.url.split('/admin')[0]}/admin/judge?adapter={adapter.id}")
