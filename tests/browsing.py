@@ -121,6 +121,21 @@ def settled(page: Page) -> None:
     expect(page.locator("#section")).to_have_attribute("aria-busy", "false", timeout=15_000)
 
 
+@contextmanager
+def desk(browser: Browser, bot: QueuedBot, address: str) -> Iterator[Page]:
+    """An admin's page, signed in."""
+    with watched(browser, width=1440, height=900) as page:
+        enter(page, bot, address)
+        settled(page)
+        yield page
+
+
+def open_section(page: Page, name: str) -> None:
+    """Go to another part of the admin's page."""
+    page.get_by_role("navigation", name="Admin").get_by_role("link", name=name, exact=True).click()
+    settled(page)
+
+
 def findings(page: Page) -> list[str]:
     """The serious and critical findings of axe on a page, each with its first place."""
     if not page.evaluate("'axe' in window"):

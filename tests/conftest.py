@@ -93,3 +93,28 @@ def browser() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[tuple[Any, str]]:
+    """A bot for the browser tests of a file, and its address."""
+    from tests.browsing import fresh_bot
+    from tests.queued import serve
+
+    with fresh_bot(tmp_path_factory.mktemp("bot"), migrated) as bot, serve(bot.app) as address:
+        yield bot, address
+
+
+@pytest.fixture
+def bot(served: tuple[Any, str]) -> Any:
+    """That bot, which has forgotten the test before."""
+    from tests.browsing import begin_anew
+
+    begin_anew(served[0])
+    return served[0]
+
+
+@pytest.fixture
+def address(served: tuple[Any, str]) -> str:
+    """That bot's address."""
+    return served[1]

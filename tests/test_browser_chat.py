@@ -4,34 +4,16 @@ Skipped where Chromium is not installed (`apt-get install chromium`).
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlmodel import select
 
 from store.models import BASE, Exchange, Feedback
-from tests.browsing import ask, begin_anew, fresh_bot, has_focus, needs_chromium, watched
-from tests.queued import QUESTION, QueuedBot, serve, until
+from tests.browsing import ask, has_focus, needs_chromium, watched
+from tests.queued import QUESTION, QueuedBot, until
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[tuple[QueuedBot, str]]:
-    with fresh_bot(tmp_path_factory.mktemp("bot"), migrated) as bot, serve(bot.app) as address:
-        yield bot, address
-
-
-@pytest.fixture
-def bot(served: tuple[QueuedBot, str]) -> QueuedBot:
-    begin_anew(served[0])
-    return served[0]
-
-
-@pytest.fixture
-def address(served: tuple[QueuedBot, str]) -> str:
-    return served[1]
 
 
 @pytest.fixture

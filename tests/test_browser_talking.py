@@ -1,7 +1,6 @@
 """The chat around an answer: asking again, editing, finding and deleting, consent, drafts, screen readers, keyboard."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -9,8 +8,8 @@ from sqlmodel import select
 
 from store import exchanges
 from store.models import Conversation, Exchange, Person
-from tests.browsing import answered, ask, begin_anew, enter, fresh_bot, has_focus, needs_chromium, watched
-from tests.queued import QUESTION, QueuedBot, serve, until
+from tests.browsing import answered, ask, enter, has_focus, needs_chromium, watched
+from tests.queued import QUESTION, QueuedBot, until
 
 pytestmark = needs_chromium
 LISTEN = """() => {
@@ -20,23 +19,6 @@ LISTEN = """() => {
         new MutationObserver(() => heard(region)).observe(region, {childList: true, subtree: true});
 }"""
 """Keeps what a screen reader would be told."""
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[tuple[QueuedBot, str]]:
-    with fresh_bot(tmp_path_factory.mktemp("bot"), migrated) as bot, serve(bot.app) as address:
-        yield bot, address
-
-
-@pytest.fixture
-def bot(served: tuple[QueuedBot, str]) -> QueuedBot:
-    begin_anew(served[0])
-    return served[0]
-
-
-@pytest.fixture
-def address(served: tuple[QueuedBot, str]) -> str:
-    return served[1]
 
 
 @pytest.fixture
