@@ -188,11 +188,12 @@ class Gate(_Section):
 
 
 class Scheduler(_Section):
-    """When cycles run."""
+    """When cycles run, and what stays of them."""
 
     embedded: bool
     cron: str
     approval_days: float = Field(gt=0)
+    keep_datasets: int = Field(ge=0)
 
 
 class Watch(_Section):

@@ -88,6 +88,7 @@ def bench_of(settings: Settings) -> Workbench:
         min_agreement=settings.gate.min_agreement,
         min_labels=settings.gate.min_labels,
         approval_days=settings.scheduler.approval_days,
+        keep_datasets=settings.scheduler.keep_datasets,
         watch_hours=settings.watch.hours,
         max_decline_rise=settings.watch.max_decline_rise,
         complete_canary_hours=settings.watch.complete_canary_hours,

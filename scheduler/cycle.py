@@ -96,6 +96,7 @@ def curate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     counts = write_plan(bench, made, cycle.plan, out)
     keep_sides(bench, sides)
     forgotten.forget_since(bench, out, [one.id for side in made.sides() for one in side])
+    forgotten.forget_old(bench)
     result = {
         "data": str(out.relative_to(bench.data)),
         "digest": made.digest(),

@@ -1,10 +1,11 @@
-"""What was deleted from the log goes from the files of cycles too: datasets, and what child processes were told.
+"""What was deleted from the log goes from the files of cycles too, and what is old: datasets, what children were told.
 
 Whoever deletes leaves a request (`store/requests.py`). It waits for a scheduler; one that died over it does it again.
 """
 
 import json
 import re
+import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from sqlmodel import col, select
 from finetune.jobs import read_rows
 from finetune.preferences import preferences, rows_for
 from scheduler.dataset_files import PREFERENCES, PREFERRED, write_rows
+from scheduler.steps import folder as folder_of
 from scheduler.workbench import Workbench
 from store import requests
-from store.models import Exchange
+from store.models import Cycle, CycleState, Exchange
 
 AT_ONCE = 500
 _ID = re.compile(r'\{"id": "([^"]*)"')
@@ -47,6 +49,20 @@ def forget_since(bench: Workbench, folder: Path, ids: Sequence[str]) -> None:
             known.update(session.exec(select(Exchange.id).where(col(Exchange.id).in_(ids[start : start + AT_ONCE]))))
     if gone := set(ids) - known:
         forget(folder, gone)
+
+
+def forget_old(bench: Workbench) -> None:
+    """Delete the datasets and checkpoints of all but the newest ended cycles; their funnels and reports stay."""
+    if not bench.keep_datasets:
+        return
+    ended = col(Cycle.state).in_([CycleState.DONE, CycleState.FAILED, CycleState.CANCELLED])
+    with bench.database.read() as session:
+        newest = select(Cycle.id).where(ended).order_by(col(Cycle.created_at).desc())
+        old = session.exec(newest.offset(bench.keep_datasets)).all()
+    for cycle_id in old:
+        for path in folder_of(bench, cycle_id).rglob("*.jsonl"):
+            path.unlink()
+        shutil.rmtree(folder_of(bench, cycle_id) / "checkpoints", ignore_errors=True)
 
 
 def _without(path: Path, gone: Collection[str]) -> bool:

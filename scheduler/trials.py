@@ -23,6 +23,7 @@ from scheduler.steps import Next, child, folder
 from scheduler.verdicts import ORDER, lead, over_planned, verdict_of, why_best
 from scheduler.workbench import Workbench
 from store import adapters, cycles, deployments
+from store.errors import Invalid
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
 from store.signing import Signer
 
@@ -134,6 +135,11 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         anchor = _anchor(session)
     sides = [{"id": row.id, "folder": row.folder, "digest": row.digest} for row in rows]
     cases = bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"
+    if not cases.exists():
+        raise Invalid(
+            f"the held-out cases of cycle {cycle.id} are not kept any more.",
+            "Run a new cycle, or keep more by scheduler.keep_datasets.",
+        )
     job = {
         "cases": str(cases),
         "refetched": refetched.write(bench, claim, cases),
@@ -224,7 +230,8 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
 
 def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, anchor: Report | None) -> dict[str, Any]:
     """What the registry keeps of an evaluation: the reports, and where the candidate gained and lost."""
-    cases = read_rows(bench.data / cycle.results["curate"]["data"] / "held_out.jsonl")
+    file = bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"
+    cases = read_rows(file) if file.exists() else []
     shown = {case["id"]: len(case["passages"]) for case in cases}
     sides = {"candidate": candidate, "serving": serving}
     if anchor is not None and anchor.model != serving.model:

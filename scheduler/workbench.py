@@ -90,6 +90,7 @@ class Workbench:
     min_agreement: float
     min_labels: int
     approval_days: float
+    keep_datasets: int
     watch_hours: float
     max_decline_rise: float
     complete_canary_hours: float | None

@@ -1,6 +1,8 @@
 """Claims about deletion: what somebody deletes goes from the files of cycles as well, and nothing else does."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from scheduler.dataset_files import PREFERENCES, PREFERRED, write_rows
 from scheduler.workbench import Workbench
 from store import conversations, exchanges, people, requests
 from store.database import Database
-from store.models import Conversation, Exchange, Feedback, Person
+from store.models import Conversation, Cycle, Exchange, Feedback, Person, now
 from tests.test_scheduler_workbench import bench
 
 
@@ -120,3 +122,27 @@ def test_files_without_what_was_deleted_are_not_touched(work: Workbench) -> None
     before = {path: (path.stat().st_mtime_ns, path.read_text()) for path in folder.rglob("*") if path.is_file()}
     assert forgotten.forget(folder, {"ex_7"}) == []
     assert before == {path: (path.stat().st_mtime_ns, path.read_text()) for path in before}
+
+
+def test_the_datasets_of_old_cycles_go_and_what_tells_of_them_stays(database: Database, work: Workbench) -> None:
+    states = ["done", "failed", "awaiting_approval", "done", "done"]
+    for number, state in enumerate(states):
+        with database.write() as session:
+            at = now() - timedelta(days=9 - number)
+            session.add(Cycle(id=f"cy_{number}", slot_key=str(number), state=state, created_at=at))
+        folder = work.data / "cycles" / f"cy_{number}"
+        write_rows(folder / "data-4" / "train.jsonl", [example(number)])
+        write_rows(folder / "data-4" / "variant-0" / "phase-0.jsonl", [example(number)])
+        (folder / "data-4" / "funnel.json").write_text("{}")
+        (folder / "checkpoints").mkdir()
+
+    def left() -> list[str]:
+        return sorted({path.parts[-3] for path in work.data.rglob("train.jsonl")})
+
+    forgotten.forget_old(replace(work, keep_datasets=0))
+    assert len(left()) == len(states)
+    forgotten.forget_old(replace(work, keep_datasets=2))
+    assert left() == ["cy_2", "cy_3", "cy_4"]
+    assert not list((work.data / "cycles" / "cy_0").rglob("*.jsonl"))
+    assert [path.name for path in (work.data / "cycles" / "cy_0").iterdir()] == ["data-4"]
+    assert len(list(work.data.rglob("funnel.json"))) == len(states)
