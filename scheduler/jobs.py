@@ -2,6 +2,7 @@
 
 While the worker trains, the tick answers what the pages ask (`store/requests.py`). What has to be counted over the log
 takes as long as the log is large: a thread of its own answers that, so that the tick goes on, and follows deletions.
+Another one watches adapters: a harmful one must not stay because the next cycle trains meanwhile.
 """
 
 import os
@@ -19,7 +20,7 @@ from scheduler.strategy import SETTINGS
 from scheduler.workbench import Workbench
 from store import cycles, deployments, processes, requests
 from store.errors import Invalid, RatchetError
-from store.models import Ask, Cycle, Schedule, new_id, now
+from store.models import Ask, Cycle, CycleState, Schedule, new_id, now
 
 TICK_SECONDS = 1
 IDLE_SECONDS = 0.5
@@ -48,7 +49,7 @@ class Ticker:
         self._process = processes.register(bench.database, "scheduler")
         self._answer = answers or answer
         self._kept = Kept()
-        self._counting = threading.Thread()
+        self._beside = {self._count: threading.Thread(), self._watch: threading.Thread()}
 
     def run(self) -> None:
         """Tick and work until `stop` is called."""
@@ -59,7 +60,7 @@ class Ticker:
         ticks.start()
         try:
             while not self._stop.is_set():
-                claim = cycles.claim(self._bench.database)
+                claim = cycles.claim(self._bench.database, states=[CycleState.RUNNING])
                 if claim is None:
                     self._stop.wait(IDLE_SECONDS)
                 else:
@@ -73,7 +74,7 @@ class Ticker:
         self._stop.set()
 
     def tick(self) -> None:
-        """Say that we live, start what is due, follow decisions, and answer the pages; see that a thread counts."""
+        """Say that we live, start what is due, follow decisions, answer the pages; see that the threads go on."""
         if self._parent is not None and os.getppid() != self._parent:
             self.stop()
             return
@@ -81,20 +82,28 @@ class Ticker:
         self._bench = self._renew(self._bench)
         self._start_due()
         decisions.follow_decisions(self._bench)
-        if not self._counting.is_alive():
-            self._counting = threading.Thread(target=self._count, name="counting", daemon=True)
-            self._counting.start()
+        for round_, thread in self._beside.items():
+            if not thread.is_alive():
+                self._beside[round_] = threading.Thread(target=self._again, args=(round_,), daemon=True)
+                self._beside[round_].start()
         while (asked := requests.take(self._bench.database, but=COUNTED)) is not None:
             requests.answer(self._bench.database, asked.id, self._answer(self._bench, asked))
             self._bench = self._renew(self._bench)
 
-    def _count(self) -> None:
+    def _again(self, once: Callable[[], None]) -> None:
         while not self._stop.wait(IDLE_SECONDS):
-            if forgotten.follow(self._bench):
-                self._kept.clear()
-            while (asked := requests.take(self._bench.database, only=COUNTED)) is not None:
-                made = self._kept.of(asked.kind, _moment(self._bench), partial(self._counted, asked))
-                requests.answer(self._bench.database, asked.id, made)
+            once()
+
+    def _count(self) -> None:
+        if forgotten.follow(self._bench):
+            self._kept.clear()
+        while (asked := requests.take(self._bench.database, only=COUNTED)) is not None:
+            made = self._kept.of(asked.kind, _moment(self._bench), partial(self._counted, asked))
+            requests.answer(self._bench.database, asked.id, made)
+
+    def _watch(self) -> None:
+        while (claim := cycles.claim(self._bench.database, states=[CycleState.WATCHING])) is not None:
+            cycle.work(self._bench, claim)
 
     def _counted(self, asked: Ask) -> dict[str, Any]:
         return self._answer(self._bench, asked) | {"as_of": now().isoformat()}

@@ -4,6 +4,7 @@ The fence grows with each claim. A worker that was stopped longer than its lease
 then match no row. It knows the names of the steps only as strings: `scheduler/cycle.py` gives them meaning.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,7 @@ LEASE = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
 WATCH = "watch"
 """The name of the step that looks after an adapter that was swapped in."""
+WORKED_ON = (CycleState.RUNNING, CycleState.WATCHING)
 OPEN = (CycleState.RUNNING, CycleState.AWAITING_APPROVAL, CycleState.WATCHING)
 
 
@@ -65,10 +67,10 @@ def start(
             return session.exec(select(Cycle).where(Cycle.slot_key == slot_key)).one(), False
 
 
-def claim(database: Database, *, cycle_id: str | None = None) -> Claim | None:
-    """Take a running cycle's step whose lease is free; None when there is nothing to do."""
+def claim(database: Database, *, cycle_id: str | None = None, states: Sequence[CycleState] = WORKED_ON) -> Claim | None:
+    """Take the step of a cycle in one of the states whose lease is free; None when there is nothing to do."""
     free = or_(col(Cycle.lease_until).is_(None), col(Cycle.lease_until) < now())
-    query = select(Cycle).where(col(Cycle.state).in_([CycleState.RUNNING, CycleState.WATCHING]), free)
+    query = select(Cycle).where(col(Cycle.state).in_(states), free)
     if cycle_id is not None:
         query = query.where(Cycle.id == cycle_id)
     query = query.order_by(col(Cycle.created_at)).limit(1)
@@ -101,7 +103,7 @@ def _guarded(session: Session, claim: Claim, **values: Any) -> None:
     statement = (
         update(Cycle)
         .where(col(Cycle.id) == claim.cycle_id, col(Cycle.fence) == claim.fence, col(Cycle.step) == claim.step)
-        .where(col(Cycle.state).in_([CycleState.RUNNING, CycleState.WATCHING]))
+        .where(col(Cycle.state).in_(WORKED_ON))
         .values(**values)
     )
     result = session.execute(statement)

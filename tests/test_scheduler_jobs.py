@@ -1,22 +1,28 @@
-"""Claims about the ticker: what takes long is counted beside the tick, kept for the next who asks, and left nowhere."""
+"""Claims about the ticker: what takes long is done beside it, kept for the next who asks, and left nowhere."""
 
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlmodel import func, select
 
 from scheduler.jobs import COUNTED, Ticker
 from scheduler.kept import LONG, TIMES, Kept
+from scheduler.tasks import TaskSpec
 from scheduler.workbench import Workbench
 from store import requests
 from store.database import Database
 from store.errors import Unavailable
-from store.models import Ask, Process
+from store.models import BASE, Ask, Cycle, CycleState, Deployment, Outcome, Person, Process, now
 from tests.queued import until
+from tests.test_scheduler_watch import ann as ann
+from tests.test_scheduler_watch import answered
 from tests.test_scheduler_workbench import bench
 
 Answers = Callable[[Workbench, Ask], dict[str, Any]]
@@ -65,6 +71,45 @@ def test_the_scheduler_lives_and_answers_what_is_quick_while_it_counts(database:
         slow.go_on.set()
         found = report.result(timeout=30)
     assert found["kind"] == "report" and found["as_of"].startswith("20")
+
+
+def test_a_harmful_adapter_is_rolled_back_while_the_next_cycle_works(
+    database: Database, tmp_path: Path, ann: Person
+) -> None:
+    answered(database, ann, 30, after=False, rating="up")
+    answered(database, ann, 30, after=True, rating="down")
+    with database.write() as session:
+        session.add(Deployment(id=1, adapter="v1", generation=1))
+        session.add(Cycle(id="cy_1", slot_key="1", step="watch", state=CycleState.WATCHING, adapter_id="v1"))
+        session.add(Cycle(id="cy_2", slot_key="2", step="classify", created_at=now() - timedelta(days=1)))
+    busy, go_on = threading.Event(), threading.Event()
+
+    def encode(texts: list[str]) -> Any:
+        busy.set()
+        go_on.wait(60)
+        return np.ones((len(texts), 4), dtype=np.float32)
+
+    values: dict[str, Any] = {"watch_hours": 1, "max_decline_rise": 0.25, "min_agreement": 0.6, "min_labels": 20}
+    values |= {"taxonomy": "t", "embedding_model": "m", "encode": encode, "approval_days": 14}
+    values["tasks"] = (TaskSpec("travel", "rivers and roads", ("How long is it?",), 0.0),)
+    ticker = Ticker(replace(bench(database, tmp_path), **values), cron="0 0 1 1 *")
+    running = threading.Thread(target=ticker.run)
+    running.start()
+    try:
+        assert busy.wait(20)
+
+        def ended() -> bool:
+            with database.read() as session:
+                return session.get_one(Cycle, "cy_1").outcome == Outcome.REJECTED
+
+        until(ended)
+        with database.read() as session:
+            assert session.get_one(Deployment, 1).adapter == BASE
+            assert session.get_one(Cycle, "cy_2").step == "classify"
+    finally:
+        ticker.stop()
+        go_on.set()
+        running.join()
 
 
 def left(database: Database) -> int:
