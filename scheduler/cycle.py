@@ -10,7 +10,7 @@ from scheduler import decisions, forgotten, planning, rank, teaching, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_plan
 from scheduler.judged import unsupported
 from scheduler.labelling import label_all
-from scheduler.steps import Body, Next, folder
+from scheduler.steps import Body, Next, folder, renewed
 from scheduler.trials import decide, evaluate, train
 from scheduler.workbench import Workbench, curated
 from store import cycles, exchanges
@@ -29,7 +29,8 @@ def work(bench: Workbench, claim: cycles.Claim) -> None:
     with bench.database.read() as session:
         cycle = cycles.get(session, claim.cycle_id)
     try:
-        after = STEPS[claim.step](bench, claim, cycle)
+        with renewed(bench.database, claim):
+            after = STEPS[claim.step](bench, claim, cycle)
         if after is None:
             cycles.wait(bench.database, claim, seconds=WATCH_LOOK_SECONDS)
             return

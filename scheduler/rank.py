@@ -4,24 +4,23 @@ It puts nothing in force: a person approves. It knows questions and their candid
 """
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 from finetune.comparison import Rules, Verdict, compared, guard, primaries, verdict
 from retrieval import learning, weights
 from retrieval.learning import Judged, Learned
 from retrieval.ranking import Floats
+from scheduler.steps import renewed
 from scheduler.workbench import Workbench
 from store import cycles, exchanges, people, rankings
 from store.database import Database
-from store.errors import Invalid, LostLease
+from store.errors import Invalid
 from store.models import Cycle, Ranking
 
 OTHER = "questions on other documents"
 BETTER = "The right passage comes first more often, and is shown no less often."
-RENEW_SECONDS = 10.0
 
 Measured = Callable[[str], tuple[Sequence[Any], Floats]]
 """A query to its candidates and their measures."""
@@ -110,26 +109,3 @@ def step(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> dict[str, Any]:
         except Invalid as error:
             return {"learned": False, "why": error.message}
     return {"learned": True, "ranking": row.id, "state": row.state, "reasons": row.verdict["reasons"]}
-
-
-@contextmanager
-def renewed(
-    database: Database, claim: cycles.Claim, progress: dict[str, Any], *, seconds: float = RENEW_SECONDS
-) -> Iterator[None]:
-    """Keep the lease and show the progress while the block runs: opening a large index takes longer than a lease."""
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(seconds):
-            try:
-                cycles.renew(database, claim, progress=dict(progress))
-            except LostLease:
-                return
-
-    thread = threading.Thread(target=renew, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

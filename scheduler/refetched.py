@@ -15,9 +15,7 @@ from bot.prompt import Messages, fitted
 from finetune.jobs import read_rows
 from retrieval.library import as_shown
 from scheduler.dataset_files import write_rows
-from scheduler.rank import renewed
 from scheduler.workbench import Workbench
-from store import cycles
 from store.models import Exchange
 
 FILE = "refetched.jsonl"
@@ -62,7 +60,7 @@ def _most_tokens(messages: Messages) -> int:
     return sum(len(message["content"]) for message in messages) // CHARACTERS_PER_TOKEN
 
 
-def write(bench: Workbench, claim: cycles.Claim, cases: Path) -> str:
+def write(bench: Workbench, cases: Path) -> str:
     """Search for a cycle's held-out cases anew and write them beside them; the file, or "" where none searched."""
     rows = read_rows(cases)[: bench.alternative_cases]
     if not rows:
@@ -74,7 +72,7 @@ def write(bench: Workbench, claim: cycles.Claim, cases: Path) -> str:
         queries = {key: query or question for key, query, question in session.exec(wanted)}
     if not queries:
         return ""
-    with renewed(bench.database, claim, {}), closing(bench.index()) as index:
+    with closing(bench.index()) as index:
 
         def search(query: str, count: int) -> list[Row]:
             return as_shown([hit for hit in index.search(query, count) if hit.score >= bench.min_score])

@@ -1,7 +1,9 @@
-"""What the steps of a cycle share: how the cycle goes on after one, where it keeps its files, its child processes."""
+"""What the steps of a cycle share: how it goes on after one, its lease, where its files are, its child processes."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,11 @@ from typing import Any
 from scheduler import launcher
 from scheduler.workbench import Workbench
 from store import cycles
+from store.database import Database
+from store.errors import LostLease
 from store.models import Cycle, CycleState, Outcome
+
+RENEW_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,33 @@ Body = Callable[[Workbench, cycles.Claim, Cycle], Next | None]
 def folder(bench: Workbench, cycle_id: str) -> Path:
     """Where a cycle keeps its data and logs."""
     return bench.data / "cycles" / cycle_id
+
+
+@contextmanager
+def renewed(
+    database: Database,
+    claim: cycles.Claim,
+    progress: Mapping[str, Any] | None = None,
+    *,
+    seconds: float = RENEW_SECONDS,
+) -> Iterator[None]:
+    """Keep the lease and show the progress while the block runs: over a large log a step takes longer than a lease."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(seconds):
+            try:
+                cycles.renew(database, claim, progress=None if progress is None else dict(progress))
+            except LostLease:
+                return
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def child(bench: Workbench, claim: cycles.Claim, command: str, job: dict[str, Any]) -> dict[str, Any]:

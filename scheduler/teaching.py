@@ -3,7 +3,7 @@
 from typing import Any
 
 from finetune.teacher import Teacher, teacher
-from scheduler.rank import renewed
+from scheduler.steps import renewed
 from scheduler.workbench import Workbench
 from store import cycles, taught
 from store.errors import Invalid

@@ -142,7 +142,7 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         )
     job = {
         "cases": str(cases),
-        "refetched": refetched.write(bench, claim, cases),
+        "refetched": refetched.write(bench, cases),
         "base_folder": bench.base_folder(),
         "candidate": sides[0],
         "others": sides[1:],

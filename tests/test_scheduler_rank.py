@@ -1,6 +1,5 @@
 """Claims about the step that weighs retrieval anew: the gate decides, and nothing that happens there stops a cycle."""
 
-import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +19,7 @@ from scheduler.workbench import Workbench
 from store import cycles, exchanges, people, rankings
 from store.database import Database
 from store.errors import Invalid
-from store.models import AuditEntry, Conversation, CycleState, CycleStep, Exchange, ExchangeState
+from store.models import AuditEntry, Conversation, CycleState, Exchange, ExchangeState
 from store.rankings import RankingState
 from tests.queued import WordEmbedder, until
 
@@ -210,25 +209,6 @@ def test_a_step_that_died_is_passed_over_by_the_next_attempt(database: Database)
         cycles.get(session, claim.cycle_id).lease_until = None
     step, result = run(database, bench(database, unused))
     assert step == "plan" and "attempt 1 ended without a word" in result["why"]
-
-
-def test_the_lease_is_renewed_while_the_step_works(database: Database) -> None:
-    cycles.start(database, slot_key="s", first_step="rank", started_by="test")
-    claim = cycles.claim(database)
-    assert claim is not None
-
-    def lease() -> Any:
-        with database.read() as session:
-            return cycles.get(session, claim.cycle_id).lease_until
-
-    begun = lease()
-    with rank.renewed(database, claim, {"questions": 7}, seconds=0.05):
-        until(lambda: lease() > begun)
-    after = lease()
-    time.sleep(0.2)
-    assert lease() == after
-    with database.read() as session:
-        assert session.get_one(CycleStep, (claim.cycle_id, "rank")).progress == {"questions": 7}
 
 
 def test_no_question_at_all_is_refused(database: Database) -> None:

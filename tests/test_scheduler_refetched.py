@@ -14,7 +14,6 @@ from retrieval.index import Index
 from retrieval.library import Library
 from scheduler import refetched
 from scheduler.workbench import Workbench
-from store import cycles
 from store.database import Database
 from store.models import Exchange
 from tests.test_scheduler_workbench import bench
@@ -88,13 +87,10 @@ def test_a_cycle_searches_anew_for_its_first_cases_but_not_for_those_that_came_w
         session.get_one(Exchange, rows[1].id).given = True
     file = tmp_path / "held_out.jsonl"
     file.write_text("".join(json.dumps(row(one.id)) + "\n" for one in rows))
-    cycles.start(work.database, slot_key="s", first_step="evaluate", started_by="test")
-    claim = cycles.claim(work.database)
-    assert claim is not None
-    written = refetched.write(work, claim, file)
+    written = refetched.write(work, file)
     made = [json.loads(line) for line in Path(written).read_text().splitlines()]
     assert [(one["id"], one["what"]) for one in made] == [(rows[0].id, what) for what in refetched.ways(3)]
     assert all(one["passages"][0] == RIVER and one["gold"] == 1 for one in made)
-    assert refetched.write(replace(work, alternative_cases=0), claim, file) == ""
+    assert refetched.write(replace(work, alternative_cases=0), file) == ""
     file.write_text(json.dumps(row(rows[1].id)) + "\n")
-    assert refetched.write(work, claim, file) == ""
+    assert refetched.write(work, file) == ""
