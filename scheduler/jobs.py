@@ -1,4 +1,4 @@
-"""APScheduler wiring: it only ticks. What is due becomes a cycle row; steps are claimed and done by one worker.
+"""APScheduler wiring: it only ticks. What is due becomes a cycle row; its steps are claimed and done by one worker.
 
 While the worker trains, the tick answers what the pages ask (`store/requests.py`). What has to be counted over the log
 takes as long as the log is large: a thread of its own answers that, so that the tick goes on, and follows deletions.
@@ -12,15 +12,15 @@ from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from scheduler import adoption, cycle, decisions, due, forgotten, judged, judging, planning, trouble
 from scheduler.kept import Kept
 from scheduler.strategy import SETTINGS
 from scheduler.workbench import Workbench
-from store import cycles, deployments, processes, requests
+from store import cycles, processes, requests
 from store.errors import Invalid, RatchetError
-from store.models import Ask, Cycle, CycleState, Schedule, new_id, now
+from store.models import Ask, AuditEntry, Cycle, CycleState, Schedule, new_id, now
 
 TICK_SECONDS = 1
 IDLE_SECONDS = 0.5
@@ -155,10 +155,11 @@ COUNTED: dict[str, Callable[[Workbench], dict[str, Any]]] = {
 
 
 def _moment(bench: Workbench) -> tuple[Any, ...]:
-    """What makes a kept answer out of date: another taxonomy, another adapter that serves, a cycle's next state."""
+    """What makes a kept answer out of date: another taxonomy, what people decided or labelled, a cycle's next state."""
     with bench.database.read() as session:
+        decided = session.exec(select(func.max(AuditEntry.id))).one()
         query = select(Cycle.id, Cycle.state).order_by(col(Cycle.created_at).desc()).limit(1)
-        return bench.taxonomy, deployments.deployment(session).generation, session.exec(query).first()
+        return bench.taxonomy, decided, session.exec(query).first()
 
 
 def answer(bench: Workbench, asked: Ask) -> dict[str, Any]:
