@@ -12,23 +12,16 @@ from typing import Any
 from store.errors import LostLease, RatchetError
 
 RENEW_SECONDS = 10.0
-HEAP = {
-    "glibc.malloc.mxfast": 0,
-    "glibc.malloc.tcache_count": 0,
-    "glibc.malloc.mmap_threshold": 2**30,
-    "glibc.malloc.trim_threshold": 2**34,
-    "glibc.malloc.top_pad": 2**28,
-}
-"""How glibc keeps a child's memory: every freed piece joins its neighbours at once, and none goes back before the end.
+ALLOCATOR = ("libtbbmalloc.so.2", "libtbbmalloc_proxy.so.2")
+"""oneTBB's, from the package `tbb`: glibc's own keeps freed tensors of many sizes in ever smaller pieces, so that a trainer
+needs more and more memory and looks for a place in it ever longer (`bench/heap.py`)."""
 
-Each aligned tensor leaves a small piece behind, which glibc would keep apart: the free memory falls to pieces, so that
-a trainer needs more and more of it and looks for a place in it ever longer (`bench/heap.py`).
-"""
-FOR_CHILDREN = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GLIBC_TUNABLES": ":".join(f"{name}={value}" for name, value in HEAP.items()),
-}
-"""What a child's environment has where ours says nothing of it."""
+
+def for_children() -> dict[str, str]:
+    """What a child's environment has where ours says nothing of it."""
+    files = [Path(sys.prefix) / "lib" / name for name in ALLOCATOR]
+    preloaded = {"LD_PRELOAD": ":".join(map(str, files))} if all(file.exists() for file in files) else {}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **preloaded}
 
 
 class ChildFailed(RatchetError):
@@ -59,7 +52,7 @@ def run(
         child = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=folder,
-            env={**FOR_CHILDREN, **environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"},
+            env={**for_children(), **environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
