@@ -1,4 +1,4 @@
-"""Does a trainer slow down and grow? Passes over the same examples, with a cycle's settings of the heap and without.
+"""Does a trainer slow down and grow? Passes over the same examples, with a cycle's allocator and with glibc's.
 
 python -m bench.heap          about ten minutes; everything else on the machine should be idle
 
@@ -20,9 +20,9 @@ from typing import Any
 
 from bench.table import show
 from bench.train import BATCH, LORA, RATE, ROOT, SEED
-from scheduler.launcher import FOR_CHILDREN
+from scheduler.launcher import for_children
 
-WAYS = {"as glibc keeps it": {"GLIBC_TUNABLES": ""}, "as a cycle's child keeps it": {}}
+WAYS = {"glibc": {"LD_PRELOAD": ""}, "oneTBB, as in a cycle": {}}
 
 
 def varied(count: int) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ def main() -> None:
         done = subprocess.run(
             [sys.executable, "-m", "bench.heap", *chosen],
             cwd=ROOT,
-            env={**os.environ, **FOR_CHILDREN, **other, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            env={**os.environ, **for_children(), **other, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -95,7 +95,12 @@ def main() -> None:
         found = json.loads(done.stdout.splitlines()[-1])
         rates = [found["tokens"] / seconds for seconds in found["seconds"]]
         rows.append(
-            {"heap": name, "first pass, tokens/s": rates[0], "last pass, tokens/s": rates[-1], "MB": found["peak_mb"]}
+            {
+                "allocator": name,
+                "first pass, tokens/s": rates[0],
+                "last pass, tokens/s": rates[-1],
+                "MB": found["peak_mb"],
+            }
         )
     show("heap", rows, examples=options.examples, passes=options.passes)
 

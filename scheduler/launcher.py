@@ -13,15 +13,16 @@ from store.errors import LostLease, RatchetError
 
 RENEW_SECONDS = 10.0
 ALLOCATOR = ("libtbbmalloc.so.2", "libtbbmalloc_proxy.so.2")
-"""oneTBB's, from the package `tbb`: glibc's own keeps freed tensors of many sizes in ever smaller pieces, so that a trainer
-needs more and more memory and looks for a place in it ever longer (`bench/heap.py`)."""
+"""oneTBB's, from the package `tbb`: glibc's own keeps freed tensors of many sizes in ever smaller pieces, so that a
+trainer needs more and more memory and looks for a place in it ever longer (`bench/heap.py`)."""
+GPU = Path("/dev/nvidiactl")
 
 
 def for_children() -> dict[str, str]:
-    """What a child's environment has where ours says nothing of it."""
+    """What a child's environment has where ours says nothing of it; where tensors lie on a GPU, no other allocator."""
     files = [Path(sys.prefix) / "lib" / name for name in ALLOCATOR]
-    preloaded = {"LD_PRELOAD": ":".join(map(str, files))} if all(file.exists() for file in files) else {}
-    return {"OMP_WAIT_POLICY": "PASSIVE", **preloaded}
+    there = all(file.exists() for file in files) and not GPU.exists()
+    return {"OMP_WAIT_POLICY": "PASSIVE", **({"LD_PRELOAD": ":".join(map(str, files))} if there else {})}
 
 
 class ChildFailed(RatchetError):

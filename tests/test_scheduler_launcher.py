@@ -14,8 +14,9 @@ TELLS = """
 import json, os
 print("loading")
 print(json.dumps({"step": 1, "of": 2}))
-names = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "GLIBC_TUNABLES", "OWN")
-print(json.dumps({"nice": os.nice(0), **{name: os.environ.get(name) for name in names}}))
+names = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "LD_PRELOAD", "OWN")
+mapped = [line.split()[-1] for line in open("/proc/self/maps") if "tbbmalloc" in line]
+print(json.dumps({"nice": os.nice(0), "mapped": mapped, **{name: os.environ.get(name) for name in names}}))
 """
 FAILS = "import sys; print('first', file=sys.stderr); sys.exit('the disk is full')"
 WAITS = """
@@ -37,18 +38,18 @@ def run(folder: Path, code: str, environment: Mapping[str, str] | None = None, h
     )
 
 
-def test_a_child_is_nice_has_its_threads_and_keeps_its_heap_whole(tmp_path: Path) -> None:
+def test_a_child_is_nice_and_has_its_threads_and_an_allocator_that_keeps_memory_whole(tmp_path: Path) -> None:
     heard: list[Any] = []
     told = run(tmp_path, TELLS, {"OWN": "x"}, heard.append)
     assert (told["nice"], told["OMP_NUM_THREADS"], told["OMP_WAIT_POLICY"], told["OWN"]) == (19, "3", "PASSIVE", "x")
-    assert {"glibc.malloc.mxfast=0", "glibc.malloc.tcache_count=0"} <= set(told["GLIBC_TUNABLES"].split(":"))
+    assert {Path(name).name.split(".so")[0] for name in told["mapped"]} == {"libtbbmalloc", "libtbbmalloc_proxy"}
     assert all("step" in (one or {"step": 1}) for one in heard)
 
 
 def test_what_our_own_environment_says_wins(tmp_path: Path) -> None:
-    mine = {"OMP_WAIT_POLICY": "ACTIVE", "GLIBC_TUNABLES": ""}
+    mine = {"OMP_WAIT_POLICY": "ACTIVE", "LD_PRELOAD": ""}
     told = run(tmp_path, TELLS, mine)
-    assert {name: told[name] for name in mine} == mine
+    assert {name: told[name] for name in mine} == mine and told["mapped"] == []
 
 
 def test_a_child_that_ends_badly_is_told_by_its_last_words_and_its_log_stays(tmp_path: Path) -> None:
