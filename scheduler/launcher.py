@@ -19,9 +19,12 @@ GPU = Path("/dev/nvidiactl")
 
 
 def for_children() -> dict[str, str]:
-    """What a child's environment has where ours says nothing of it; where tensors lie on a GPU, no other allocator."""
+    """What a child's environment has where ours says nothing of it.
+
+    No other allocator where tensors lie on a GPU, nor from a folder whose name the loader would read as several.
+    """
     files = [Path(sys.prefix) / "lib" / name for name in ALLOCATOR]
-    there = all(file.exists() for file in files) and not GPU.exists()
+    there = all(file.exists() for file in files) and not GPU.exists() and not set(" :") & set(sys.prefix)
     return {"OMP_WAIT_POLICY": "PASSIVE", **({"LD_PRELOAD": ":".join(map(str, files))} if there else {})}
 
 
