@@ -89,8 +89,8 @@ def perplexities(folders: Mapping[str, Path | None], *, threads: int) -> dict[st
 
 
 def folder_of(data: Path, adapter: str) -> Path | None:
-    """An adapter's folder in a data folder; None for the base."""
-    return None if adapter == "base" else next(data.glob(f"adapters/{adapter}-*"))
+    """An adapter's published folder in a data folder; None for the base."""
+    return None if adapter == "base" else next(data.glob(f"adapters/{adapter}-*/manifest.json")).parent
 
 
 def decided(data: Path) -> tuple[list[dict[str, Any]], str]:
