@@ -56,7 +56,7 @@ def scheduler(bot: QueuedBot, answers: dict[str, dict[str, Any]]) -> Iterator[li
 
     def run() -> None:
         while not over.wait(0.02):
-            row = requests.take(bot.database)
+            row = requests.take(bot.database, only=answers)  # a page left may still want something else
             if row is not None:
                 asked.append((row.kind, row.payload))
                 requests.answer(bot.database, row.id, answers[row.kind])
