@@ -1,4 +1,4 @@
-"""Does a trainer slow down and grow? Passes over the same examples, with a cycle's allocator and with glibc's.
+"""Does a trainer slow down? Passes over the same examples, with a cycle's allocator and with glibc's.
 
 python -m bench.heap          about ten minutes; everything else on the machine should be idle
 

@@ -26,8 +26,9 @@ _ID = re.compile(r'\{"id": "([^"]*)"')
 def follow(bench: Workbench) -> bool:
     """Do what was left to do; whether that was anything."""
     left = requests.to_forget(bench.database)
-    for request_id, gone in left:
-        forget(bench.data / "cycles", frozenset(gone))
+    if left:
+        forget(bench.data / "cycles", {exchange_id for _, gone in left for exchange_id in gone})
+    for request_id, _ in left:
         requests.done(bench.database, request_id)
     return bool(left)
 

@@ -1,6 +1,5 @@
 """Answers that took long, kept for whoever asks next: a large log is not counted anew for each look at a page."""
 
-import threading
 import time
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -14,28 +13,24 @@ Answer = dict[str, Any]
 
 
 class Kept:
-    """The latest answers that took long, one for each key."""
+    """The latest answers that took long, one for each name; for one thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
         self._known: dict[Hashable, tuple[Hashable, float, Answer]] = {}
 
     def clear(self) -> None:
         """Keep none of them."""
-        with self._lock:
-            self._known.clear()
+        self._known.clear()
 
     def of(self, name: Hashable, moment: Hashable, make: Callable[[], Answer]) -> Answer:
         """The answer of that name, made anew unless one of the same `moment` is kept; errors are not kept."""
-        with self._lock:
-            kept_at, until, answer = self._known.get(name, (None, 0.0, {}))
+        kept_at, until, answer = self._known.get(name, (None, 0.0, {}))
         if kept_at == moment and self._clock() < until:
             return answer
         begun = self._clock()
         answer = make()
         took = self._clock() - begun
         if took >= LONG and "error" not in answer:
-            with self._lock:
-                self._known[name] = (moment, self._clock() + TIMES * took, answer)
+            self._known[name] = (moment, self._clock() + TIMES * took, answer)
         return answer

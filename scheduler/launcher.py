@@ -14,7 +14,7 @@ from store.errors import LostLease, RatchetError
 RENEW_SECONDS = 10.0
 ALLOCATOR = ("libtbbmalloc.so.2", "libtbbmalloc_proxy.so.2")
 """oneTBB's, from the package `tbb`: glibc's own keeps freed tensors of many sizes in ever smaller pieces, so that a
-trainer needs more and more memory and looks for a place in it ever longer (`bench/heap.py`)."""
+trainer looks for a place among them ever longer (`bench/heap.py`)."""
 GPU = Path("/dev/nvidiactl")
 
 
