@@ -157,7 +157,7 @@ def main() -> None:
             engine.load(way, adapter, digest="")
         asked = {"engine": engine, "max_tokens": 60, "batch": 8, "seed": SEED, "show": lambda _: None}
         asked["judge"] = FittedJudge(meaning(settings.judge.meaning))
-        reports = jobs.evaluate_job(cases, adapters=[*WAYS, BASE], **asked)
+        reports = jobs.evaluate_job(cases, adapters=[*WAYS, BASE], base_model=settings.models.chat, **asked)
         engine.close()
     base = reports[-1]
     planned = list(dict.fromkeys(case["task"] for case in cases))

@@ -17,13 +17,13 @@ from transformers import PreTrainedModel
 from bot.low_rank import CONFIG as CONFIG
 from bot.low_rank import WEIGHTS as WEIGHTS
 from bot.models import file_digest
-from store.errors import BrokenAdapter
+from store.errors import BrokenAdapter, OtherBase
 
 MANIFEST = "manifest.json"
 
 
 def check(folder: Path, *, digest: str, base_digest: str) -> None:
-    """Raise BrokenAdapter unless the folder is whole, unaltered, finite and made for this base model.
+    """Raise BrokenAdapter unless the folder is whole, unaltered and finite, OtherBase when for another base model.
 
     `digest` is the manifest's SHA-256 as the registry has it.
     """
@@ -37,12 +37,12 @@ def check(folder: Path, *, digest: str, base_digest: str) -> None:
         path, expected = folder / name, manifest["files"].get(name)
         if not path.is_file() or file_digest(path) != expected:
             raise BrokenAdapter(f"{name} of adapter {folder.name} is missing or altered since it was published.")
+    _check_finite(folder)
     if manifest["base_digest"] != base_digest:
-        raise BrokenAdapter(
+        raise OtherBase(
             f"adapter {folder.name} was made for the base model {manifest['base_model']}, not for the one that serves.",
             "Set models.chat to that model, or train the adapter again.",
         )
-    _check_finite(folder)
 
 
 def folder_digest(folder: Path) -> str:

@@ -105,6 +105,7 @@ class Chat:
                 "max_tokens": made.max_tokens,
                 "temperature": self._temperature_of(question),
                 "cut": made.cut,
+                **({"stop": list(question.stop)} if question.stop else {}),
             },
             process=self._live.process_id,
         )

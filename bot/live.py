@@ -18,7 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from bot.engine import Engine
 from store import adapters, deployments, exchanges, processes
 from store.database import Database
-from store.errors import BrokenAdapter, RatchetError
+from store.errors import BrokenAdapter, OtherBase, RatchetError
 from store.models import BASE, Adapter, Deployment
 
 LOOK_SECONDS = 0.5
@@ -127,6 +127,10 @@ class Live:
         for adapter in wanted:
             try:
                 self._load(adapter)
+            except OtherBase as error:
+                self._broken = (row.generation, error.message)
+                deployments.set_aside(self._database, adapter.id, actor="bot", comment=error.message)
+                return False
             except BrokenAdapter as error:
                 self._quarantine(adapter.id, row.generation, error.message)
                 return False
@@ -182,6 +186,8 @@ class Live:
         try:
             self._load(adapter)
             yield
+        except OtherBase:
+            raise
         except BrokenAdapter as error:
             deployments.quarantine(self._database, adapter_id, actor="bot", comment=error.message)
             raise

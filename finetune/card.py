@@ -59,6 +59,14 @@ def adopt(folder: Path, target: Path, *, base_model: str, base_digest: str, fact
     return publish(part, target, base_model=base_model, base_digest=base_digest, dataset_digest="", facts=facts)
 
 
+def base_of(folder: str) -> str:
+    """The digest of the base model that a published adapter was made for; empty where its folder cannot be read."""
+    try:
+        return str(json.loads((Path(folder) / MANIFEST).read_text())["base_digest"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 def plot(path: Path, losses: Sequence[float], held_out: Sequence[tuple[int, float]]) -> None:
     """Draw the loss of each step, its mean over ten, and the held-out loss, as a PNG."""
     figure = Figure(figsize=(7, 3.5), layout="constrained")

@@ -68,7 +68,8 @@ class Example:
     """One curated example: the exact messages the model saw and the answer it should have given.
 
     `documents` answer it, or were shown where it was disliked; `rests_on` are the digests of the documents' passages
-    that the target cites, `rated_by` who rated or corrected.
+    that the target cites, `rated_by` who rated or corrected. `logged_base` is the base model below the adapter that
+    answered, empty where that would not say the same again; the answer took `logged_tokens` of `logged_limit`.
     """
 
     id: str
@@ -92,6 +93,9 @@ class Example:
     weight: float = 1.0
     rated_by: str = ""
     titles: list[str] = field(default_factory=list)
+    logged_base: str = ""
+    logged_tokens: int = 0
+    logged_limit: int = 0
 
 
 def example_of(
@@ -149,6 +153,21 @@ def example_of(
         weight=WEIGHTS[Kind(made.kind)],
         rated_by=row.feedback.person_id if row.feedback is not None else "",
         titles=[passage["title"] for passage in exchange.passages],
+        logged_base=exchange.model if exchange.state == "finished" and not exchange.sampling.get("stop") else "",
+        logged_tokens=exchange.completion_tokens,
+        logged_limit=exchange.sampling.get("max_tokens", 0),
+    )
+
+
+def says_again(row: Mapping[str, Any], *, adapter: str, base_model: str, max_tokens: int) -> bool:
+    """Whether an adapter on this base model would answer as an example's row was answered, within `max_tokens`.
+
+    An answer that ended by itself needs that many tokens, one that was cut off the same limit.
+    """
+    used, limit = row.get("logged_tokens", 0), row.get("logged_limit", 0)
+    fits = used <= max_tokens if used < limit else limit == max_tokens
+    return (
+        fits and (row["logged_adapter"], row.get("logged_base")) == (adapter, base_model) and bool(row["logged_answer"])
     )
 
 

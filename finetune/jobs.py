@@ -3,11 +3,13 @@
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from finetune import card
 from finetune.evaluate import Case, Report, evaluate
+from finetune.examples import says_again
 from finetune.fitted import FittedJudge
 from finetune.forgetting import by_task, forgotten
 from finetune.judge import SELECTING, Judge
@@ -142,6 +144,7 @@ def evaluate_job(
     *,
     engine: Any,
     adapters: list[str],
+    base_model: str,
     max_tokens: int,
     batch: int,
     seed: int,
@@ -149,7 +152,7 @@ def evaluate_job(
     judge: Judge | None = None,
     known: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Report]:
-    """Let each loaded adapter answer the held-out rows; logged greedy answers of an adapter are reused.
+    """Let each loaded adapter answer the held-out rows; what it answered in the log, and would again, is reused.
 
     `known` holds answers of an earlier report, by adapter and case. `judge` scores them, by default the fitted one; it
     must be of another family than the one that selects examples. `engine` is anything with `stream` and `logprobs`
@@ -164,9 +167,10 @@ def evaluate_job(
     cases = cases_of(rows)
     reports = []
     for number, adapter in enumerate(adapters):
-        logged = {row["id"]: row["logged_answer"] for row in rows if row["logged_adapter"] == adapter}
+        same = partial(says_again, adapter=adapter, base_model=base_model, max_tokens=max_tokens)
+        logged = {row["id"]: row["logged_answer"] for row in rows if same(row)}
         logged |= (known or {}).get(adapter, {})
-        asked = _Asked(engine, adapter, max_tokens, {key: text for key, text in logged.items() if text})
+        asked = _Asked(engine, adapter, max_tokens, logged)
 
         def progress(done: int, of: int, number: int = number, adapter: str = adapter) -> None:
             show({"evaluating": adapter, "step": number * of + done, "steps": len(adapters) * of})
@@ -195,7 +199,7 @@ def known_answers(report: str, rows: list[dict[str, Any]]) -> dict[str, dict[str
         return {}
     found = Report.from_json(Path(report).read_text())
     wanted = {row["id"] for row in rows}
-    return {found.model: {score.case_id: score.answer for score in found.cases if score.case_id in wanted}}
+    return {found.model: {one.case_id: one.answer for one in found.cases if one.case_id in wanted and one.answer}}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.judge import Judge
-from store.answers import DECLINE, cited_numbers, declined, sentences, without_citations
+from store.answers import DECLINE, cited_numbers, declined, ended_part, sentences, without_citations
 from store.exchanges import Logged
+from store.models import Exchange
 
 SUPPORTED = 0.5
 UNCORRECTED = "thumbs-down without a correction"
@@ -40,7 +41,10 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
         return "the answer was not finished"
     if declined(exchange.answer):
         return Target(DECLINE, "upvoted", "liked decline", False, None) if liked else "an unrated decline"
-    text, whole = repaired(exchange.answer, exchange.passages, judge, question=exchange.question, least=least)
+    answer = ended_part(exchange.answer) if cut_off(exchange) else exchange.answer
+    if not answer:
+        return "the answer was cut off in its first sentence"
+    text, whole = repaired(answer, exchange.passages, judge, question=exchange.question, least=least)
     if not text:
         return _unsupported(row, judge, liked=liked)
     gold = _gold(text, exchange.passages)
@@ -48,9 +52,14 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
         return Target(text, "upvoted", "thumbs up and every sentence supported", True, gold)
     if exchange.adapter == "base" and not liked:
         return "unrated answer of the base model"
-    if whole and not liked and text.split() == exchange.answer.split():
+    if whole and not liked and text.split() == answer.split():
         return Target(text, "replay", "an adapter's answer whose every sentence is supported", True, gold)
     return Target(text, "repaired", "unsupported sentences removed, citations inserted", True, gold)
+
+
+def cut_off(exchange: Exchange) -> bool:
+    """Whether an answer ended because its tokens were used up."""
+    return bool(0 < exchange.sampling.get("max_tokens", 0) <= exchange.completion_tokens)
 
 
 def _taught(row: Logged, judge: Judge, least: float) -> Target | None:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bot.models import chat_model, embedding_model, meaning
+from bot.models import base_digest, chat_model, embedding_model, meaning
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
 from finetune import judges, teacher
@@ -47,6 +47,10 @@ def bench_of(settings: Settings) -> Workbench:
         return chat_model(settings.models.chat, models=settings.models.folder)
 
     @cache
+    def digest() -> str:
+        return base_digest(base_folder())
+
+    @cache
     def base() -> Base:
         return base_of(base_folder())
 
@@ -64,6 +68,7 @@ def bench_of(settings: Settings) -> Workbench:
         environment={**os.environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "RATCHET_DATA": str(data)},
         base_model=settings.models.chat,
         base_folder=base_folder,
+        base_digest=digest,
         base=base,
         machine=this_machine,
         speed=speed,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from finetune.card import base_of
 from finetune.examples import Example
 from finetune.hardware import Base
 from finetune.preferences import available, method_for, preferences
@@ -99,6 +100,7 @@ def plan_now(
     unknown = unmeasured(bench.targets)
     text = "\n\n".join([plain["text"], chosen["reason"], trouble.trainable_text(mendable), *unknown])
     more = {"preference": chosen, "recipes": _recipes(bench, planned.tasks), "unmeasured": unknown, "text": text}
+    more["base_digest"] = bench.base_digest()
     return plain | {"trouble": mendable, **more}
 
 
@@ -166,12 +168,19 @@ def _last_cycle(bench: Workbench) -> datetime | None:
 
 
 def _speed(bench: Workbench) -> float:
-    """The trainer's tokens per second, as the latest cycle measured it; what to expect before the first."""
+    """The trainer's tokens per second, as this base model's latest cycle measured it; before one, what to expect."""
     with bench.database.read() as session:
         for cycle in session.exec(select(Cycle).order_by(col(Cycle.created_at).desc()).limit(20)):
-            if found := cycle.results.get("train", {}).get("tokens_per_second"):
+            found = cycle.results.get("train", {}).get("tokens_per_second")
+            if found and _same_base(cycle, bench):
                 return float(found)
     return bench.speed()
+
+
+def _same_base(cycle: Cycle, bench: Workbench) -> bool:
+    """Whether a cycle trained on today's base model; what it says of another one is no guide."""
+    digest = bench.base_digest()
+    return bool(cycle.plan.get("base_digest", digest) == digest)
 
 
 def _tokens_per_example(examples: list[Example]) -> float:
@@ -180,7 +189,7 @@ def _tokens_per_example(examples: list[Example]) -> float:
 
 
 def earlier(bench: Workbench) -> list[CycleResult]:
-    """What the cycles that are done came to, oldest first."""
+    """What the cycles of this base model that are done came to, oldest first."""
     with bench.database.read() as session:
         query = select(Cycle).where(Cycle.state == CycleState.DONE).order_by(col(Cycle.created_at))
         return [
@@ -193,7 +202,7 @@ def earlier(bench: Workbench) -> list[CycleResult]:
                 **_search(cycle, bench),
             )
             for cycle in session.exec(query)
-            if cycle.plan.get("tasks")
+            if cycle.plan.get("tasks") and _same_base(cycle, bench)
         ]
 
 
@@ -228,12 +237,12 @@ def _lost(cycle: Cycle) -> tuple[str, ...]:
 
 
 def _standing(bench: Workbench) -> tuple[Gap, ...]:
-    """How far what serves is from the targets, as the latest evaluation measured it; nothing before the first."""
+    """How far what serves is from the targets, as this base model's latest evaluation measured it, if there was one."""
     with bench.database.read() as session:
         serving = deployments.deployment(session).adapter
         found = session.exec(select(Adapter).order_by(col(Adapter.created_at).desc()).limit(50)).all()
     for row in found:
         side = "candidate" if row.id == serving else "serving" if row.compared_with == serving else ""
-        if side and row.report:
+        if side and row.report and base_of(row.folder) == bench.base_digest():
             return gaps(row.report[side]["summaries"], bench.targets, list(bench.covering()))
     return ()

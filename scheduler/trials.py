@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from finetune import instead
+from finetune import card, instead
 from finetune.comparison import Verdict
 from finetune.evaluate import Report
 from finetune.examples import lineage_of
@@ -132,7 +132,7 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     with bench.database.read() as session:
         serving = deployments.deployment(session).adapter
         against = session.get(Adapter, serving)
-        anchor = _anchor(session)
+        anchor = _anchor(session, bench.base_digest())
     sides = [{"id": row.id, "folder": row.folder, "digest": row.digest} for row in rows]
     cases = bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"
     if not cases.exists():
@@ -143,7 +143,9 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     job = {
         "cases": str(cases),
         "refetched": refetched.write(bench, cases),
+        "base_model": bench.base_model,
         "base_folder": bench.base_folder(),
+        "base_digest": bench.base_digest(),
         "candidate": sides[0],
         "others": sides[1:],
         "serving": _side(serving, against),
@@ -171,29 +173,40 @@ def _side(adapter_id: str, row: Adapter | None) -> dict[str, str]:
     return {"id": adapter_id, "folder": row.folder, "digest": row.digest} if row else {"id": BASE}
 
 
-def _anchor(session: Session) -> Adapter | None:
-    """What candidates are held against for ever: the first adapter that was promoted; before there is one, the base."""
+def _anchor(session: Session, base: str) -> Adapter | None:
+    """What candidates are held against for ever: the first adapter of this base model that was promoted, else the base.
+
+    `base` is the base model's digest.
+    """
     query = select(Adapter).where(
         Adapter.origin == "trained", col(Adapter.state).in_(["live", "retired", "approved", "canary"])
     )
-    rows = sorted(session.exec(query), key=lambda row: row.decided_at or row.created_at)
-    return rows[0] if rows else None
+    rows = [row for row in session.exec(query) if card.base_of(row.folder) == base]
+    return min(rows, key=lambda row: row.decided_at or row.created_at, default=None)
 
 
 def _known(bench: Workbench, anchor: Adapter | None) -> str:
-    """The newest report of the anchor that an earlier cycle made: its answers to the same cases are reused."""
+    """The newest report of the anchor that an earlier cycle made: its answers to the same cases are reused.
+
+    It must have answered on the same base model, and as long as answers may be now.
+    """
+    wanted = {"base_digest": bench.base_digest(), "max_tokens": bench.answer_tokens}
     found = sorted(bench.data.glob("cycles/*/evaluation-*/*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in found:
-        if path.name in ("anchor.json", "serving.json") and _model_of(path) == (anchor.id if anchor else BASE):
+        if path.name not in ("anchor.json", "serving.json"):
+            continue
+        job = _read(path.parent.with_name(path.parent.name.replace("evaluation", "evaluate")).with_suffix(".json"))
+        same = all(job.get(name) == value for name, value in wanted.items())
+        if same and _read(path).get("model") == (anchor.id if anchor else BASE):
             return str(path)
     return ""
 
 
-def _model_of(path: Path) -> str:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return str(json.loads(path.read_text())["model"])
-    except (OSError, ValueError, KeyError):
-        return ""
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}
 
 
 def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:

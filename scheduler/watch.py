@@ -103,7 +103,9 @@ def look(
         serving = deployments.deployment(session).adapter
         since = adapter.decided_at or adapter.created_at
         meanwhile = _seen(session, since=since)
-        before = [] if canary else _seen(session, since=since - BEFORE, until=since, last=MOST_BEFORE)
+        before: list[Seen] = []
+        if not canary:
+            before = _seen(session, since=since - BEFORE, until=since, last=MOST_BEFORE, model=adapter.base_model)
     if adapter.state in (AdapterState.ROLLED_BACK, AdapterState.QUARANTINED):
         return Watched("taken back", f"{adapter_id} is {adapter.state}: it was taken back.")
     if adapter.state not in (AdapterState.LIVE, AdapterState.CANARY):
@@ -134,13 +136,17 @@ def look(
     return Watched("kept", f"kept, no verdict: {len(after)} exchanges in {end:g} h showed no clear loss.")
 
 
-def _seen(session: Session, *, since: datetime, until: datetime | None = None, last: int | None = None) -> list[Seen]:
-    """The exchanges of a time in its order, of more than `last` the last ones."""
+def _seen(
+    session: Session, *, since: datetime, until: datetime | None = None, last: int | None = None, model: str = ""
+) -> list[Seen]:
+    """The exchanges of a time in its order, of more than `last` the last ones; of one base model or any."""
     columns: list[Any] = [Exchange.id, Exchange.adapter, Exchange.state, Exchange.declined, Feedback.rating]
     query = select(*columns).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     query = query.where(col(Exchange.created_at) >= since)
     if until is not None:
         query = query.where(col(Exchange.created_at) < until)
+    if model:
+        query = query.where(Exchange.model == model)
     rows = session.exec(query.order_by(col(Exchange.created_at).desc()).limit(last)).all()
     return [Seen(*row) for row in reversed(rows)]
 

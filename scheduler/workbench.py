@@ -40,6 +40,8 @@ class Workbench:
     environment: Mapping[str, str]
     base_model: str
     base_folder: Callable[[], str]
+    base_digest: Callable[[], str]
+    """What the base model is recognised by: an adapter's manifest, a plan and an evaluation name the one of theirs."""
     base: Callable[[], Base]
     machine: Callable[[], Machine]
     speed: Callable[[], float]

@@ -22,6 +22,7 @@ _DECLINING = re.compile(
     re.IGNORECASE,
 )
 _BOUNDARY = re.compile(r"(?<=[.!?])(?:\s*\[\d[\d\s,;]*\])*\s+(?!\[\d[\d\s,;]*\])(?=[\"'(\[]?[A-Z0-9`*-])|\n+")
+_ENDED = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*]*|\n```)$")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|(?:^|\s)\d+\.|\b[A-Z]\.)$")
 
 
@@ -80,6 +81,14 @@ def _prose(text: str) -> list[str]:
         found.append(text[start : match.end()].strip())
         start = match.end()
     return [*found, text[start:].strip()]
+
+
+def ended_part(text: str) -> str:
+    """`text` without a last sentence, line or block of code that has no end, as where an answer ran out of tokens."""
+    parts = sentences(text)
+    if not parts or _ENDED.search(without_citations(parts[-1])):
+        return text
+    return text[: text.rindex(parts[-1])].rstrip()
 
 
 def declined(text: str) -> bool:

@@ -280,6 +280,20 @@ def _return_to(session: Session, target: str, *, actor: str, comment: str) -> De
     return _deploy(session, target, actor=actor, comment=comment)
 
 
+def set_aside(database: Database, adapter_id: str, *, actor: str, comment: str) -> None:
+    """Take an adapter back that this base model cannot take: the base serves, or what serves beside a canary.
+
+    That is no fault of the adapter's: a rollback to it brings it back. Nothing is done where it is not deployed.
+    """
+    with database.write() as session:
+        row = deployment(session)
+        if row.canary == adapter_id:
+            _end_canary(session, row, S.ROLLED_BACK, actor=actor, comment=comment)
+        elif row.adapter == adapter_id:
+            move(session, adapter_id, S.ROLLED_BACK, actor=actor, comment=comment)
+            _return_beside(session, row, BASE, actor=actor, comment=comment)
+
+
 def quarantine(database: Database, adapter_id: str, *, actor: str, comment: str) -> None:
     """Take an adapter out of use for good and note why; if it is deployed, what served before it serves alone.
 
@@ -293,7 +307,12 @@ def quarantine(database: Database, adapter_id: str, *, actor: str, comment: str)
         if serving.canary == adapter_id:
             _deploy(session, serving.adapter, actor=actor, comment=comment)
         elif serving.adapter == adapter_id:
-            canary, share, testers = serving.canary, serving.share, serving.testers
-            back = _return_to(session, _before(session, adapter_id), actor=actor, comment=comment)
-            back.canary, back.share, back.testers = canary, share, testers
-            session.add(back)
+            _return_beside(session, serving, _before(session, adapter_id), actor=actor, comment=comment)
+
+
+def _return_beside(session: Session, row: Deployment, target: str, *, actor: str, comment: str) -> None:
+    """Return to `target`; a canary goes on beside it."""
+    canary, share, testers = row.canary, row.share, row.testers
+    back = _return_to(session, target, actor=actor, comment=comment)
+    back.canary, back.share, back.testers = canary, share, testers
+    session.add(back)

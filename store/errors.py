@@ -84,6 +84,10 @@ class BrokenAdapter(RatchetError):
     type = "broken_adapter"
 
 
+class OtherBase(BrokenAdapter):
+    """An adapter folder is whole, but made for another base model than the one that serves."""
+
+
 class DatabaseProblem(RatchetError):
     """The database is locked, newer than the program, or cannot be opened."""
 

@@ -12,7 +12,7 @@ from bot.live import Live, chosen
 from finetune import card
 from store import adapters, deployments, exchanges, people, processes
 from store.database import Database
-from store.errors import BrokenAdapter, Unavailable
+from store.errors import BrokenAdapter, OtherBase, Unavailable
 from store.models import BASE, Conversation, Deployment, Exchange, Person, Role
 from store.models import AdapterState as S
 from tests.queued import QueuedEngine, until
@@ -240,6 +240,25 @@ def test_a_broken_adapter_that_is_to_be_held_is_quarantined(
     with pytest.raises(BrokenAdapter, match="altered"), bot.hold(adapter):
         pass
     assert state(database, adapter) == S.QUARANTINED and bot.trouble() == ""
+
+
+def test_an_adapter_for_another_base_model_is_set_aside_not_quarantined(
+    database: Database, engine: QueuedEngine, bot: Live
+) -> None:
+    first = approved(database)
+    bot.look()
+    second = approved(database)
+    engine.broken[second] = OtherBase(f"adapter {second} was made for the base model tiny.")
+    bot.look()
+    assert served(bot) == (BASE, None) and state(database, second) == S.ROLLED_BACK
+    assert bot.trouble() == f"adapter {second} was made for the base model tiny."
+    with pytest.raises(OtherBase), bot.hold(second):
+        pass
+    assert state(database, second) == S.ROLLED_BACK
+    del engine.broken[second]
+    deployments.rollback(database, actor="ann", comment="the old model is back", to=second)
+    bot.look()
+    assert served(bot) == (second, None) and state(database, first) == S.RETIRED
 
 
 # the real engine

@@ -9,7 +9,7 @@ import pytest
 
 from finetune.choosing import choose
 from finetune.dataset import Curated, Policy, curate
-from finetune.examples import Kind, Rules, lineage_of
+from finetune.examples import Kind, Rules, lineage_of, says_again
 from finetune.judge import WordJudge
 from finetune.sides import HELD_OUT, TRAIN, Sides
 from store.answers import DECLINE
@@ -181,6 +181,39 @@ def test_training_sees_exactly_what_the_model_saw() -> None:
 def test_a_sampled_answer_is_not_kept_for_reuse() -> None:
     [example] = curated([logged(rating="up", sampling={"temperature": 0.7})]).train
     assert example.logged_answer == ""
+
+
+LIMITED = {"temperature": 0.0, "max_tokens": 20}
+
+
+def test_an_answer_that_was_cut_off_teaches_its_whole_sentences_only() -> None:
+    cut = {"sampling": LIMITED, "completion_tokens": 20, "rating": "up"}
+    rows = [logged(f"{GOOD} It rises in the Bernese", **cut), logged("The river Aare is 288 kilometres", **cut)]
+    ended = logged(f"{GOOD} It rises in the Bernese Alps", **cut | {"completion_tokens": 19})
+    made = curated([*rows, ended])
+    assert [example.target for example in made.train] == [GOOD, f"{GOOD} It rises in the Bernese Alps [1]"]
+    assert made.funnel["left out: the answer was cut off in its first sentence"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "used", "again"),
+    [
+        ({}, 12, {20: True, 12: True, 11: False}),
+        ({}, 20, {20: True, 40: False, 11: False}),
+        ({"state": "stopped"}, 12, {20: False}),
+        ({"sampling": {**LIMITED, "stop": ["."]}}, 12, {20: False}),
+        ({"sampling": {**LIMITED, "temperature": 0.7}}, 12, {20: False}),
+        ({"model": "another"}, 12, {20: False}),
+        ({"adapter": "v2"}, 12, {20: False}),
+    ],
+)
+def test_a_logged_answer_is_what_the_adapter_would_say_again_only_under_the_same_conditions(
+    values: Mapping[str, object], used: int, again: Mapping[int, bool]
+) -> None:
+    more = {"model": "tiny", "sampling": LIMITED, "completion_tokens": used, **values}
+    [example] = curated([logged(correction=GOOD, **more)]).train  # type: ignore[arg-type]
+    same = {"adapter": "base", "base_model": "tiny"}
+    assert {most: says_again(asdict(example), **same, max_tokens=most) for most in again} == again
 
 
 def test_the_same_question_and_answer_twice_count_once() -> None:

@@ -160,4 +160,5 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(documents):
 
 def test_the_judge_that_selects_training_data_does_not_evaluate() -> None:
     with pytest.raises(Invalid, match='the judge "words" is of the family that selects training data, "words"'):
-        evaluate_job([], engine=None, adapters=[], max_tokens=8, batch=1, seed=1, show=lambda _: None, judge=SELECTING)
+        same = {"base_model": "tiny", "max_tokens": 8, "batch": 1, "seed": 1}
+        evaluate_job([], engine=None, adapters=[], **same, show=lambda _: None, judge=SELECTING)

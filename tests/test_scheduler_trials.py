@@ -291,6 +291,40 @@ def test_a_plan_counts_on_the_speed_of_the_last_cycle_and_before_the_first_on_th
     with timed.database.write() as session:
         session.add(Cycle(slot_key="once", results={"train": {"tokens_per_second": 20.0}}))
     assert most() == 2 * first
+    with timed.database.write() as session:
+        other = {"base_digest": "another model"}
+        session.add(Cycle(slot_key="other", plan=other, results={"train": {"tokens_per_second": 90.0}}))
+    assert most() == 2 * first
+
+
+def served_once(work: Workbench, name: str, base: str) -> Path:
+    """An adapter made for a base model that was live, and the evaluation in which it served."""
+    folder = work.data / "adapters" / name
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"base_digest": base}))
+    made = adapters.create(work.database, actor="test", folder=str(folder))
+    with work.database.write() as session:
+        row = adapters.get(session, made.id)
+        row.state = AdapterState.RETIRED
+        session.add(row)
+    job = work.data / "cycles" / name / "evaluate-3.json"
+    evaluation = job.with_name("evaluation-3")
+    evaluation.mkdir(parents=True)
+    job.write_text(json.dumps({"base_digest": base, "max_tokens": 40}))
+    (evaluation / "serving.json").write_text(report(noisy(1, COUNTS), made.id).to_json())
+    return evaluation / "serving.json"
+
+
+def test_the_anchor_and_its_known_answers_are_of_todays_base_model(work: Workbench) -> None:
+    today = replace(work, base_digest=lambda: "new", answer_tokens=40)
+    served_once(work, "first", "old")
+    kept = served_once(work, "second", "new")
+    with work.database.read() as session:
+        anchor, none = trials._anchor(session, "new"), trials._anchor(session, "a third one")
+    assert anchor is not None and Path(anchor.folder).name == "second" and none is None
+    assert trials._known(today, anchor) == str(kept)
+    assert trials._known(replace(today, answer_tokens=80), anchor) == ""
+    assert trials._known(replace(today, base_digest=lambda: "old"), anchor) == ""
 
 
 @pytest.mark.skipif(not available(), reason="TRL is not installed: pip install -e .[preference]")

@@ -106,6 +106,7 @@ def answered(
             person_id=ann.id,
             question="?",
             adapter=adapter or ("v1" if after else "base"),
+            model=str(values.get("model", "")),
             created_at=at,
         )
         exchanges.begin(database, row)
@@ -192,6 +193,20 @@ def test_an_adapter_is_held_against_the_one_it_replaced_not_against_a_worse_one_
     answered(database, ann, 30, after=True, rating="up")
     assert verdict(database)[0] == "kept"
     answered(database, ann, LEAST, after=False, adapter="v0", rating="up")
+    assert verdict(database) == ("roll back", "thumbs-down rose from 0 of 20 to 30 of 60 ratings with v1.")
+
+
+def test_what_another_base_model_answered_before_is_no_measure(database: Database, ann: Person) -> None:
+    """The old model was disliked by all, today's by nobody: v1, disliked by half, is a loss."""
+    with database.write() as session:
+        adapter = adapters.get(session, "v1")
+        adapter.base_model = "today's"
+        session.add(adapter)
+    answered(database, ann, 300, after=False, rating="down", model="the old one")
+    answered(database, ann, 30, after=True, rating="down")
+    answered(database, ann, 30, after=True, rating="up")
+    assert verdict(database)[0] == "waiting"
+    answered(database, ann, LEAST, after=False, rating="up", model="today's")
     assert verdict(database) == ("roll back", "thumbs-down rose from 0 of 20 to 30 of 60 ratings with v1.")
 
 

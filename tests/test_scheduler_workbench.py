@@ -30,7 +30,13 @@ def bench(database: Database, data: Path) -> Workbench:
     """What curating and publishing need of a workbench."""
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
     values: dict[str, Any] = {"database": database, "data": data, "tasks": (), "rules": {}, "held_out_share": 1e-9}
-    values |= {"unanswerable_share": 0.5, "max_cases": 10, "replay_share": 0.0, "seed": 1}
+    values |= {
+        "base_digest": lambda: "tiny",
+        "unanswerable_share": 0.5,
+        "max_cases": 10,
+        "replay_share": 0.0,
+        "seed": 1,
+    }
     values |= {"trainer": {"other_orders": 2}, "preference": "auto", "min_preferences": 300, "fitted": FittedJudge()}
     return Workbench(**{**unused, **values, "redact": redact, "new_account_days": 0.0, "most_ratings_per_hour": 0})
 

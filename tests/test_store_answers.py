@@ -8,6 +8,7 @@ from store.answers import (
     citations,
     cited_numbers,
     declined,
+    ended_part,
     renumbered,
     sentences,
     without_citations,
@@ -66,6 +67,26 @@ def test_a_code_block_is_one_sentence():
     code = "```python\nx = 1. \nprint(x)\n```"
     assert sentences(f"Run this:\n{code}\nIt prints. All good.") == ["Run this:", code, "It prints.", "All good."]
     assert sentences("```\nnever closed. Really") == ["```\nnever closed. Really"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("It is long [1]. It rises in the", "It is long [1]."),
+        ("It is long. [1] It ri", "It is long. [1]"),
+        ("Steps:\n1. Open it.\n2. Close", "Steps:\n1. Open it."),
+        ("Run this:\n```\nmake", "Run this:"),
+        ("It is 288 kilo", ""),
+        ("", ""),
+    ],
+)
+def test_a_last_sentence_without_an_end_is_left_out(text, left):
+    assert ended_part(text) == left
+
+
+@pytest.mark.parametrize("text", ["It is [1].", "It is. [2]", 'He said "yes."', "Is it?", "```\nmake\n```", "是。"])
+def test_an_answer_that_ended_stays_as_it_is(text):
+    assert ended_part(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\n"])

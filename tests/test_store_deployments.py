@@ -197,3 +197,17 @@ def test_a_database_of_the_first_schema_is_upgraded_with_what_it_holds(tmp_path:
         )
     found = row(open_database(url))
     assert (found.adapter, found.generation, found.canary, found.testers) == ("v3", 7, None, [])
+
+
+def test_an_adapter_for_another_base_model_is_taken_back_and_may_return(database: Database) -> None:
+    first, second = live(database), live(database)
+    beside = canary(database, share=0.2)
+    deployments.set_aside(database, second, actor="bot", comment="made for another model.")
+    assert (row(database).adapter, row(database).canary, row(database).share) == (BASE, beside, 0.2)
+    assert (state(database, second), state(database, first)) == (S.ROLLED_BACK, S.RETIRED)
+    deployments.set_aside(database, beside, actor="bot", comment="made for another model.")
+    generation = row(database).generation
+    deployments.set_aside(database, second, actor="bot", comment="again.")
+    assert (row(database).adapter, row(database).canary, row(database).generation) == (BASE, None, generation)
+    deployments.rollback(database, actor="ann", comment="the old model is back", to=second)
+    assert (row(database).adapter, state(database, second)) == (second, S.LIVE)
