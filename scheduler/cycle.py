@@ -6,7 +6,7 @@ that what a killed attempt left behind is never mistaken for the result.
 
 import traceback
 
-from scheduler import decisions, forgotten, planning, rank, teaching, watch
+from scheduler import decisions, forgotten, planning, rank, teaching, tidying, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_plan
 from scheduler.judged import unsupported
 from scheduler.labelling import label_all
@@ -97,7 +97,7 @@ def curate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     counts = write_plan(bench, made, cycle.plan, out)
     keep_sides(bench, sides)
     forgotten.forget_since(bench, out, [one.id for side in made.sides() for one in side])
-    forgotten.forget_old(bench)
+    tidying.tidy(bench)
     result = {
         "data": str(out.relative_to(bench.data)),
         "digest": made.digest(),

@@ -1,11 +1,10 @@
-"""What was deleted from the log goes from the files of cycles too, and what is old: datasets, what children were told.
+"""What was deleted from the log goes from the files of cycles and from reports too.
 
 Whoever deletes leaves a request (`store/requests.py`). It waits for a scheduler; one that died over it does it again.
 """
 
 import json
 import re
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -14,20 +13,23 @@ from sqlmodel import col, select
 from finetune.jobs import read_rows
 from finetune.preferences import preferences, rows_for
 from scheduler.dataset_files import PREFERENCES, PREFERRED, write_rows
-from scheduler.steps import folder as folder_of
 from scheduler.workbench import Workbench
-from store import requests
-from store.models import Cycle, CycleState, Exchange
+from store import adapters, requests
+from store.models import Exchange
 
 AT_ONCE = 500
+REPORTS = ("candidate", "serving", "anchor")
 _ID = re.compile(r'\{"id": "([^"]*)"')
+_CASE = re.compile(r'"case_id":"([^"]*)"')
 
 
 def follow(bench: Workbench) -> bool:
     """Do what was left to do; whether that was anything."""
     left = requests.to_forget(bench.database)
     if left:
-        forget(bench.data / "cycles", {exchange_id for _, gone in left for exchange_id in gone})
+        gone = {exchange_id for _, ids in left for exchange_id in ids}
+        forget(bench.data / "cycles", gone)
+        forget_answers(bench, bench.data / "cycles", _deleted(bench, list(gone)))
     for request_id, _ in left:
         requests.done(bench.database, request_id)
     return bool(left)
@@ -42,28 +44,29 @@ def forget(folder: Path, gone: Collection[str]) -> list[Path]:
     return [*changed, *(path for path in sorted(folder.rglob("evaluate-*.json")) if _unlabelled(path, gone))]
 
 
+def forget_answers(bench: Workbench, folder: Path, gone: Collection[str]) -> None:
+    """Take what was answered to these exchanges' questions out of reports, in files and in the registry."""
+    if gone:
+        for name in REPORTS:
+            for path in folder.rglob(f"{name}*.json"):
+                _unanswered(path, gone)
+        adapters.forget_answers(bench.database, gone)
+
+
 def forget_since(bench: Workbench, folder: Path, ids: Sequence[str]) -> None:
-    """Take out of files just written what was deleted since the log was read for them."""
+    """Take out of files and reports just written what was deleted since the log was read for them."""
+    if gone := _deleted(bench, ids):
+        forget(folder, gone)
+        forget_answers(bench, folder, gone)
+
+
+def _deleted(bench: Workbench, ids: Sequence[str]) -> set[str]:
+    """Those of the exchanges that are not in the log any more."""
     known: set[str] = set()
     with bench.database.read() as session:
         for start in range(0, len(ids), AT_ONCE):
             known.update(session.exec(select(Exchange.id).where(col(Exchange.id).in_(ids[start : start + AT_ONCE]))))
-    if gone := set(ids) - known:
-        forget(folder, gone)
-
-
-def forget_old(bench: Workbench) -> None:
-    """Delete the datasets and checkpoints of all but the newest ended cycles; their funnels and reports stay."""
-    if not bench.keep_datasets:
-        return
-    ended = col(Cycle.state).in_([CycleState.DONE, CycleState.FAILED, CycleState.CANCELLED])
-    with bench.database.read() as session:
-        newest = select(Cycle.id).where(ended).order_by(col(Cycle.created_at).desc())
-        old = session.exec(newest.offset(bench.keep_datasets)).all()
-    for cycle_id in old:
-        for path in folder_of(bench, cycle_id).rglob("*.jsonl"):
-            path.unlink()
-        shutil.rmtree(folder_of(bench, cycle_id) / "checkpoints", ignore_errors=True)
+    return set(ids) - known
 
 
 def _without(path: Path, gone: Collection[str]) -> bool:
@@ -94,4 +97,16 @@ def _unlabelled(path: Path, gone: Collection[str]) -> bool:
     if len(kept) == len(job.get("labels", [])):
         return False
     path.write_text(json.dumps({**job, "labels": kept}))
+    return True
+
+
+def _unanswered(path: Path, gone: Collection[str]) -> bool:
+    text = path.read_text()
+    if not any(case_id in gone for case_id in _CASE.findall(text)):
+        return False
+    report = json.loads(text)
+    kept = [{**case, "answer": ""} if case["case_id"] in gone else case for case in report["cases"]]
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps({**report, "cases": kept}, sort_keys=True, separators=(",", ":")))
+    part.replace(path)
     return True

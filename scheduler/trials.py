@@ -16,7 +16,7 @@ from finetune.comparison import Verdict
 from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
-from scheduler import decisions, judging, refetched
+from scheduler import decisions, forgotten, judging, refetched
 from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
@@ -237,6 +237,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
             shown = {**shown, "verdict": "reject", "reasons": [better, *shown["reasons"]]}
         against = cycle.results["evaluate"]["serving"]
         decisions.judged(bench.database, adapter_id, report, shown, serving=against, signer=Signer(bench.data))
+    forgotten.forget_since(bench, out, [case.case_id for case in serving.cases])
     why = why_best(verdicts[best], [verdict for place, verdict in enumerate(verdicts) if place != best])
     return _after(bench, cycle, verdicts[best], ids[best], why=why)
 

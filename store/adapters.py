@@ -6,6 +6,7 @@ It holds folders and digests but reads no files; what loads an adapter checks th
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 from sqlmodel import Session, and_, col, or_, select
@@ -15,6 +16,9 @@ from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import Adapter, now
 from store.models import AdapterState as S
+
+FORGOTTEN = "answer_digest"
+"""In a report's case: the SHA-256 of an answer that is not kept any more."""
 
 ARROWS: dict[S, dict[S, str]] = {
     S.TRAINING: {S.CANDIDATE: "its folder was published with digests"},
@@ -97,8 +101,51 @@ def create(database: Database, *, actor: str, origin: str = "trained", **values:
 
 
 def report_digest(report: dict[str, Any]) -> str:
-    """The SHA-256 of an evaluation report's canonical JSON."""
-    return hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
+    """The SHA-256 of an evaluation report's canonical JSON, in which each answer stands by its own SHA-256.
+
+    So a report is still the one that was signed after answers of it were forgotten.
+    """
+    sealed = {name: {**part, "cases": [_sealed(one) for one in part["cases"]]} for name, part in _sides(report).items()}
+    return hashlib.sha256(json.dumps(report | sealed, sort_keys=True).encode()).hexdigest()
+
+
+def _sides(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The parts of a report that hold cases: those of the candidate, what served and the anchor."""
+    return {name: part for name, part in report.items() if isinstance(part, dict) and "cases" in part}
+
+
+def _sealed(case: dict[str, Any]) -> dict[str, Any]:
+    said = case.get("answer", "")
+    digest = case.get(FORGOTTEN, "") if not said else ""
+    return {**case, FORGOTTEN: digest or hashlib.sha256(said.encode()).hexdigest(), "answer": ""}
+
+
+def forget_answers(database: Database, gone: Collection[str]) -> list[str]:
+    """Take what was answered to these exchanges' questions out of all reports; returns the adapters it concerned.
+
+    Scores stay, and the digest of each answer in its place, so that the signed digest of the report still fits.
+    """
+    with database.read() as session:
+        ids = session.exec(select(Adapter.id)).all()
+    found = []
+    for adapter_id in ids:
+        with database.read() as session:
+            report = get(session, adapter_id).report
+        if any(case.get("case_id") in gone for part in _sides(report).values() for case in part["cases"]):
+            found.append(adapter_id)
+            with database.write() as session:
+                row = get(session, adapter_id)
+                row.report = _without(row.report, gone)
+                session.add(row)
+    return found
+
+
+def _without(report: dict[str, Any], gone: Collection[str]) -> dict[str, Any]:
+    def left(case: dict[str, Any]) -> dict[str, Any]:
+        return _sealed(case) if case.get("case_id") in gone else case
+
+    sides = _sides(report)
+    return report | {name: {**part, "cases": [left(one) for one in part["cases"]]} for name, part in sides.items()}
 
 
 def reject(database: Database, adapter_id: str, *, actor: str, comment: str) -> Adapter:

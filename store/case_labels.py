@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from store import adapters, audit
 from store.database import Database
@@ -36,14 +36,18 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _cases(row: Adapter) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The cases on which accuracy is measured on all sides, in the order in which they are asked."""
+def _cases(session: Session, row: Adapter) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The cases on which accuracy is measured on all sides, in the order in which they are asked.
+
+    A case whose question was deleted from the log is none any more, whatever was said of it.
+    """
     sides: list[dict[str, Any]] = [
         {case["case_id"]: case for case in row.report.get(side, {}).get("cases", ())}
         for side in SIDES
         if side != "anchor" or side in row.report
     ]
     shared = set.intersection(*(set(side) for side in sides))
+    shared = set(session.exec(select(Exchange.id).where(col(Exchange.id).in_(shared))))
     for name in sorted(shared, key=lambda name: hashlib.sha256(f"{row.digest}{name}".encode()).hexdigest()):
         found = [side[name] for side in sides]
         if all(case["scores"].get(METRIC) is not None for case in found):
@@ -58,7 +62,7 @@ def _known(session: Session, case_id: str) -> dict[str, bool]:
 def counted(session: Session, row: Adapter) -> dict[tuple[str, str], bool]:
     """The labels that count, by case and answer text: of the first cases in order, up to the first that is open."""
     found: dict[tuple[str, str], bool] = {}
-    for case_id, answers in _cases(row):
+    for case_id, answers in _cases(session, row):
         known = _known(session, case_id)
         if not all(digest_of(text) in known for text in answers):
             break
@@ -67,12 +71,12 @@ def counted(session: Session, row: Adapter) -> dict[tuple[str, str], bool]:
 
 
 def next_open(session: Session, row: Adapter) -> Open:
-    """The first case in order with an answer that nobody labelled, whose question is still in the log."""
-    cases = list(_cases(row))
+    """The first case in order with an answer that nobody labelled."""
+    cases = list(_cases(session, row))
     for place, (case_id, answers) in enumerate(cases):
         known = _known(session, case_id)
         left = tuple(text for text in answers if digest_of(text) not in known)
-        if left and session.get(Exchange, case_id) is not None:
+        if left:
             return Open(place, len(cases), case_id, left)
     return Open(len(cases), len(cases), None, ())
 
@@ -83,8 +87,8 @@ def put(database: Database, adapter_id: str, case_id: str, *, answer: str, value
     Raises NotFound for an adapter or a case that there is not, and Invalid for an answer that no side gave.
     """
     with database.write() as session:
-        answers = dict(_cases(adapters.get(session, adapter_id))).get(case_id)
-        if answers is None or session.get(Exchange, case_id) is None:
+        answers = dict(_cases(session, adapters.get(session, adapter_id))).get(case_id)
+        if answers is None:
             raise NotFound(f"adapter {adapter_id} was not measured on a case {case_id}.")
         if answer not in {digest_of(text) for text in answers}:
             raise Invalid("no such answer to this case.", "Take its digest from label-next.")

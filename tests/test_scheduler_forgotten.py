@@ -1,8 +1,6 @@
 """Claims about deletion: what somebody deletes goes from the files of cycles as well, and nothing else does."""
 
 import json
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,9 @@ from finetune.preferences import preferences, rows_for
 from scheduler import forgotten
 from scheduler.dataset_files import PREFERENCES, PREFERRED, write_rows
 from scheduler.workbench import Workbench
-from store import conversations, exchanges, people, requests
+from store import adapters, conversations, exchanges, people, requests
 from store.database import Database
-from store.models import Conversation, Cycle, Exchange, Feedback, Person, now
+from store.models import Conversation, Exchange, Feedback, Person
 from tests.test_scheduler_workbench import bench
 
 
@@ -124,25 +122,49 @@ def test_files_without_what_was_deleted_are_not_touched(work: Workbench) -> None
     assert before == {path: (path.stat().st_mtime_ns, path.read_text()) for path in before}
 
 
-def test_the_datasets_of_old_cycles_go_and_what_tells_of_them_stays(database: Database, work: Workbench) -> None:
-    states = ["done", "failed", "awaiting_approval", "done", "done"]
-    for number, state in enumerate(states):
-        with database.write() as session:
-            at = now() - timedelta(days=9 - number)
-            session.add(Cycle(id=f"cy_{number}", slot_key=str(number), state=state, created_at=at))
-        folder = work.data / "cycles" / f"cy_{number}"
-        write_rows(folder / "data-4" / "train.jsonl", [example(number)])
-        write_rows(folder / "data-4" / "variant-0" / "phase-0.jsonl", [example(number)])
-        (folder / "data-4" / "funnel.json").write_text("{}")
-        (folder / "checkpoints").mkdir()
+def measured(work: Workbench, numbers: list[int]) -> Path:
+    """A cycle's evaluation on these exchanges, and the adapter whose report it is."""
+    cases = [{"case_id": f"ex_{number}", "answer": f"secret {number}.", "scores": {}} for number in numbers]
+    side = {"model": "v1", "judge": "fitted", "cases": cases, "summaries": []}
+    folder = work.data / "cycles" / "cy_1" / "evaluation-8"
+    folder.mkdir(parents=True)
+    for name in ("candidate", "candidate-2", "serving", "anchor"):
+        (folder / f"{name}.json").write_text(json.dumps(side, sort_keys=True, separators=(",", ":")))
+    report = {"candidate": side, "serving": side, "slices": []}
+    adapters.create(work.database, actor="test", report=report, report_digest=adapters.report_digest(report))
+    return folder
 
-    def left() -> list[str]:
-        return sorted({path.parts[-3] for path in work.data.rglob("train.jsonl")})
 
-    forgotten.forget_old(replace(work, keep_datasets=0))
-    assert len(left()) == len(states)
-    forgotten.forget_old(replace(work, keep_datasets=2))
-    assert left() == ["cy_2", "cy_3", "cy_4"]
-    assert not list((work.data / "cycles" / "cy_0").rglob("*.jsonl"))
-    assert [path.name for path in (work.data / "cycles" / "cy_0").iterdir()] == ["data-4"]
-    assert len(list(work.data.rglob("funnel.json"))) == len(states)
+def test_what_was_answered_to_a_deleted_question_goes_from_reports_whose_digest_still_fits(
+    database: Database, work: Workbench
+) -> None:
+    ann, ben = (people.add(database, name, role="chat", actor="test") for name in ("ann", "ben"))
+    for number, person in enumerate((ann, ben)):
+        asked(database, person, number)
+    folder = measured(work, [0, 1])
+    people.erase(database, "ann", actor="test")
+    forgotten.follow(work)
+    with database.read() as session:
+        row = adapters.get(session, "v1")
+    assert "secret 0" not in json.dumps(row.report) and json.dumps(row.report).count("secret 1.") == 2
+    assert row.report_digest == adapters.report_digest(row.report)
+    assert holding(folder, "secret 0") == []
+    assert len(holding(folder, "secret 1.")) == len(list(folder.iterdir())) == 4
+    altered = json.loads(json.dumps(row.report).replace('"answer": ""', '"answer": "another"'))
+    assert adapters.report_digest(altered) != row.report_digest
+    assert adapters.forget_answers(database, {"ex_0"}) == ["v1"]
+    with database.read() as session:
+        assert adapters.get(session, "v1").report == row.report
+
+
+def test_an_answer_stays_in_reports_where_only_what_was_said_of_it_is_deleted(
+    database: Database, work: Workbench
+) -> None:
+    ann, ben = (people.add(database, name, role="chat", actor="test") for name in ("ann", "ben"))
+    row = asked(database, ben, 0)
+    with database.write() as session:
+        session.add(Feedback(exchange_id=row.id, person_id=ann.id, correction="Yes [1]."))
+    folder = measured(work, [0])
+    people.erase(database, "ann", actor="test")
+    assert forgotten.follow(work)
+    assert len(holding(folder, "secret 0.")) == 4
