@@ -59,10 +59,10 @@ def adopt(folder: Path, target: Path, *, base_model: str, base_digest: str, fact
     return publish(part, target, base_model=base_model, base_digest=base_digest, dataset_digest="", facts=facts)
 
 
-def base_of(folder: str) -> str:
+def base_of(folder: Path) -> str:
     """The digest of the base model that a published adapter was made for; empty where its folder cannot be read."""
     try:
-        return str(json.loads((Path(folder) / MANIFEST).read_text())["base_digest"])
+        return str(json.loads((folder / MANIFEST).read_text())["base_digest"])
     except (OSError, ValueError, KeyError):
         return ""
 

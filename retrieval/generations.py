@@ -42,19 +42,23 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Mark:
-    """What an orderly end says of a generation: the outbox event up to which it is fed, its model and passages."""
+    """What an orderly end says of a generation: the outbox event up to which it is fed, its model and passages.
+
+    `restored` is the store's, whose events begin anew with each restore of a backup (`Database.restored`).
+    """
 
     event: int
     model: str
     count: int
+    restored: int = 0
 
 
 class Folder:
     """A `Home` in a folder that this process owns, if it came first."""
 
-    def __init__(self, folder: Path, model: str) -> None:
+    def __init__(self, folder: Path, model: str, restored: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._model = folder, model
+        self._folder, self._model, self._restored = folder, model, restored
         self._client: Client | None = None
         self._at: Path | None = None
         self._probed: Path | None = None
@@ -72,7 +76,7 @@ class Folder:
         self._leave()
         found = self._newest()
         mark = read_mark(found) if found is not None else None
-        if found is None or mark is None or mark.model != self._model:
+        if found is None or mark is None or (mark.model, mark.restored) != (self._model, self._restored):
             return None
         if found != self._probed and not self._sound(found):
             return None
@@ -115,7 +119,7 @@ class Folder:
     def close(self, fed: tuple[Collection, int] | None) -> None:
         """Mark what was open as orderly left, and let the next process in."""
         if fed is not None and self._at is not None:
-            mark = Mark(fed[1], self._model, fed[0].count())
+            mark = Mark(fed[1], self._model, fed[0].count(), self._restored)
             at = self._at
             self._leave()
             write_mark(at, mark)
@@ -212,11 +216,11 @@ def build(folder: Path, url: str, model: str) -> None:
             event = chunks.last_event(session)
             for ids, vectors in chunks.embeddings(session, model, batch=BATCH):
                 collection.add(ids=ids, embeddings=unit_vectors(ids, vectors))
-        count = collection.count()
+        count, restored = collection.count(), database.restored()
     finally:
         opened.close()
         database.close()
-    write_mark(folder, Mark(event, model, count))
+    write_mark(folder, Mark(event, model, count, restored))
 
 
 def probe(folder: Path) -> None:

@@ -67,7 +67,8 @@ class Index:
         self._dense_weight = dense_weight
         self._weights = weights
         self._rerank = rerank
-        home = Server(server, database, embedder.name) if server else Folder(folder, embedder.name) if folder else None
+        own = Folder(folder, embedder.name, database.restored()) if folder and not server else None
+        home = Server(server, database, embedder.name) if server else own
         self._cache = Cache(database, embedder.name, home) if home is not None and home.owner else None
         self._snapshot: Snapshot | None = None
         self._loading = threading.Lock()

@@ -41,8 +41,10 @@ class Server:
             return None
         newest = max(ready, key=self._number)
         event = int((newest.metadata or {})["event"])
+        with self._database.read() as session:
+            last = chunks.last_event(session)
         self._reconcile(newest)
-        return newest, event
+        return newest, min(event, last)  # a restored store begins with earlier events
 
     def build(self, database: Database) -> None:
         """Make a generation beside the others, probe it, declare it ready and drop the others."""

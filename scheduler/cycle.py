@@ -4,6 +4,7 @@ A step's body takes the workbench, the claim and the cycle and says how the cycl
 that what a killed attempt left behind is never mistaken for the result.
 """
 
+import time
 import traceback
 
 from scheduler import decisions, forgotten, planning, rank, teaching, tidying, watch
@@ -21,6 +22,8 @@ FIRST = "collect"
 SPARE = {"rank": "plan"}
 """Steps that a cycle does without when they fail, and the step after each."""
 WATCH_LOOK_SECONDS = 5.0
+WATCH_REST = 20
+"""Times as long as a look took, until the next one: the log of a long watch must not keep a core busy."""
 NOTHING_HELD_OUT = "No example is held out, so that nothing could tell whether training helped: nothing is trained."
 
 
@@ -29,10 +32,12 @@ def work(bench: Workbench, claim: cycles.Claim) -> None:
     with bench.database.read() as session:
         cycle = cycles.get(session, claim.cycle_id)
     try:
+        begun = time.monotonic()
         with renewed(bench.database, claim):
             after = STEPS[claim.step](bench, claim, cycle)
         if after is None:
-            cycles.wait(bench.database, claim, seconds=WATCH_LOOK_SECONDS)
+            rest = WATCH_REST * (time.monotonic() - begun)
+            cycles.wait(bench.database, claim, seconds=max(WATCH_LOOK_SECONDS, rest))
             return
         cycles.finish_step(
             bench.database,

@@ -189,4 +189,4 @@ def adapter_side(bench: Workbench, name: str | None) -> dict[str, str]:
         if Path(wanted).is_dir():
             return {"id": Path(wanted).name, "folder": wanted, "digest": ""}
         row: Adapter = adapters.get(session, wanted)
-    return {"id": row.id, "folder": row.folder, "digest": row.digest}
+    return {"id": row.id, "folder": str(adapters.place(row, bench.data)), "digest": row.digest}

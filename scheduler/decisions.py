@@ -1,15 +1,15 @@
 """What follows from decisions: the gate moves adapters, cycles go on or expire, and the watch has its way."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from scheduler.watch import Watched
 from scheduler.workbench import Workbench
 from store import adapters, cycles, deployments
 from store.database import Database
-from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
+from store.models import Adapter, AdapterState, Cycle, CycleState, CycleStep, Outcome, now
 from store.signing import Signer, signed_text
 
 
@@ -17,12 +17,12 @@ def follow_decisions(bench: Workbench) -> None:
     """Take up the cycles whose adapter was decided on, and let those expire that nobody decided on."""
     with bench.database.read() as session:
         query = select(Cycle).where(Cycle.state == CycleState.AWAITING_APPROVAL)
-        waiting = [(cycle, session.get(Adapter, cycle.adapter_id)) for cycle in session.exec(query)]
-    for cycle, adapter in waiting:
+        waiting = [(one, session.get(Adapter, one.adapter_id), _since(session, one)) for one in session.exec(query)]
+    for cycle, adapter, since in waiting:
         if adapter is None:
             continue
         state = AdapterState(adapter.state)
-        if state == AdapterState.AWAITING_APPROVAL and now() - cycle.created_at > timedelta(days=bench.approval_days):
+        if state == AdapterState.AWAITING_APPROVAL and now() - since > timedelta(days=bench.approval_days):
             with bench.database.write() as session:
                 adapters.move(session, adapter.id, AdapterState.EXPIRED, actor="scheduler", comment="nobody decided")
             cycles.end(bench.database, cycle.id, outcome=Outcome.REJECTED, actor="scheduler")
@@ -34,8 +34,15 @@ def follow_decisions(bench: Workbench) -> None:
             cycles.end(bench.database, cycle.id, outcome=_ENDS[state], actor="scheduler")
 
 
+def _since(session: Session, cycle: Cycle) -> datetime:
+    """Since when a cycle waits for a decision: since its gate was last passed."""
+    step = session.get(CycleStep, (cycle.id, "gate"))
+    return (step.finished_at if step is not None else None) or cycle.created_at
+
+
 _ENDS = {
     AdapterState.REJECTED: Outcome.REJECTED,
+    AdapterState.EXPIRED: Outcome.REJECTED,
     AdapterState.SUPERSEDED: Outcome.SUPERSEDED,
     AdapterState.ROLLED_BACK: Outcome.REJECTED,
     AdapterState.QUARANTINED: Outcome.REJECTED,
@@ -79,9 +86,11 @@ def judged(
         if signer is not None:
             row.verdict = {**verdict, "signature": signer.sign(signed_text(row))}
         session.add(row)
+        if row.state != AdapterState.CANDIDATE:  # an admin has rejected it meanwhile
+            return
         if state == AdapterState.AWAITING_APPROVAL:
             query = select(Adapter).where(Adapter.state == AdapterState.AWAITING_APPROVAL, col(Adapter.id) != row.id)
             for older in session.exec(query):
                 adapters.move(session, older.id, AdapterState.SUPERSEDED, actor="scheduler", comment=f"by {row.id}")
-        if state is not None and row.state == AdapterState.CANDIDATE:
+        if state is not None:
             adapters.move(session, row.id, state, actor="gate", comment=said)

@@ -6,12 +6,14 @@ Another one watches adapters: a harmful one must not stay because the next cycle
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, func, select
 
 from scheduler import adoption, cycle, decisions, due, forgotten, judged, judging, planning, trouble
@@ -24,6 +26,7 @@ from store.models import Ask, AuditEntry, Cycle, CycleState, Schedule, new_id, n
 
 TICK_SECONDS = 1
 IDLE_SECONDS = 0.5
+TROUBLE_SECONDS = 5.0
 Answer = Callable[[Workbench, Ask], dict[str, Any]]
 
 
@@ -59,12 +62,7 @@ class Ticker:
         )
         ticks.start()
         try:
-            while not self._stop.is_set():
-                claim = cycles.claim(self._bench.database, states=[CycleState.RUNNING])
-                if claim is None:
-                    self._stop.wait(IDLE_SECONDS)
-                else:
-                    cycle.work(self._bench, claim)
+            self._again(self._work)
         finally:
             ticks.shutdown(wait=False)
             processes.leave(self._bench.database, self._process)
@@ -86,19 +84,34 @@ class Ticker:
             if not thread.is_alive():
                 self._beside[round_] = threading.Thread(target=self._again, args=(round_,), daemon=True)
                 self._beside[round_].start()
-        while (asked := requests.take(self._bench.database, but=COUNTED)) is not None:
+        while (asked := requests.take(self._bench.database, but=SLOW)) is not None:
             requests.answer(self._bench.database, asked.id, self._answer(self._bench, asked))
             self._bench = self._renew(self._bench)
 
     def _again(self, once: Callable[[], None]) -> None:
+        """Do something again and again; a database that cannot be reached now may be there the next time."""
         while not self._stop.wait(IDLE_SECONDS):
-            once()
+            try:
+                once()
+            except (RatchetError, SQLAlchemyError) as error:
+                print(f"the scheduler tries again: {error}", file=sys.stderr, flush=True)
+                self._stop.wait(TROUBLE_SECONDS)
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            claim = cycles.claim(self._bench.database, states=[CycleState.RUNNING])
+            if claim is None:
+                return
+            cycle.work(self._bench, claim)
 
     def _count(self) -> None:
         if forgotten.follow(self._bench):
             self._kept.clear()
-        while (asked := requests.take(self._bench.database, only=COUNTED)) is not None:
-            made = self._kept.of(asked.kind, _moment(self._bench), partial(self._counted, asked))
+        while (asked := requests.take(self._bench.database, only=SLOW)) is not None:
+            if asked.kind in COUNTED:
+                made = self._kept.of(asked.kind, _moment(self._bench), partial(self._counted, asked))
+            else:
+                made = self._answer(self._bench, asked)
             requests.answer(self._bench.database, asked.id, made)
 
     def _watch(self) -> None:
@@ -152,6 +165,8 @@ COUNTED: dict[str, Callable[[Workbench], dict[str, Any]]] = {
     "judge": judging.judged_now,
 }
 """What is counted over the log, by what the pages ask."""
+SLOW = (*COUNTED, "adopt")
+"""What takes as long as the log is large, and is no business of the tick."""
 
 
 def _moment(bench: Workbench) -> tuple[Any, ...]:

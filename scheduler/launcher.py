@@ -6,10 +6,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from store.errors import LostLease, RatchetError
+from store.errors import DatabaseProblem, RatchetError
 
 RENEW_SECONDS = 10.0
 ALLOCATOR = ("libtbbmalloc.so.2", "libtbbmalloc_proxy.so.2")
@@ -48,8 +49,8 @@ def run(
 
     Its threads sleep while they wait for each other: beside a busy program, spinning would take the cores from the very
     thread that is waited for (`bench/threads.py`). Every JSON line with a `step` is handed to `renew`, which is also
-    called every 10 s without one; when `renew` raises LostLease the child is killed. Raises ChildFailed when it exits
-    badly; its errors are kept in `log`.
+    called every 10 s without one; when `renew` raises anything but DatabaseProblem the child is killed. Raises
+    ChildFailed when it exits badly; its errors are kept in `log`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as errors:
@@ -86,9 +87,10 @@ def _attend(
             waited += 0.5
             if latest != shown or waited >= RENEW_SECONDS:
                 shown, waited = dict(latest), 0.0
-                renew(shown if "step" in shown else None)
+                with suppress(DatabaseProblem):  # the lease outlives several of these
+                    renew(shown if "step" in shown else None)
         child.wait()
-    except LostLease:
+    except BaseException:  # whatever ends us: nobody would attend to the child, and another attempt begins its own
         child.kill()
         child.wait()
         raise

@@ -19,7 +19,7 @@ from scheduler.labelling import label_all
 from scheduler.memory import Memory, impossible
 from scheduler.report_text import as_text
 from scheduler.workbench import Workbench, curated
-from store import deployments, exchanges
+from store import adapters, deployments, exchanges
 from store.errors import Invalid
 from store.exchanges import Logged
 from store.models import Adapter, Cycle, CycleState
@@ -243,6 +243,6 @@ def _standing(bench: Workbench) -> tuple[Gap, ...]:
         found = session.exec(select(Adapter).order_by(col(Adapter.created_at).desc()).limit(50)).all()
     for row in found:
         side = "candidate" if row.id == serving else "serving" if row.compared_with == serving else ""
-        if side and row.report and base_of(row.folder) == bench.base_digest():
+        if side and row.report and base_of(adapters.place(row, bench.data)) == bench.base_digest():
             return gaps(row.report[side]["summaries"], bench.targets, list(bench.covering()))
     return ()

@@ -12,7 +12,7 @@ from scheduler import launcher
 from scheduler.workbench import Workbench
 from store import cycles
 from store.database import Database
-from store.errors import LostLease
+from store.errors import DatabaseProblem, LostLease
 from store.models import Cycle, CycleState, Outcome
 
 RENEW_SECONDS = 10.0
@@ -54,6 +54,8 @@ def renewed(
                 cycles.renew(database, claim, progress=None if progress is None else dict(progress))
             except LostLease:
                 return
+            except DatabaseProblem:  # perhaps there the next time; the lease outlives several of these
+                continue
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()

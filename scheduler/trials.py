@@ -38,7 +38,9 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     if all(row.state != AdapterState.TRAINING for row in rows):
         first = next(row.id for row in rows if row.state == AdapterState.CANDIDATE)
         return Next({"adapter": first}, "evaluate", values={"adapter_id": first})
-    outs = [bench.data / "adapters" / f"{row.id}-{claim.fence}" for row in rows]
+    outs = [bench.data / adapters.FOLDER / f"{row.id}-{claim.fence}" for row in rows]
+    for row, run in zip(rows, runs, strict=True):
+        enter_lineage(bench, row.id, run)
     probe = bench.data / cycle.results["curate"]["data"] / PROBE
     job = {
         "runs": [{**run, "out": str(out)} for run, out in zip(runs, outs, strict=True)],
@@ -89,12 +91,37 @@ def _adapters_of(bench: Workbench, cycle: Cycle, count: int) -> list[Adapter]:
     return found[:count]
 
 
+def _used(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The examples that a run trains on."""
+    used = [row for phase in run["phases"] for row in read_rows(Path(phase["file"]))]
+    return used + (read_rows(Path(run["preference"]["file"]).with_name(PREFERRED)) if "preference" in run else [])
+
+
+def enter_lineage(bench: Workbench, adapter_id: str, run: dict[str, Any]) -> None:
+    """Enter what an adapter will rest on before it is trained: who is erased meanwhile is flagged in it.
+
+    An attempt after another one adds to what that one found: the trainer may have read what was deleted since.
+    """
+    with bench.database.write() as session:
+        row = adapters.get(session, adapter_id)
+        before, found = row.lineage, lineage_of(_used(run))
+        people = sorted({*before.get("people", []), *found["people"]})
+        examples = {**before.get("examples", {}), **found["examples"]}
+        row.lineage = {**before, **found, "people": people, "examples": examples}
+        session.add(row)
+
+
+def _lineage(row: Adapter, run: dict[str, Any], last: int) -> dict[str, Any]:
+    """What was entered before the training, without the examples of phases after the `last` that is kept."""
+    if last == len(run["phases"]):
+        return row.lineage
+    used = [example for phase in run["phases"][:last] for example in read_rows(Path(phase["file"]))]
+    return {**row.lineage, **lineage_of(used)}
+
+
 def published(bench: Workbench, cycle: Cycle, adapter_id: str, run: dict[str, Any], made: dict[str, Any]) -> None:
-    """Enter what was trained into the registry, with what it rests on; one that left a tournament is rejected."""
+    """Enter what was trained into the registry; one that left a tournament is rejected."""
     last = max(one["phase"] for one in made["phases"] if one["folder"] == Path(made["folder"]).name)
-    used = [row for phase in run["phases"][:last] for row in read_rows(Path(phase["file"]))]
-    if "preference" in run:
-        used += read_rows(Path(run["preference"]["file"]).with_name(PREFERRED))
     phases = [{key: value for key, value in phase.items() if key != "file"} for phase in run["phases"][:last]]
     named = {"variant": run["name"]} if run["name"] else {}
     kept = {"phases": made["phases"]} if len(made["phases"]) > 1 else {}
@@ -111,7 +138,7 @@ def published(bench: Workbench, cycle: Cycle, adapter_id: str, run: dict[str, An
             digest=made["digest"],
             dataset_digest=cycle.results["curate"]["digest"],
             recipe={"phases": phases, **named},
-            lineage={**lineage_of(used), "cycle": cycle.id, **kept},
+            lineage={**_lineage(row, run, last), "cycle": cycle.id, **kept},
         )
         if left := made.get("left"):
             verdict = {"verdict": "reject", "reasons": [left], "deltas": []}
@@ -132,8 +159,8 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     with bench.database.read() as session:
         serving = deployments.deployment(session).adapter
         against = session.get(Adapter, serving)
-        anchor = _anchor(session, bench.base_digest())
-    sides = [{"id": row.id, "folder": row.folder, "digest": row.digest} for row in rows]
+        anchor = _anchor(bench, session)
+    sides = [_side(bench, row.id, row) for row in rows]
     cases = bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"
     if not cases.exists():
         raise Invalid(
@@ -148,8 +175,8 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "base_digest": bench.base_digest(),
         "candidate": sides[0],
         "others": sides[1:],
-        "serving": _side(serving, against),
-        "anchor": _side(anchor.id if anchor else BASE, anchor),
+        "serving": _side(bench, serving, against),
+        "anchor": _side(bench, anchor.id if anchor else BASE, anchor),
         "known": _known(bench, anchor),
         "max_tokens": bench.answer_tokens,
         "context_tokens": bench.context_tokens,
@@ -169,19 +196,19 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     return Next({**result, "adapters": [row.id for row in rows]}, "gate")
 
 
-def _side(adapter_id: str, row: Adapter | None) -> dict[str, str]:
-    return {"id": adapter_id, "folder": row.folder, "digest": row.digest} if row else {"id": BASE}
+def _side(bench: Workbench, adapter_id: str, row: Adapter | None) -> dict[str, str]:
+    if row is None:
+        return {"id": BASE}
+    return {"id": adapter_id, "folder": str(adapters.place(row, bench.data)), "digest": row.digest}
 
 
-def _anchor(session: Session, base: str) -> Adapter | None:
-    """What candidates are held against for ever: the first adapter of this base model that was promoted, else the base.
-
-    `base` is the base model's digest.
-    """
+def _anchor(bench: Workbench, session: Session) -> Adapter | None:
+    """What candidates are held against for ever: this base model's first adapter that was promoted, else the base."""
     query = select(Adapter).where(
         Adapter.origin == "trained", col(Adapter.state).in_(["live", "retired", "approved", "canary"])
     )
-    rows = [row for row in session.exec(query) if card.base_of(row.folder) == base]
+    base = bench.base_digest()
+    rows = [row for row in session.exec(query) if card.base_of(adapters.place(row, bench.data)) == base]
     return min(rows, key=lambda row: row.decided_at or row.created_at, default=None)
 
 

@@ -7,6 +7,7 @@ It holds folders and digests but reads no files; what loads an adapter checks th
 import hashlib
 import json
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, and_, col, or_, select
@@ -17,6 +18,8 @@ from store.errors import Conflict, Invalid, NotFound
 from store.models import Adapter, now
 from store.models import AdapterState as S
 
+FOLDER = "adapters"
+"""Where a data folder keeps the files of adapters."""
 FORGOTTEN = "answer_digest"
 """In a report's case: the SHA-256 of an answer that is not kept any more."""
 
@@ -77,6 +80,12 @@ def get(session: Session, adapter_id: str) -> Adapter:
     if row is None:
         raise NotFound(f"no adapter {adapter_id}.", "`python -m store adapters` lists them.")
     return row
+
+
+def place(row: Adapter, data: Path) -> Path:
+    """The folder of an adapter's files: in this data folder, which may have been moved or restored, else as entered."""
+    here = data / FOLDER / Path(row.folder).name
+    return here if row.folder and here.is_dir() else Path(row.folder)
 
 
 def page(session: Session, *, limit: int = 1_000, before: str | None = None, state: str | None = None) -> list[Adapter]:

@@ -16,7 +16,7 @@ from sqlmodel import Session, and_, col, or_, select
 from store import adapters, audit
 from store.database import Database
 from store.errors import Conflict, LostLease, NotFound
-from store.models import Cycle, CycleState, CycleStep, Outcome, now
+from store.models import AdapterState, Cycle, CycleState, CycleStep, Outcome, now
 from store.progress import with_curve
 
 LEASE = timedelta(seconds=60)
@@ -225,11 +225,19 @@ def asks(session: Session, cycle_id: str) -> str:
 
 
 def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
-    """Stop a cycle; raises NotFound, or Conflict when it has ended."""
+    """Stop a cycle; the adapter that it has waiting for approval is rejected: nobody would watch it.
+
+    Raises NotFound, or Conflict when it has ended.
+    """
     with database.write() as session:
         cycle = get(session, cycle_id)
         if cycle.state not in OPEN:
             raise Conflict(f"cycle {cycle_id} is {cycle.state} already.")
+        if cycle.state == CycleState.AWAITING_APPROVAL and cycle.adapter_id is not None:
+            adapter = adapters.get(session, cycle.adapter_id)
+            if adapter.state == AdapterState.AWAITING_APPROVAL:
+                why = "its cycle was cancelled"
+                adapters.move(session, adapter.id, AdapterState.REJECTED, actor=actor, comment=why, decided_at=now())
         cycle.state, cycle.finished_at, cycle.fence = CycleState.CANCELLED, now(), cycle.fence + 1
         cycle.lease_until = None
         session.add(cycle)
@@ -246,10 +254,11 @@ def retry(database: Database, cycle_id: str, *, actor: str) -> Cycle:
         cycle = get(session, cycle_id)
         if cycle.state != CycleState.FAILED:
             raise Conflict(f"cycle {cycle_id} is {cycle.state}: only a failed one can be tried again.")
+        state = CycleState.WATCHING if cycle.step == WATCH else CycleState.RUNNING
         other = session.exec(select(Cycle.id).where(Cycle.state == CycleState.RUNNING)).first()
-        if other is not None:
+        if other is not None and state == CycleState.RUNNING:
             raise Conflict(f"cycle {other} is running.", "Wait for its end, or cancel it.")
-        cycle.state, cycle.attempts, cycle.error, cycle.finished_at = CycleState.RUNNING, 0, "", None
+        cycle.state, cycle.attempts, cycle.error, cycle.finished_at = state, 0, "", None
         session.add(cycle)
         audit.record(session, actor=actor, action="cycle.retried", subject=cycle_id, details={"step": cycle.step})
         return cycle

@@ -1,9 +1,12 @@
-"""Opens a database and hands out short sessions: `read()` never blocks, `write()` is brief and serial on SQLite.
+"""Opens a database and hands out short sessions: `read()` never blocks, `write()` is brief, and writers take turns.
 
 SQLite: WAL, `synchronous=FULL`, and every write transaction begins IMMEDIATE. The reason: a deferred transaction that
 has read and then writes fails at once when another one committed in between, whatever the busy timeout.
+Postgres: every write transaction first takes one lock until its end. What is read before it is written, the next fence
+or the last entry of the audit record, would else be read by two at once.
 """
 
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,7 +18,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filelock import FileLock, Timeout
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlmodel import Session
@@ -25,6 +28,8 @@ from store.errors import DatabaseProblem, Invalid, NotFound
 BUSY_SECONDS = 10
 CACHE_KB = 65_536
 """What a connection keeps of a SQLite file at most; the index of a million labels fits."""
+WRITERS = 7_291_406
+"""The key of the lock that writers take on Postgres: any number that nothing else in the database locks."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -51,12 +56,21 @@ class Database:
         """
         try:
             with Session(self._writer, expire_on_commit=False) as session, session.begin():
+                if self._writer.dialect.name == "postgresql":
+                    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITERS})
                 yield session
         except OperationalError as error:
             raise DatabaseProblem(
                 f"the database could not be written: {error.orig}.",
                 "Check free disk space and that no other program holds it locked, then try again.",
             ) from error
+
+    def restored(self) -> int:
+        """A number that is another one after each restore of a backup; 0 before the first, and on Postgres."""
+        if not self.is_sqlite:
+            return 0
+        with self.read() as session:
+            return int(session.execute(text("PRAGMA user_version")).scalar_one())
 
     def close(self) -> None:
         """Give all connections back."""
@@ -109,6 +123,7 @@ def restore(url: str, source: Path) -> None:
         if not _whole(copy):
             raise Invalid(f"the backup {source} is damaged or no Ratchet database.", "Use another backup.")
         copy.backup(target)
+        target.execute(f"PRAGMA user_version={secrets.randbelow(2**31 - 1) + 1}")
 
 
 def _whole(copy: sqlite3.Connection) -> bool:

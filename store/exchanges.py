@@ -23,6 +23,7 @@ from store.models import (
     Feedback,
     Label,
     Person,
+    Role,
     TaughtAnswer,
     now,
 )
@@ -205,6 +206,9 @@ def rate(
 ) -> Feedback:
     """Keep what a person says of an answer; a second call replaces the first.
 
+    What a reviewer wrote or approved stays the right answer whatever a chat user says later: of them the rating, its
+    reasons and the comment are kept.
+
     Raises NotFound, NotAllowed for somebody else's exchange, Invalid for an unknown rating or an over-long correction.
     """
     if rating not in RATINGS:
@@ -218,13 +222,20 @@ def rate(
         if exchange.person_id != person.id and person.role == "chat":
             raise NotAllowed(f"exchange {exchange_id} belongs to somebody else.", "Rate your own answers.")
         row = session.get(Feedback, exchange_id) or Feedback(exchange_id=exchange_id, person_id=person.id)
-        row.person_id, row.rating, row.reasons = person.id, rating, list(reasons)
-        row.comment, row.correction, row.updated_at = comment, correction.strip(), now()
-        row.approved_by = person.id if approved and row.correction else None
+        row.rating, row.reasons, row.comment, row.updated_at = rating, list(reasons), comment, now()
+        if person.role != Role.CHAT or not _reviewed(session, row):
+            row.person_id, row.correction = person.id, correction.strip()
+            row.approved_by = person.id if approved and row.correction else None
         session.add(row)
         session.flush()
         keep_passages(session, exchange)
     return row
+
+
+def _reviewed(session: Session, row: Feedback) -> bool:
+    """Whether a correction was approved, or written by somebody who may approve."""
+    author = session.get(Person, row.person_id)
+    return bool(row.correction) and (row.approved_by is not None or (author is not None and author.role != Role.CHAT))
 
 
 def get(session: Session, exchange_id: str) -> Logged:

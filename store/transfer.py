@@ -20,6 +20,8 @@ from store.exchanges import MAX_CORRECTION, RATINGS, Logged, keep_passages
 from store.models import Conversation, Exchange, ExchangeState, Feedback, Label, Person, Role, new_id
 
 IMPORTED = "imported"
+AT_ONCE = 200
+"""Exchanges in one transaction: the chat must be able to write meanwhile."""
 """The name of the person whom imported exchanges belong to."""
 
 Plain = dict[str, Any]
@@ -101,15 +103,21 @@ def imported(database: Database, lines: Sequence[str], format: str) -> int:
     """Enter the exchanges of a file for the person `imported`; returns how many were new.
 
     Raises Invalid naming the first bad line; nothing is imported then. Ids of the format `ratchet` are kept, and an
-    id that is there already is passed over.
+    id that is there already is passed over. Others can write in between; where it is cut off, the same file imported
+    again brings the rest of that format.
     """
     if format not in _READERS:
         raise Invalid(f'the format is "{format}", expected one of {", ".join(_READERS)}.')
     read = [_line(number, line, format) for number, line in enumerate(lines, start=1) if line.strip()]
     with database.write() as session:
         person = _person(session)
-        conversations: dict[str, str] = {}
-        count = sum(_enter(session, row, person.id, conversations) for row in read)
+    conversations: dict[str, str] = {}
+    count = 0
+    for start in range(0, len(read), AT_ONCE):
+        with database.write() as session:
+            some = read[start : start + AT_ONCE]
+            count += sum(_enter(session, row, person.id, conversations) for row in some)
+    with database.write() as session:
         details = {"format": format, "exchanges": count}
         audit.record(session, actor="command", action="exchanges.imported", subject=person.id, details=details)
     return count

@@ -23,7 +23,7 @@ from retrieval.generations import Mark, read_mark, write_mark
 from retrieval.index import Index, _largest
 from retrieval.vectors import Vectors
 from store import documents
-from store.database import Database
+from store.database import Database, restore
 from store.documents import Draft
 from store.errors import Unavailable
 from tests.conftest import ROOT
@@ -134,6 +134,22 @@ def test_what_changed_since_an_orderly_end_is_taken_in_without_building_anew(fil
     assert index.verify() == {**IN_ORDER, "store": 305, "index": 305}
     index.close()
     assert generation(filled).name == "gen-1"
+
+
+def test_after_a_backup_was_restored_the_cache_is_made_anew(filled: Path, database: Database, tmp_path: Path) -> None:
+    """The events of the restored store begin where the backup was made: the cache's own say nothing of them."""
+    database.backup(tmp_path / "copy.db")
+    documents.remove(database, fill(database, 40, source="later"))
+    index = opened(filled, database)
+    index.settle()
+    index.close()
+    database.close()
+    restore(database.url, tmp_path / "copy.db")
+    fill(database, 20, source="fresh")
+    index = opened(filled, database)
+    assert index.verify() == {**IN_ORDER, "store": 320, "index": 320}
+    index.close()
+    assert generation(filled).name == "gen-2"
 
 
 def test_searches_are_the_same_while_the_cache_is_built_and_after(tmp_path: Path, database: Database) -> None:

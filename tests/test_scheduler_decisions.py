@@ -1,6 +1,7 @@
 """Claims about what a cycle does after its adapter was decided on: it watches, and it ends with what became of it."""
 
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from scheduler import cycle
 from scheduler.decisions import follow_decisions
 from scheduler.workbench import Workbench
-from store import cycles, deployments
+from store import adapters, cycles, deployments
 from store.database import Database
-from store.models import Cycle, CycleState, Outcome
-from tests.test_store_adapters import made
+from store.models import AdapterState, Cycle, CycleState, CycleStep, Outcome, now
+from tests.test_store_adapters import made, state
 
 
 def bench(database: Database, *, complete: float | None = None, hours: float = 0) -> Workbench:
@@ -81,3 +82,30 @@ def test_a_cycle_whose_live_adapter_was_rolled_back_while_watched_ends_as_reject
     row = look(database, cycle_id, hours=1)
     assert (row.state, row.outcome) == (CycleState.DONE, Outcome.REJECTED)
     assert row.results["watch"]["sentence"] == f"{adapter} is rolled_back: it was taken back."
+
+
+def test_an_adapter_expires_so_long_after_its_gate_not_after_its_cycle_began(database: Database) -> None:
+    cycle_id, adapter = waiting(database)
+    with database.write() as session:
+        row = cycles.get(session, cycle_id)
+        row.created_at = now() - timedelta(days=60)
+        session.add(row)
+    follow_decisions(bench(database))
+    assert state(database, adapter) == AdapterState.AWAITING_APPROVAL
+    with database.write() as session:
+        step = session.get_one(CycleStep, (cycle_id, "gate"))
+        step.finished_at = now() - timedelta(days=15)
+        session.add(step)
+    follow_decisions(bench(database))
+    assert state(database, adapter) == AdapterState.EXPIRED
+    with database.read() as session:
+        assert cycles.get(session, cycle_id).outcome == Outcome.REJECTED
+
+
+def test_a_cycle_ends_whose_adapter_expired_in_a_process_that_was_killed_then(database: Database) -> None:
+    cycle_id, adapter = waiting(database)
+    with database.write() as session:
+        adapters.move(session, adapter, AdapterState.EXPIRED, actor="scheduler")
+    follow_decisions(bench(database))
+    with database.read() as session:
+        assert cycles.get(session, cycle_id).state == CycleState.DONE

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 from sqlmodel import func, select
 
 from scheduler.jobs import COUNTED, Ticker
@@ -182,3 +183,24 @@ def test_only_what_took_long_is_kept_and_for_ten_times_as_long(
     assert (len(made) == 2) == again
     kept.of("plan", "a", make)
     assert len(made) == 2 + again
+
+
+def test_the_scheduler_goes_on_once_the_database_is_back(
+    database: Database, slow: Slow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def named(before: str, after: str) -> None:
+        with database.write() as session:
+            session.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
+
+    named("cycle", "gone")
+    said: list[str] = []
+    until(lambda: bool(said.append(capsys.readouterr().err)) or "no such table: cycle" in "".join(said))
+    named("gone", "cycle")
+    with database.write() as session:
+        session.add(Cycle(id="cy_1", slot_key="1", step="unknown"))
+
+    def taken() -> bool:
+        with database.read() as session:
+            return session.get_one(Cycle, "cy_1").attempts > 0
+
+    until(taken)

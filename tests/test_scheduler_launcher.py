@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scheduler import launcher
-from store.errors import LostLease
+from store.errors import DatabaseProblem, LostLease
 
 TELLS = """
 import json, os
@@ -70,3 +70,24 @@ def test_a_child_whose_lease_is_lost_is_killed(tmp_path: Path) -> None:
         run(tmp_path, WAITS, heard=lost)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+def test_a_child_does_not_outlive_an_error_of_whoever_attends_to_it(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def heard(told: dict[str, Any] | None) -> None:
+        if told is not None:
+            pids.append(told["pid"])
+            raise ValueError("a fault of ours")
+
+    with pytest.raises(ValueError, match="a fault of ours"):
+        run(tmp_path, WAITS, heard=heard)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def test_a_child_goes_on_while_the_database_cannot_be_reached(tmp_path: Path) -> None:
+    def heard(_: dict[str, Any] | None) -> None:
+        raise DatabaseProblem("the database could not be written: it is locked.")
+
+    assert run(tmp_path, TELLS, heard=heard)["nice"] == 19

@@ -173,6 +173,7 @@ def test_a_variant_that_left_early_is_registered_and_rejected_with_its_reason(wo
     adapter = adapters.create(work.database, actor="test")
     left = "Left the tournament after 50% of its examples."
     made = {"folder": "x/v1-1", "digest": "d", "phases": [{"phase": 1, "folder": "v1-1"}], "left": left}
+    trials.enter_lineage(work, adapter.id, run)
     trials.published(work, row, adapter.id, run, made)
     with work.database.read() as session:
         found = adapters.get(session, adapter.id)
@@ -192,6 +193,7 @@ def test_an_adapter_of_phases_names_each_in_its_lineage_and_rests_on_what_it_was
         {"phase": 2, "folder": "v1-1-phase-2", "forgot": {"facts": 0.1}},
     ]
     adapter = adapters.create(work.database, actor="test")
+    trials.enter_lineage(work, adapter.id, run)
     trials.published(work, row, adapter.id, run, {"folder": "x/v1-1", "digest": "d", "phases": phases})
     with work.database.read() as session:
         found = adapters.get(session, adapter.id)
@@ -320,7 +322,8 @@ def test_the_anchor_and_its_known_answers_are_of_todays_base_model(work: Workben
     served_once(work, "first", "old")
     kept = served_once(work, "second", "new")
     with work.database.read() as session:
-        anchor, none = trials._anchor(session, "new"), trials._anchor(session, "a third one")
+        anchor = trials._anchor(today, session)
+        none = trials._anchor(replace(today, base_digest=lambda: "a third one"), session)
     assert anchor is not None and Path(anchor.folder).name == "second" and none is None
     assert trials._known(today, anchor) == str(kept)
     assert trials._known(replace(today, answer_tokens=80), anchor) == ""
@@ -333,3 +336,54 @@ def test_a_plan_chooses_preferences_once_there_are_enough(work: Workbench) -> No
     found = planning.preference_of(work, many, tokens_per_example=100)
     assert found["method"] == "dpo"
     assert found["most"] >= 150
+
+
+def test_who_is_erased_while_an_adapter_trains_is_flagged_in_it(work: Workbench) -> None:
+    row = finalists(work, 0)[0]
+    row.results = {"curate": {"digest": "d"}}
+    ann, ben = (people.add(work.database, name, role=Role.CHAT, actor="test") for name in ("ann", "ben"))
+    file = work.data / "phase-0.jsonl"
+    rows = [{"id": f"ex_{person.name}", "person": person.id, "documents": []} for person in (ann, ben)]
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    run = {"name": "", "phases": [{**PHASE, "file": str(file)}]}
+    adapter = adapters.create(work.database, actor="test")
+    trials.enter_lineage(work, adapter.id, run)
+    assert people.erase(work.database, "ann", actor="test")["adapters_flagged"] == 1
+    file.write_text(json.dumps(rows[1]) + "\n")
+    trials.enter_lineage(work, adapter.id, run)
+    made = {"folder": "x/v1-1", "digest": "d", "phases": [{"phase": 1, "folder": "v1-1"}]}
+    trials.published(work, row, adapter.id, run, made)
+    with work.database.read() as session:
+        lineage = adapters.get(session, adapter.id).lineage
+    assert lineage["erased"] == [ann.id] and lineage["people"] == sorted([ann.id, ben.id])
+    assert sorted(lineage["examples"]) == ["ex_ann", "ex_ben"]
+
+
+def test_an_adapter_is_found_where_the_data_folder_is_now(work: Workbench) -> None:
+    kept = served_once(work, "first", "new")
+    with work.database.write() as session:
+        row = adapters.get(session, "v1")
+        row.folder = "/elsewhere/var/adapters/first"
+        session.add(row)
+    with work.database.read() as session:
+        assert trials._anchor(replace(work, base_digest=lambda: "new"), session) is not None
+    assert adapters.place(row, work.data) == work.data / "adapters" / "first"
+    assert adapters.place(Adapter(id="v9", folder="/elsewhere/mine"), work.data) == Path("/elsewhere/mine")
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("state", [AdapterState.REJECTED, AdapterState.QUARANTINED])
+def test_an_adapter_that_was_refused_while_it_was_evaluated_supersedes_nothing(
+    work: Workbench, state: AdapterState
+) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.25])
+    waits = adapters.create(work.database, actor="test")
+    with work.database.write() as session:
+        for after in (AdapterState.CANDIDATE, AdapterState.AWAITING_APPROVAL):
+            adapters.move(session, waits.id, after, actor="test")
+        adapters.move(session, only.id, state, actor="ann", comment="no")
+    trials.decide(work, claim, row)
+    with work.database.read() as session:
+        assert adapters.get(session, only.id).state == state
+        assert adapters.get(session, waits.id).state == AdapterState.AWAITING_APPROVAL

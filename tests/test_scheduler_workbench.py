@@ -124,7 +124,9 @@ def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(
     row.results, row.plan = {"curate": {"data": "data", "digest": made.digest()}}, {"phases": phases}
     adapter = adapters.create(database, actor="test")
     trained = {"folder": str(tmp_path), "digest": "d", "phases": [{"phase": 1, "folder": tmp_path.name}]}
-    trials.published(work, row, adapter.id, runs_of(row.plan, tmp_path / "data")[0], trained)
+    [run] = runs_of(row.plan, tmp_path / "data")
+    trials.enter_lineage(work, adapter.id, run)
+    trials.published(work, row, adapter.id, run, trained)
     with database.read() as session:
         lineage = adapters.get(session, adapter.id).lineage
         assert lineage == {

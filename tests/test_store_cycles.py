@@ -9,7 +9,8 @@ from store import cycles
 from store.cycles import Claim
 from store.database import Database
 from store.errors import Conflict, LostLease, NotFound
-from store.models import Cycle, CycleState, Outcome, now
+from store.models import AdapterState, Cycle, CycleState, Outcome, now
+from tests.test_store_adapters import made, state
 
 
 def started(database: Database, slot: str = "night-1") -> Cycle:
@@ -140,6 +141,27 @@ def test_a_cancelled_cycle_takes_no_more_writes(database: Database) -> None:
     assert cycles.claim(database) is None
     with pytest.raises(Conflict, match=f"cycle {cycle.id} is cancelled already"):
         cycles.cancel(database, cycle.id, actor="ann")
+
+
+def test_a_cancelled_cycle_leaves_no_adapter_that_could_be_approved_and_is_watched_by_nobody(
+    database: Database,
+) -> None:
+    adapter, cycle = made(database), started(database)
+    waits = {"result": {}, "next_step": "watch", "state": CycleState.AWAITING_APPROVAL, "adapter_id": adapter}
+    cycles.finish_step(database, claimed(database), **waits)
+    cycles.cancel(database, cycle.id, actor="ann")
+    assert state(database, adapter) == AdapterState.REJECTED
+
+
+def test_a_watch_that_failed_is_watched_again_and_holds_up_no_cycle(database: Database) -> None:
+    cycle = started(database)
+    cycles.finish_step(database, claimed(database), result={}, next_step="watch", state=CycleState.WATCHING)
+    for _ in range(cycles.MAX_ATTEMPTS):
+        cycles.fail_step(database, claimed(database), "no")
+    cycles.start(database, slot_key="night-2", first_step="collect", started_by="test")
+    assert cycles.retry(database, cycle.id, actor="ann").state == CycleState.WATCHING
+    watched = cycles.claim(database, states=[CycleState.WATCHING])
+    assert watched is not None and watched.step == "watch"
 
 
 def test_the_same_slot_twice_is_one_cycle(database: Database) -> None:

@@ -134,3 +134,13 @@ def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
     people.add(open_database(url), "ann", role=Role.CHAT, actor="test")
     with open_database(url).read() as session:
         assert people.count(session) == 1
+
+
+def test_a_store_knows_that_it_was_restored(database: Database, tmp_path: Path) -> None:
+    assert database.restored() == 0
+    database.backup(tmp_path / "copy.db")
+    database.close()
+    restore(database.url, tmp_path / "copy.db")
+    first = open_database(database.url).restored()
+    restore(database.url, tmp_path / "copy.db")
+    assert first > 0 and open_database(database.url).restored() not in (0, first)

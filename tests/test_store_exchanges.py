@@ -127,6 +127,30 @@ def test_feedback_that_cannot_be_kept_is_refused_with_a_sentence(database: Datab
     assert exchanges.rate(database, row.id, person=rita, rating="up").person_id == rita.id
 
 
+@pytest.mark.parametrize("approved", [False, True])
+def test_what_a_reviewer_wrote_stays_when_the_asker_rates_or_corrects_afterwards(
+    database: Database, ann: Person, approved: bool
+) -> None:
+    rita = people.add(database, "rita", role=Role.REVIEWER, actor="test")
+    row = asked(database, ann, [user("How long?")], "300 km.")
+    exchanges.rate(database, row.id, person=rita, rating="down", correction="288 km.", approved=approved)
+    for correction in ("", "300 km."):
+        found = exchanges.rate(database, row.id, person=ann, rating="up", comment="thanks", correction=correction)
+        assert (found.correction, found.person_id) == ("288 km.", rita.id)
+        assert found.approved_by == (rita.id if approved else None)
+        assert (found.rating, found.comment) == ("up", "thanks")
+    assert exchanges.rate(database, row.id, person=rita, rating="up").correction == ""
+
+
+def test_what_a_reviewer_approved_of_the_askers_stays_too(database: Database, ann: Person) -> None:
+    rita = people.add(database, "rita", role=Role.REVIEWER, actor="test")
+    row = asked(database, ann, [user("How long?")], "300 km.")
+    exchanges.rate(database, row.id, person=ann, rating="down", correction="288 km.")
+    assert exchanges.rate(database, row.id, person=ann, rating="down", correction="289 km.").correction == "289 km."
+    exchanges.rate(database, row.id, person=rita, rating="down", correction="288 km.", approved=True)
+    assert exchanges.rate(database, row.id, person=ann, rating="up").approved_by == rita.id
+
+
 def test_only_a_correction_can_be_approved(database: Database, ann: Person) -> None:
     row = asked(database, ann, [user("Hello?")], "Hi!")
     assert exchanges.rate(database, row.id, person=ann, rating="up", approved=True).approved_by is None
