@@ -42,4 +42,4 @@ demo: install
 	@$(PY) examples/demo.py
 
 bench: install
-	@for name in exchange train train_gpu serve swap beside threads heap retrieval ingest tasks reclassify curate faults judge ppi gate cheats poison learning watch pages; do echo "== bench/$$name.py"; $(PY) -m bench.$$name || exit 1; done
+	@for name in exchange train train_gpu serve swap beside threads heap retrieval ingest tasks reclassify curate faults judge ppi gate gate_rated cheats poison learning watch pages; do echo "== bench/$$name.py"; $(PY) -m bench.$$name || exit 1; done

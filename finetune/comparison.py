@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from finetune.evaluate import Floats, interval, resampled_means
+from finetune.evaluate import Floats, interval, resampled_means, resampled_strata
+from finetune.rated import LEAST_CASES
 
 SERVING = "serving"
 Role = Literal["primary", "guardrail", "shown"]
@@ -98,19 +99,35 @@ class Comparison:
 
 
 def compared(
-    metric: str, task: str, rows: Sequence[tuple[float, float, str]], rules: Rules, *, against: str = SERVING
+    metric: str,
+    task: str,
+    rows: Sequence[tuple[float, float, str]],
+    rules: Rules,
+    *,
+    against: str = SERVING,
+    right: Sequence[bool | None] = (),
+    wrong: Floats | None = None,
 ) -> Comparison | None:
-    """The paired comparison over rows of (candidate's value, the other's, cluster); None where there are none."""
+    """The paired comparison over rows of (candidate's value, the other's, cluster); None where there are none.
+
+    `right` says of each row whether people found the other's own answer right, None where that is not why it is there;
+    `wrong` are draws of the share of wrong ones among all its answers, by which such rows are weighed where there are
+    LEAST_CASES of either kind (`finetune/rated.py`).
+    """
     if not rows:
         return None
     ours, theirs = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows], float)
+    clusters, kinds = [row[2] for row in rows], list(right) or [None] * len(rows)
     gains = ours - theirs
     if metric == LOSS:
         gains = -gains / max(float(theirs.mean()), 1e-9)
-    draws = resampled_means(gains.tolist(), [row[2] for row in rows], seed=rules.seed, samples=rules.samples)
-    return Comparison(
-        metric, task, float(ours.mean()), float(theirs.mean()), float(gains.mean()), draws, len(rows), against
-    )
+    if wrong is None or min(kinds.count(True), kinds.count(False)) < LEAST_CASES:
+        draws = resampled_means(gains.tolist(), clusters, seed=rules.seed, samples=rules.samples)
+        means = (float(ours.mean()), float(theirs.mean()), float(gains.mean()))
+        return Comparison(metric, task, *means, draws, len(rows), against)
+    difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed)
+    candidate, serving = (resampled_strata(one.tolist(), clusters, kinds, wrong)[0] for one in (ours, theirs))
+    return Comparison(metric, task, candidate, serving, difference, draws, len(rows), against)
 
 
 def _said(comparison: Comparison, low: float, high: float, level: float) -> str:

@@ -152,6 +152,37 @@ def resampled_means(
     return result
 
 
+def resampled_strata(
+    values: Sequence[float],
+    clusters: Sequence[str],
+    strata: Sequence[bool | None],
+    shares: Floats,
+    *,
+    seed: int = 0,
+) -> tuple[float, Floats]:
+    """The mean and its draws where the values of True and False stand for shares of 1 - `shares` and `shares` of both.
+
+    Values of the stratum None keep their own share. `shares` are draws, one for each of the bootstrap's; both strata
+    must have values. Deviations are stretched as in `resampled_means`.
+    """
+    value, kind = np.asarray(values, float), np.array([2 if one is None else int(one) for one in strata])
+    names, place = np.unique(np.asarray(clusters), return_inverse=True)
+    count, share = len(names), float(np.median(shares))
+    own = float(np.mean(kind == 2))
+    means = [float(value[kind == one].mean()) if (kind == one).any() else 0.0 for one in range(3)]
+    mean = own * means[2] + (1 - own) * (share * means[0] + (1 - share) * means[1])
+    if count < 2:
+        return mean, mean + np.linspace(-1.0, 1.0, len(shares))
+    draws, found = _drawn(count, seed, len(shares)), []
+    for one in range(3):
+        sums = draws @ np.bincount(place, weights=value * (kind == one), minlength=count)
+        sizes = draws @ np.bincount(place, weights=(kind == one).astype(float), minlength=count)
+        found.append(np.where(sizes > 0, sums / np.maximum(sizes, 1e-9), means[one]))
+    drawn = own * found[2] + (1 - own) * (shares * found[0] + (1 - shares) * found[1])
+    stretch = stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975) * math.sqrt(count / (count - 1))
+    return mean, mean + stretch * (drawn - mean)
+
+
 def interval(draws: Floats, *, confidence: float = 0.95) -> tuple[float, float]:
     """The central interval of bootstrap draws."""
     tail = (1 - confidence) / 2

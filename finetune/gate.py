@@ -3,10 +3,12 @@
 It knows scores and documents (clusters), not models, adapters or people; approval comes after it. Promote only if a
 primary metric over the planned tasks' cases gained, its interval above 0 (Holm across the primaries), and no guardrail
 is worse than its margin allows. Intervals are paired bootstraps over documents. A case where a metric applies to one
-of the two answers only is left out there; the guardrail on declining, which always applies, covers it.
+of the two answers only is left out there; the guardrail on declining, which always applies, covers it. Cases that the
+other side's own answers brought about, because people found them wrong or right, are weighed (`finetune/rated.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from finetune.comparison import (
     LOSS,
@@ -22,7 +24,8 @@ from finetune.comparison import (
     too_wide,
     verdict,
 )
-from finetune.evaluate import ALL, CaseScore, Report, value_of
+from finetune.evaluate import ALL, CaseScore, Floats, Report, value_of
+from finetune.rated import Rated
 
 OTHER = "other tasks"
 PLANNED = "planned tasks"
@@ -55,11 +58,27 @@ def _pairs(candidate: Report, serving: Report) -> list[Pair]:
     return pairs
 
 
-def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, against: str) -> Comparison | None:
+@dataclass(frozen=True)
+class _Other:
+    """Whom the candidate is held against: its name, and which cases its own answers brought about."""
+
+    name: str
+    right: Mapping[str, bool]
+    wrong: Floats | None
+
+    @classmethod
+    def of(cls, name: str, rated: Rated | None, rules: Rules) -> "_Other":
+        if rated is None:
+            return cls(name, {}, None)
+        return cls(name, rated.right, rated.wrong(seed=rules.seed, samples=rules.samples))
+
+
+def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, against: _Other) -> Comparison | None:
     """The paired comparison over the cases to which the metric applies on both sides; None where there are none."""
-    found = [(value_of(mine, metric), value_of(other, metric), mine.cluster) for mine, other in pairs]
-    rows = [(a, b, c) for a, b, c in found if a is not None and b is not None]
-    return compared(metric, task, rows, rules, against=against)
+    found = [(value_of(mine, metric), value_of(other, metric), mine) for mine, other in pairs]
+    both = [(a, b, case) for a, b, case in found if a is not None and b is not None]
+    rows, right = [(a, b, case.cluster) for a, b, case in both], [against.right.get(case.case_id) for *_, case in both]
+    return compared(metric, task, rows, rules, against=against.name, right=right, wrong=against.wrong)
 
 
 def _groups(pairs: Sequence[Pair], smallest: int) -> dict[str, list[Pair]]:
@@ -72,7 +91,7 @@ def _groups(pairs: Sequence[Pair], smallest: int) -> dict[str, list[Pair]]:
     return large | ({OTHER: rest} if rest else {})
 
 
-def _guardrails(pairs: Sequence[Pair], primary: Sequence[str], rules: Rules, against: str) -> list[Delta]:
+def _guardrails(pairs: Sequence[Pair], primary: Sequence[str], rules: Rules, against: _Other) -> list[Delta]:
     """The held-out loss over all cases first; then, leaning on it, what is guarded over all cases and every task.
 
     A loss that is too uncertain to certify its margin holds where it fell and all that is guarded over all cases holds
@@ -93,7 +112,7 @@ def _guardrails(pairs: Sequence[Pair], primary: Sequence[str], rules: Rules, aga
     ]
 
 
-def _tasks(metric: str, groups: dict[str, list[Pair]], rules: Rules, against: str, loss_held: bool) -> list[Delta]:
+def _tasks(metric: str, groups: dict[str, list[Pair]], rules: Rules, against: _Other, loss_held: bool) -> list[Delta]:
     """One metric's guardrails: each task that is large enough by itself, the others together and each alone."""
     found = {task: _compare(metric, task, rows, rules, against) for task, rows in groups.items()}
     margin = rules.loss_margin if metric == LOSS else rules.margin
@@ -111,7 +130,7 @@ def _tasks(metric: str, groups: dict[str, list[Pair]], rules: Rules, against: st
 
 
 def _beside(
-    pairs: Sequence[Pair], planned_tasks: Sequence[str], primary: Sequence[str], rules: Rules, against: str
+    pairs: Sequence[Pair], planned_tasks: Sequence[str], primary: Sequence[str], rules: Rules, against: _Other
 ) -> list[Delta]:
     """The primaries over the planned tasks' cases and all guardrails, against one other report."""
     planned = [pair for pair in pairs if pair[0].task in planned_tasks]
@@ -126,6 +145,7 @@ def decide(
     planned_tasks: Sequence[str],
     anchor: Report | None = None,
     beside_anchor: Report | None = None,
+    rated: Mapping[str, Rated] | None = None,
     primary: Sequence[str] = ("source_attribution", "answer_accuracy"),
     margin: float = Rules.margin,
     hard_margin: float = Rules.hard_margin,
@@ -139,22 +159,23 @@ def decide(
     """Compare reports of the same cases: the candidate's with what serves and, where it is another, with the anchor's.
 
     `beside_anchor` is the candidate's report to hold against the anchor's, where people's labels corrected it and not
-    the anchor's. `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the
+    the anchor's. `rated` says of a report's model, where that is known, how its own answers brought cases about, which
+    are weighed by it. `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the
     other's loss. A guardrail holds when its interval lies above minus the margin; fails when the interval lies wholly
     below 0 or, from `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases to
     certify the margin holds when its point estimate is within it and the held-out loss over all cases holds.
     """
     rules = Rules(margin, hard_margin, loss_margin, min_cases, min_task_cases, confidence, seed, samples)
     pairs = _pairs(candidate, serving)
-    found = _beside(pairs, planned_tasks, primary, rules, SERVING)
+    serves = _Other.of(SERVING, (rated or {}).get(serving.model), rules)
+    found = _beside(pairs, planned_tasks, primary, rules, serves)
     if not found:
         said = f"No held-out case of the planned tasks ({', '.join(planned_tasks) or 'none'}) has a primary metric."
         return Verdict("not_enough_evidence", (said,), (), min_cases)
     if anchor is not None and anchor.model != serving.model:
-        found += _beside(
-            _pairs(beside_anchor or candidate, anchor), planned_tasks, primary, rules, f"the anchor {anchor.model}"
-        )
-    shown = [one for metric in SHOWN if (one := _compare(metric, ALL, pairs, rules, SERVING))]
+        first = _Other.of(f"the anchor {anchor.model}", (rated or {}).get(anchor.model), rules)
+        found += _beside(_pairs(beside_anchor or candidate, anchor), planned_tasks, primary, rules, first)
+    shown = [one for metric in SHOWN if (one := _compare(metric, ALL, pairs, rules, serves))]
     informed = [
         delta(c, role="shown", margin=0.0, confidence=confidence, judge=lambda *_: (None, "shown")) for c in shown
     ]

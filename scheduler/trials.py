@@ -9,15 +9,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import col, select
 
-from finetune import card, instead
+from finetune import instead
 from finetune.comparison import Verdict
 from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from scheduler import decisions, forgotten, judging, refetched
+from scheduler.against import anchor_of, known_answers, side_of
 from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
+from scheduler.rated import rated
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
 from scheduler.verdicts import ORDER, lead, over_planned, verdict_of, why_best
@@ -159,8 +161,8 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     with bench.database.read() as session:
         serving = deployments.deployment(session).adapter
         against = session.get(Adapter, serving)
-        anchor = _anchor(bench, session)
-    sides = [_side(bench, row.id, row) for row in rows]
+        anchor = anchor_of(bench, session)
+    sides = [side_of(bench, row.id, row) for row in rows]
     cases = bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"
     if not cases.exists():
         raise Invalid(
@@ -175,9 +177,9 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "base_digest": bench.base_digest(),
         "candidate": sides[0],
         "others": sides[1:],
-        "serving": _side(bench, serving, against),
-        "anchor": _side(bench, anchor.id if anchor else BASE, anchor),
-        "known": _known(bench, anchor),
+        "serving": side_of(bench, serving, against),
+        "anchor": side_of(bench, anchor.id if anchor else BASE, anchor),
+        "known": known_answers(bench, anchor),
         "max_tokens": bench.answer_tokens,
         "context_tokens": bench.context_tokens,
         "batch": bench.batch,
@@ -196,46 +198,6 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     return Next({**result, "adapters": [row.id for row in rows]}, "gate")
 
 
-def _side(bench: Workbench, adapter_id: str, row: Adapter | None) -> dict[str, str]:
-    if row is None:
-        return {"id": BASE}
-    return {"id": adapter_id, "folder": str(adapters.place(row, bench.data)), "digest": row.digest}
-
-
-def _anchor(bench: Workbench, session: Session) -> Adapter | None:
-    """What candidates are held against for ever: this base model's first adapter that was promoted, else the base."""
-    query = select(Adapter).where(
-        Adapter.origin == "trained", col(Adapter.state).in_(["live", "retired", "approved", "canary"])
-    )
-    base = bench.base_digest()
-    rows = [row for row in session.exec(query) if card.base_of(adapters.place(row, bench.data)) == base]
-    return min(rows, key=lambda row: row.decided_at or row.created_at, default=None)
-
-
-def _known(bench: Workbench, anchor: Adapter | None) -> str:
-    """The newest report of the anchor that an earlier cycle made: its answers to the same cases are reused.
-
-    It must have answered on the same base model, and as long as answers may be now.
-    """
-    wanted = {"base_digest": bench.base_digest(), "max_tokens": bench.answer_tokens}
-    found = sorted(bench.data.glob("cycles/*/evaluation-*/*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in found:
-        if path.name not in ("anchor.json", "serving.json"):
-            continue
-        job = _read(path.parent.with_name(path.parent.name.replace("evaluation", "evaluate")).with_suffix(".json"))
-        same = all(job.get(name) == value for name, value in wanted.items())
-        if same and _read(path).get("model") == (anchor.id if anchor else BASE):
-            return str(path)
-    return ""
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError):
-        return {}
-
-
 def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Compare each candidate with what serves; move the best and the cycle by its verdict, and reject the others."""
     out = Path(cycle.results["evaluate"]["out"])
@@ -246,7 +208,9 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
     heard = judging.heard(bench, ids, reports, serving, anchor)
-    verdicts = [verdict_of(bench, cycle, *one, candidates=len(ids)) for one in heard]
+    others = [serving.model, *([anchor.model] if anchor is not None else [])]
+    known = rated(bench, others, _cases(bench, cycle))
+    verdicts = [verdict_of(bench, cycle, *one, candidates=len(ids), rated=known) for one in heard]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
     if why := judging.doubt(bench, tried):
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
@@ -269,11 +233,15 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     return _after(bench, cycle, verdicts[best], ids[best], why=why)
 
 
+def _cases(bench: Workbench, cycle: Cycle) -> list[dict[str, Any]]:
+    """The held-out cases of a cycle, as far as they are kept."""
+    file = bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"
+    return read_rows(file) if file.exists() else []
+
+
 def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, anchor: Report | None) -> dict[str, Any]:
     """What the registry keeps of an evaluation: the reports, and where the candidate gained and lost."""
-    file = bench.data / cycle.results["curate"]["data"] / "held_out.jsonl"
-    cases = read_rows(file) if file.exists() else []
-    shown = {case["id"]: len(case["passages"]) for case in cases}
+    shown = {case["id"]: len(case["passages"]) for case in _cases(bench, cycle)}
     sides = {"candidate": candidate, "serving": serving}
     if anchor is not None and anchor.model != serving.model:
         sides["anchor"] = anchor

@@ -1,10 +1,12 @@
 """The gate's verdict on each finalist of a cycle, and which of them is the best."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from finetune import gate
 from finetune.comparison import LOSS, SERVING, Delta, Rules, Verdict
 from finetune.evaluate import ALL, Report
+from finetune.rated import Rated
 from scheduler.workbench import Workbench
 from store.models import Cycle
 
@@ -22,6 +24,7 @@ def verdict_of(
     told: str,
     *,
     candidates: int,
+    rated: Mapping[str, Rated] | None = None,
 ) -> Verdict:
     """One candidate's verdict; with several the error allowed is shared among them (Bonferroni).
 
@@ -39,8 +42,11 @@ def verdict_of(
         min_cases=bench.min_cases,
         confidence=1 - (1 - Rules.confidence) / candidates,
         seed=bench.seed,
+        rated=rated,
     )
-    return replace(found, reasons=(told, *found.reasons)) if told else found
+    weighed = (rated or {}).get(serving.model)
+    said = weighed.sentence(serving.model) if weighed else ""
+    return replace(found, reasons=tuple(one for one in (told, *found.reasons, said) if one))
 
 
 def lead(verdict: Verdict) -> float:

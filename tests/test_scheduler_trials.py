@@ -12,7 +12,7 @@ import pytest
 from finetune.dataset import Curated
 from finetune.examples import Example
 from finetune.preferences import available
-from scheduler import jobs, planning, trials
+from scheduler import against, jobs, planning, trials
 from scheduler.dataset_files import PREFERENCES, PREFERRED, PROBE, put_aside, runs_of, write_plan
 from scheduler.workbench import Workbench
 from store import adapters, case_labels, cycles, people
@@ -322,12 +322,12 @@ def test_the_anchor_and_its_known_answers_are_of_todays_base_model(work: Workben
     served_once(work, "first", "old")
     kept = served_once(work, "second", "new")
     with work.database.read() as session:
-        anchor = trials._anchor(today, session)
-        none = trials._anchor(replace(today, base_digest=lambda: "a third one"), session)
+        anchor = against.anchor_of(today, session)
+        none = against.anchor_of(replace(today, base_digest=lambda: "a third one"), session)
     assert anchor is not None and Path(anchor.folder).name == "second" and none is None
-    assert trials._known(today, anchor) == str(kept)
-    assert trials._known(replace(today, answer_tokens=80), anchor) == ""
-    assert trials._known(replace(today, base_digest=lambda: "old"), anchor) == ""
+    assert against.known_answers(today, anchor) == str(kept)
+    assert against.known_answers(replace(today, answer_tokens=80), anchor) == ""
+    assert against.known_answers(replace(today, base_digest=lambda: "old"), anchor) == ""
 
 
 @pytest.mark.skipif(not available(), reason="TRL is not installed: pip install -e .[preference]")
@@ -366,7 +366,7 @@ def test_an_adapter_is_found_where_the_data_folder_is_now(work: Workbench) -> No
         row.folder = "/elsewhere/var/adapters/first"
         session.add(row)
     with work.database.read() as session:
-        assert trials._anchor(replace(work, base_digest=lambda: "new"), session) is not None
+        assert against.anchor_of(replace(work, base_digest=lambda: "new"), session) is not None
     assert adapters.place(row, work.data) == work.data / "adapters" / "first"
     assert adapters.place(Adapter(id="v9", folder="/elsewhere/mine"), work.data) == Path("/elsewhere/mine")
     assert kept.exists()

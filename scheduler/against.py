@@ -1,0 +1,53 @@
+"""Whom candidates are held against: what serves, the anchor, and what of their answers is known already."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from finetune import card
+from scheduler.workbench import Workbench
+from store import adapters
+from store.models import BASE, Adapter
+
+
+def side_of(bench: Workbench, adapter_id: str, row: Adapter | None) -> dict[str, str]:
+    """What the evaluator is told of a side; the base has an id only."""
+    if row is None:
+        return {"id": BASE}
+    return {"id": adapter_id, "folder": str(adapters.place(row, bench.data)), "digest": row.digest}
+
+
+def anchor_of(bench: Workbench, session: Session) -> Adapter | None:
+    """What candidates are held against for ever: this base model's first adapter that was promoted, else the base."""
+    query = select(Adapter).where(
+        Adapter.origin == "trained", col(Adapter.state).in_(["live", "retired", "approved", "canary"])
+    )
+    base = bench.base_digest()
+    rows = [row for row in session.exec(query) if card.base_of(adapters.place(row, bench.data)) == base]
+    return min(rows, key=lambda row: row.decided_at or row.created_at, default=None)
+
+
+def known_answers(bench: Workbench, anchor: Adapter | None) -> str:
+    """The newest report of the anchor that an earlier cycle made: its answers to the same cases are reused.
+
+    It must have answered on the same base model, and as long as answers may be now.
+    """
+    wanted = {"base_digest": bench.base_digest(), "max_tokens": bench.answer_tokens}
+    found = sorted(bench.data.glob("cycles/*/evaluation-*/*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        if path.name not in ("anchor.json", "serving.json"):
+            continue
+        job = _read(path.parent.with_name(path.parent.name.replace("evaluation", "evaluate")).with_suffix(".json"))
+        same = all(job.get(name) == value for name, value in wanted.items())
+        if same and _read(path).get("model") == (anchor.id if anchor else BASE):
+            return str(path)
+    return ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}

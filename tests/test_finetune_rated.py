@@ -1,0 +1,89 @@
+"""Claims about how cases are weighed that came of what people rated: neither their mood nor ours decides."""
+
+import numpy as np
+import pytest
+
+from bench.gate_rated import KINDS, SHOWS, Answers, world
+from finetune.comparison import Rules, compared
+from finetune.evaluate import resampled_means, resampled_strata
+from finetune.gate import decide
+from finetune.rated import LEAST_CASES, Rated, Signs
+
+SAME = {"planned_tasks": ["planned"], "margin": 0.05, "loss_margin": 0.02, "min_cases": 24, "samples": 500}
+
+
+def rated(seed: int, *, wrong: float, liked: float, disliked: float, answers: int = 2000, sign: bool = True) -> Rated:
+    """Answers of which a share is wrong, rated so often, with a sign that tells wrong ones from right ones or not."""
+    rng, found = np.random.default_rng(seed), Answers()
+    for _ in range(answers):
+        right = bool(rng.random() >= wrong)
+        said = rng.random() < (liked if right else disliked)
+        kind = ("liked" if right else "disliked") if said else "unrated"
+        found.shown[kind].append(bool(rng.random() < SHOWS[right or not sign]))
+    return Rated({}, *(found.signs(kind) for kind in KINDS))
+
+
+@pytest.mark.parametrize(("liked", "disliked"), [(0.2, 0.2), (0.1, 0.4), (0.3, 0.1)])
+def test_the_share_of_wrong_answers_is_found_whatever_people_like_to_rate(liked: float, disliked: float) -> None:
+    found = [rated(seed, wrong=0.3, liked=liked, disliked=disliked) for seed in range(20)]
+    shares = [np.quantile(one.wrong(seed=1, samples=1000), [0.025, 0.5, 0.975]) for one in found]
+    assert sum(low <= 0.3 <= high for low, _, high in shares) >= 15
+    assert np.mean([share for _, share, _ in shares]) == pytest.approx(0.3, abs=0.05)
+
+
+def test_without_a_sign_unrated_answers_are_taken_to_be_like_the_rated_ones_and_that_is_not_sure() -> None:
+    told = rated(1, wrong=0.3, liked=0.2, disliked=0.2)
+    blind = rated(1, wrong=0.3, liked=0.2, disliked=0.2, sign=False)
+    unseen = Rated({}, *(Signs(one.answers) for one in (told.liked, told.disliked, told.unrated)))
+    for one in (blind, unseen):
+        draws = one.wrong(seed=1, samples=1000)
+        assert np.median(draws) == pytest.approx(0.3, abs=0.08)
+        assert np.std(draws) > 1.3 * np.std(told.wrong(seed=1, samples=1000))
+
+
+def test_where_everything_was_rated_the_share_is_what_they_said() -> None:
+    draws = Rated({}, Signs(700), Signs(300), Signs()).wrong(seed=1, samples=1000)
+    assert np.median(draws) == pytest.approx(0.3, abs=0.01) and np.std(draws) < 0.02
+
+
+def test_strata_that_have_their_own_share_are_weighed_by_it_and_others_are_left_alone() -> None:
+    values, clusters = [1.0, 1.0, 0.0, 0.0, 0.5, 0.5], list("abcdef")
+    strata = [False, False, True, True, None, None]
+    mean, draws = resampled_strata(values, clusters, strata, np.full(2000, 0.1))
+    assert mean == pytest.approx(4 / 6 * 0.1 + 2 / 6 * 0.5)
+    assert np.mean(draws) == pytest.approx(mean, abs=0.02)
+    plain, same = resampled_strata(values, clusters, strata, np.full(2000, 0.5))
+    assert plain == pytest.approx(np.mean(values))
+    assert np.mean(same) == pytest.approx(np.mean(resampled_means(values, clusters)), abs=0.02)
+    one, wide = resampled_strata(values, ["a"] * 6, strata, np.full(2000, 0.5))
+    assert (one, wide.min(), wide.max()) == pytest.approx((plain, plain - 1, plain + 1))
+
+
+def test_too_few_cases_of_a_kind_are_not_weighed() -> None:
+    rows = [(1.0, 0.0, f"d{n}") for n in range(20)]
+    kinds = [False] * (20 - LEAST_CASES + 1) + [True] * (LEAST_CASES - 1)
+    rows[-1] = (0.0, 1.0, "d19")
+    shares = np.full(500, 0.01)
+    few = compared("answer_accuracy", "planned", rows, Rules(samples=500), right=kinds, wrong=shares)
+    assert few is not None and few.difference == pytest.approx(0.9)
+    enough = compared("answer_accuracy", "planned", rows, Rules(samples=500), right=[*kinds[1:], True], wrong=shares)
+    assert enough is not None and enough.difference == pytest.approx(0.99 * 0.6 + 0.01, abs=0.01)
+    assert Rated({"a": True, "b": False}, Signs(9), Signs(9), Signs(9)).sentence("v1") == ""
+
+
+def test_people_who_rate_mostly_what_is_wrong_do_not_promote_an_equal_candidate() -> None:
+    """The answers of v1 that people found wrong are the cases; an equal candidate errs on others."""
+    plain, weighed = [], []
+    for seed in range(12):
+        candidate, serving, known = world(seed, gain=0.0, liked=0.1, disliked=0.4)
+        plain.append(decide(candidate, serving, **SAME).verdict)
+        weighed.append(decide(candidate, serving, rated={"v1": known}, **SAME).verdict)
+    assert plain.count("promote") >= 4 and weighed.count("promote") <= 1
+
+
+def test_people_who_rate_mostly_what_is_right_do_not_hide_a_gain() -> None:
+    candidate, serving, known = world(3, gain=0.2, liked=0.3, disliked=0.1)
+    assert decide(candidate, serving, **SAME).verdict != "promote"
+    said = decide(candidate, serving, rated={"v1": known}, **SAME)
+    assert said.verdict == "promote"
+    assert "of the cases people had found the answer of v1 wrong" in known.sentence("v1")

@@ -1,0 +1,66 @@
+"""Claims about what the gate is told of its cases: which came of an adapter's own answers, what people said of all."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.rated import Signs
+from scheduler.rated import found_right, rated
+from scheduler.workbench import Workbench
+from store import exchanges, people
+from store.database import Database
+from store.models import Conversation, Exchange, Person, Role
+from tests.test_scheduler_workbench import bench
+
+
+@pytest.fixture
+def work(database: Database, tmp_path: Path) -> Workbench:
+    return replace(bench(database, tmp_path), base_model="tiny", min_agreement=0.6, min_labels=20)
+
+
+def case(number: int, kind: str, *, target: str = "It is 288 km long.", **values: Any) -> dict[str, Any]:
+    said = {"logged_adapter": "v1", "logged_base": "tiny", "logged_answer": "The Aare is 288 km long.", **values}
+    return {"id": f"ex_{number}", "kind": kind, "target": target, **said}
+
+
+def answered(
+    database: Database, ann: Person, *, rating: str | None = None, correction: str = "", **values: Any
+) -> None:
+    named = {"adapter": "v1", "model": "tiny", "question": "How long?", **values}
+    row = Exchange(conversation_id="co_1", person_id=ann.id, **named)
+    exchanges.begin(database, row)
+    exchanges.finish(database, row.id, state="finished", answer="The Aare is 288 km long.")
+    if rating or correction:
+        exchanges.rate(database, row.id, person=ann, rating=rating, correction=correction)
+
+
+def test_a_case_came_of_the_adapter_whose_answer_people_rated(work: Workbench) -> None:
+    cases = [
+        case(1, "upvoted"),
+        case(2, "correction", target="It is 300 km long."),
+        case(3, "approved", target="The Aare is 288 km long [1]."),
+        case(4, "approved", logged_answer=""),
+        case(5, "correction", logged_adapter="base"),
+        case(6, "correction", logged_base="another model"),
+    ]
+    assert found_right(work, "v1", cases) == {"ex_1": True, "ex_2": False, "ex_3": True}
+    assert found_right(work, "v2", cases) == {}
+
+
+def test_all_answers_of_an_adapter_are_counted_by_what_people_said(database: Database, work: Workbench) -> None:
+    ann = people.add(database, "ann", role=Role.CHAT, actor="test")
+    with database.write() as session:
+        session.add(Conversation(id="co_1", person_id=ann.id))
+    answered(database, ann, rating="up")
+    answered(database, ann, rating="down")
+    answered(database, ann, correction="It is 300 km long.")
+    answered(database, ann, correction="The Aare is 288 km long.")
+    answered(database, ann)
+    answered(database, ann, trainable=False)
+    answered(database, ann, adapter="base")
+    answered(database, ann, model="another model")
+    found = rated(work, ["v1", "base"], [case(1, "upvoted")])
+    assert list(found) == ["v1"] and found["v1"].right == {"ex_1": True}
+    assert (found["v1"].liked, found["v1"].disliked, found["v1"].unrated) == (Signs(2), Signs(2), Signs(1))
