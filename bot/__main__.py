@@ -8,7 +8,6 @@ import argparse
 import os
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -16,6 +15,7 @@ from types import FrameType
 from bot import starter
 from bot.api import create_app
 from bot.chat import Chat, Ended, Question, Token
+from bot.companion import Companion
 from bot.engine import Engine, TransformersEngine
 from bot.live import Live
 from bot.models import base_digest, chat_model
@@ -144,7 +144,7 @@ def _serve(settings: Settings, database: Database) -> None:
         _serve_on(listening, settings, database)
     finally:
         if scheduler is not None:
-            _end(scheduler)
+            scheduler.close()
 
 
 def _serve_on(listening: socket.socket, settings: Settings, database: Database) -> None:
@@ -232,9 +232,9 @@ def _greet(database: Database, host: str, port: int) -> None:
         print(f"No admin yet: set one up once at http://{shown}:{port}/setup?token={secret}", flush=True)
 
 
-def _start_scheduler() -> "subprocess.Popen[bytes]":
+def _start_scheduler() -> Companion:
     command = [sys.executable, "-m", "scheduler", "run", "--parent", str(os.getpid())]
-    return subprocess.Popen(command, cwd=ROOT, env=_absolute(os.environ))
+    return Companion(command, folder=ROOT, environment=_absolute(os.environ))
 
 
 def _absolute(environment: "os._Environ[str]") -> dict[str, str]:
@@ -245,14 +245,6 @@ def _absolute(environment: "os._Environ[str]") -> dict[str, str]:
             made[name] = str(Path(made[name]).resolve())
     made.setdefault("RATCHET_DATA", str(Path(load_settings().server.data).resolve()))
     return made
-
-
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    child.terminate()
-    try:
-        child.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        child.kill()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
