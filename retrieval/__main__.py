@@ -152,7 +152,7 @@ def _ingest(options: argparse.Namespace, settings: Settings, database: Database)
     counts = ingest(library, options.paths, root=ROOT)
     if options.watch:
         folders = [path for path in options.paths if path.is_dir()]
-        counts.removed = len(remove_vanished(library, database, folders, root=ROOT))
+        counts.removed = len(remove_vanished(library, database, folders, root=ROOT, warn=counts.skipped.append))
     report(counts)
     if options.watch:
         print("watching for changes; Ctrl-C ends it.", flush=True)

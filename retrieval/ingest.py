@@ -69,8 +69,14 @@ def ingest(library: Library, found: list[Found], *, root: Path, done: Say) -> Co
     return counts
 
 
-def remove_vanished(library: Library, database: Database, folders: list[Path], *, root: Path) -> list[str]:
-    """Remove the documents of files that are no longer in the folders; their names."""
+def remove_vanished(
+    library: Library, database: Database, folders: list[Path], *, root: Path, warn: Say = lambda _: None
+) -> list[str]:
+    """Remove the documents of files that are no longer in the folders; their names.
+
+    Where several files are gone with everything else in their folder, or with it, its documents stay and `warn` hears
+    of it: so does a share look that is not mounted.
+    """
     removed: list[str] = []
     for folder in folders:
         prefix = name_of(folder.resolve(), root)
@@ -78,6 +84,9 @@ def remove_vanished(library: Library, database: Database, folders: list[Path], *
             continue
         with database.read() as session:
             known = documents.present_under(session, f"{prefix}/")
+        if len(known) > 1 and not (folder.is_dir() and any(folder.iterdir())):
+            warn(f"{prefix}: nothing is there. Its {len(known)} documents stay: is it mounted? Else remove them by id.")
+            continue
         for document in known:
             if not (root / document.source).exists():
                 library.remove(document.id)
@@ -91,7 +100,8 @@ def watch(
     """After each change under the paths, what it led to; ends when `stop` is set."""
     folders = [path for path in paths if path.is_dir()]
     for _ in changes_in(*paths, stop_event=stop, debounce=settled_ms, raise_interrupt=False):
-        removed = remove_vanished(library, database, folders, root=root)
+        kept: list[str] = []
+        removed = remove_vanished(library, database, folders, root=root, warn=kept.append)
         counts = ingest(library, found_under([p for p in paths if p.exists()]), root=root, done=lambda name: None)
-        counts.removed = len(removed)
+        counts.removed, counts.skipped = len(removed), [*kept, *counts.skipped]
         yield counts

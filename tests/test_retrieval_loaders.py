@@ -190,3 +190,26 @@ def test_a_run_over_good_and_bad_files_goes_on_and_says_what_was_skipped(
     assert ingest(library, found_under([folder]), root=tmp_path, done=lambda name: None).new == 1
     with database.read() as session:
         assert [document.source for document, _ in documents.present(session)] == ["docs/b.md"]
+
+
+def test_documents_stay_when_their_whole_folder_is_gone_as_a_share_that_is_not_mounted(
+    tmp_path: Path, library: Library, database: Database
+) -> None:
+    folder, said = tmp_path / "docs", list[str]()
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.md").write_text(f"# {name}\n\n{AARE} {name}\n")
+    ingest(library, found_under([folder]), root=tmp_path, done=lambda name: None)
+    files_there = [(path, path.read_text()) for path in sorted(folder.iterdir())]
+    for path, _ in files_there:
+        path.unlink()
+    assert remove_vanished(library, database, [folder], root=tmp_path, warn=said.append) == []
+    folder.rmdir()
+    assert remove_vanished(library, database, [folder], root=tmp_path, warn=said.append) == []
+    assert said == ["docs: nothing is there. Its 2 documents stay: is it mounted? Else remove them by id."] * 2
+    folder.mkdir()
+    path, text = files_there[1]
+    path.write_text(text)
+    assert remove_vanished(library, database, [folder], root=tmp_path) == ["docs/a.md"]
+    path.unlink()
+    assert remove_vanished(library, database, [folder], root=tmp_path) == ["docs/b.md"]
