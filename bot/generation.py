@@ -112,3 +112,10 @@ class Answer:
         longest = max((len(s) for s in self._stop), default=1) - 1
         held = (n for n in range(min(longest, len(text)), 0, -1) if any(s.startswith(text[-n:]) for s in self._stop))
         return len(text) - next(held, 0)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end an answer, by the model's generation settings and its tokenizer."""
+    config = getattr(model.generation_config, "eos_token_id", None)
+    found = config if isinstance(config, list) else [config]
+    return frozenset(token for token in [*found, tokenizer.eos_token_id] if token is not None)

@@ -129,6 +129,8 @@ def test_text_parts_count_as_text(client: TestClient, bot: QueuedBot) -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "messages.0.content"),
         ({"messages": [{"role": "user", "content": "x"}], "model": "gpt-5"}, 404, 'no model "gpt-5"'),
         ({"messages": [{"role": "user", "content": "x"}], "temperature": 9}, 422, "temperature"),
+        ({"messages": [{"role": "user", "content": "x"}], "seed": 2**63}, 422, "seed: Input should be less than"),
+        ({"messages": [{"role": "user", "content": "x"}], "seed": -(2**63) - 1}, 422, "seed: Input should be greater"),
         ({"messages": [{"role": "user", "content": "x"}], "metadata": {"train": "perhaps"}}, 422, "metadata.train"),
         (
             {"messages": [{"role": "user", "content": "x"}], "ratchet": {"passages": [{"title": "t"}]}},

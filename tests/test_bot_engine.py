@@ -331,3 +331,63 @@ def test_bfloat16_can_be_asked_for_on_any_processor(tiny_model: str) -> None:
     engine = TransformersEngine(tiny_model, dtype="bfloat16", slots=1, context_tokens=256, threads=1)
     assert len(list(engine.stream(ASKED, adapter=BASE, max_tokens=3))) > 0
     engine.close()
+
+
+# what fails
+
+
+def test_an_answer_that_cannot_begin_ends_alone(engine: TransformersEngine) -> None:
+    expected = said(engine)
+    with pytest.raises(Unavailable, match="the answer could not begin: Overflow"):
+        said(engine, temperature=1.0, seed=2**64)
+    running = engine.stream(ASKED, adapter=BASE, max_tokens=TOKENS)
+    with pytest.raises(Unavailable, match="could not begin"):
+        said(engine, temperature=1.0, seed=2**64)
+    assert "".join(running) == said(engine) == expected and engine.healthy() == ""
+
+
+def broken(engine: TransformersEngine, sentence: str) -> None:
+    """Let the engine's thread meet an error that nothing on its way knows."""
+
+    def job() -> None:
+        raise LookupError(sentence)
+
+    with engine._wake:
+        engine._jobs.append(job)
+        engine._wake.notify()
+
+
+def test_an_error_that_nobody_foresaw_ends_the_answers_under_way_and_the_next_is_written(
+    engine: TransformersEngine,
+) -> None:
+    expected = said(engine)
+    running = iter(engine.stream(ASKED, adapter=BASE, max_tokens=400))
+    next(running)
+    broken(engine, "a shelf is empty")
+    with pytest.raises(Unavailable, match="the engine failed: a shelf is empty"):
+        "".join(running)
+    assert said(engine) == expected and engine.healthy() == ""
+
+
+def test_an_idle_engine_that_failed_says_so_once_and_is_ready_again(engine: TransformersEngine) -> None:
+    until(lambda: not engine._running)
+    broken(engine, "a shelf is empty")
+    until(lambda: engine.healthy() == "the engine failed: a shelf is empty")
+    assert engine.healthy() == ""
+
+
+def test_each_version_that_runs_as_a_module_counts_its_own_keys_and_values(
+    tiny_model: str, adapter: tuple[Path, str]
+) -> None:
+    engine = TransformersEngine(tiny_model, dtype="float16", slots=2, context_tokens=512, threads=1)
+    versions = engine._versions
+    copy, own = touched(versions.base, adapter[0]), versions._store_bytes()
+    taken = sum(version.bytes for version in versions._alive)
+    versions._budget = taken + own + 1
+    with pytest.raises(NoRoom, match="adapter v1 needs 0 MB"):
+        engine.load("v1", adapter[0], digest=adapter[1])
+    versions._budget = taken + own + copy
+    engine.load("v1", adapter[0], digest=adapter[1])
+    assert versions.packed is None and versions.loaded["v1"].bytes == own + copy
+    assert said(engine, "v1")
+    engine.close()
