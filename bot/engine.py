@@ -15,11 +15,12 @@ from typing import Any, Protocol, TypeVar
 import torch
 from transformers import AutoTokenizer
 
+from bot.adapters import out_of_memory
 from bot.decoding import Batch, Request, advance_all
 from bot.forward import scored
 from bot.generation import Answer, Generation, end_tokens
 from bot.versions import Version, Versions, trim
-from store.errors import Busy, Invalid, RatchetError, Unavailable
+from store.errors import Busy, Invalid, NoRoom, RatchetError, Unavailable
 from store.models import BASE
 
 T = TypeVar("T")
@@ -159,8 +160,9 @@ class TransformersEngine:
                 future.set_result(job())
             except RatchetError as error:
                 future.set_exception(error)
-            except RuntimeError as error:  # torch's own: out of memory above all
-                future.set_exception(Unavailable(f"the engine failed: {error}"))
+            except (RuntimeError, MemoryError) as error:  # torch's own: out of memory above all
+                failed = NoRoom if out_of_memory(error) else Unavailable
+                future.set_exception(failed(f"the engine failed: {error}"))
             except Exception as error:  # the boundary to the thread that waits for it
                 future.set_exception(error)
 

@@ -86,7 +86,7 @@ class QueuedEngine:
         self.pace = 0.0
         self.slots, self.queue_limit = 1000, 64
         self.problem = ""
-        self.broken: dict[str, RatchetError] = {}
+        self.broken: dict[str, Exception] = {}
         self.prompts: list[list[dict[str, str]]] = []
         self.last: QueuedAnswer | None = None
         self.writing: list[QueuedAnswer] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from bot import adapters
 from bot.adapters import CONFIG, MANIFEST, WEIGHTS, touched
@@ -120,7 +121,6 @@ def flipped(folder: Path) -> None:
         (lambda folder: (folder / MANIFEST).unlink(), "has no manifest.json: it was never finished"),
         (lambda folder: (folder / CONFIG).write_text("{}"), f"{CONFIG} of adapter v1-1 is missing or altered"),
         (lambda folder: (folder / MANIFEST).write_text("{}"), "does not match the digest in the registry"),
-        (shutil.rmtree, "has no manifest.json: it was never finished"),
     ],
 )
 def test_an_altered_adapter_is_refused_and_the_old_one_keeps_answering(
@@ -132,6 +132,39 @@ def test_an_altered_adapter_is_refused_and_the_old_one_keeps_answering(
         engine.load("v1", adapter[0], digest=adapter[1])
     assert engine.loaded() == [BASE] and engine.healthy() == ""
     assert said(engine) == expected
+
+
+def test_a_folder_that_is_not_there_is_no_broken_adapter(engine: TransformersEngine, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=f"there is no adapter folder {tmp_path / 'v1-1'}") as error:
+        engine.load("v1", tmp_path / "v1-1", digest="0" * 64)
+    assert "Mount it or put it back" in error.value.hint
+
+
+class Full(LlamaForCausalLM):
+    """A model of which memory holds no second copy."""
+
+    error: BaseException
+
+    def __deepcopy__(self, _memo: object) -> "Full":
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes."),
+    ],
+)
+def test_memory_that_is_short_is_no_broken_adapter(
+    tiny_model: str, adapter: tuple[Path, str], error: BaseException
+) -> None:
+    model = Full.from_pretrained(tiny_model, dtype=torch.float32)
+    model.error = error
+    with pytest.raises(NoRoom, match="the memory does not hold adapter v1-1: ") as refused:
+        adapters.merged(model, adapter[0])
+    assert "it is tried again" in refused.value.hint
 
 
 def test_an_adapter_of_another_base_model_is_refused(
