@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from bot.api_answers import MODEL, EventStream, WholeAnswer
 from bot.api_parts import AnyCaller, Name, Text, WithParts
@@ -17,6 +17,7 @@ from store.errors import Invalid, NotFound, TooLarge
 from store.models import Person
 
 MAX_PASSAGES = 100
+MAX_STOPS, MAX_STOP_LENGTH = 16, 200
 router = APIRouter(prefix="/v1")
 
 
@@ -70,6 +71,15 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+def _few(stop: str | list[str] | None) -> str | list[str] | None:
+    """The stop strings; raises ValueError for too many or too long ones, each of which is looked for in every step."""
+    texts = [stop] if isinstance(stop, str) else stop or []
+    if len(texts) > MAX_STOPS or any(len(text) > MAX_STOP_LENGTH for text in texts):
+        found = f"found {len(texts)}, the longest of {max(map(len, texts))}"
+        raise ValueError(f"at most {MAX_STOPS} strings of at most {MAX_STOP_LENGTH} characters each are taken, {found}")
+    return stop
+
+
 class ChatRequest(BaseModel):
     """What is read of an OpenAI chat completion request; other fields are ignored."""
 
@@ -82,7 +92,7 @@ class ChatRequest(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
-    stop: Text | list[Text] | None = None
+    stop: Annotated[Text | list[Text] | None, AfterValidator(_few)] = None
     n: int | None = Field(None, ge=1, le=1)
     user: Name | None = None
     metadata: Metadata | None = None

@@ -83,10 +83,10 @@ class Answer:
         self._events.put(_END)
 
     def __iter__(self) -> Iterator[str]:
-        """The answer's text, piece by piece; raises Unavailable when the engine failed."""
+        """The answer's text, piece by piece, until it is cancelled; raises Unavailable when the engine failed."""
         ids: list[int] = []
         sent = 0
-        while (event := self._events.get()) is not _END:
+        while (event := self._events.get()) is not _END and not self.request.cancelled:
             ids += [token for token in event if token not in self.request.end_tokens]
             text = self._tokenizer.decode(ids, skip_special_tokens=True)
             stop = min((at for s in self._stop if (at := text.find(s)) >= 0), default=None)

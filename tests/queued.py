@@ -30,7 +30,7 @@ from retrieval.index import Index
 from retrieval.library import Library
 from store import people
 from store.database import Database, open_database
-from store.errors import Busy, RatchetError, Unavailable
+from store.errors import Busy, Unavailable
 from store.models import BASE, Person, Role
 
 RIVER = "The river Aare is 288 kilometres long. It rises in the Bernese Alps and joins the Rhine at Koblenz."

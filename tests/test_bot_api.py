@@ -113,6 +113,11 @@ def test_given_passages_train_only_with_the_scope(
     assert (row.given, row.trainable) == (True, trainable)
 
 
+def test_sixteen_stop_strings_of_two_hundred_characters_are_taken(client: TestClient) -> None:
+    assert ask(client, stop=["b" * 200] * 16).status_code == 200
+    assert ask(client, stop="b" * 200).status_code == 200
+
+
 def test_text_parts_count_as_text(client: TestClient, bot: QueuedBot) -> None:
     found = ask(client, [{"type": "text", "text": "How long"}, {"type": "text", "text": "is the Aare?"}]).json()
     assert exchange(bot, found["ratchet"]["exchange_id"]).question == "How long\nis the Aare?"
@@ -129,6 +134,13 @@ def test_text_parts_count_as_text(client: TestClient, bot: QueuedBot) -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "messages.0.content"),
         ({"messages": [{"role": "user", "content": "x"}], "model": "gpt-5"}, 404, 'no model "gpt-5"'),
         ({"messages": [{"role": "user", "content": "x"}], "temperature": 9}, 422, "temperature"),
+        ({"messages": [{"role": "user", "content": "x"}], "stop": ["a"] * 17}, 422, "at most 16 strings"),
+        (
+            {"messages": [{"role": "user", "content": "x"}], "stop": ["a", "b" * 201]},
+            422,
+            "found 2, the longest of 201",
+        ),
+        ({"messages": [{"role": "user", "content": "x"}], "stop": "b" * 201}, 422, "at most 200 characters each"),
         ({"messages": [{"role": "user", "content": "x"}], "seed": 2**63}, 422, "seed: Input should be less than"),
         ({"messages": [{"role": "user", "content": "x"}], "seed": -(2**63) - 1}, 422, "seed: Input should be greater"),
         ({"messages": [{"role": "user", "content": "x"}], "metadata": {"train": "perhaps"}}, 422, "metadata.train"),

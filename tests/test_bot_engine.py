@@ -223,6 +223,16 @@ def test_a_cancelled_request_frees_its_slot(engine: TransformersEngine) -> None:
     until(lambda: not engine._running)
 
 
+def test_a_cancelled_answer_is_read_no_further(engine: TransformersEngine) -> None:
+    stream = engine.stream(ASKED, adapter=BASE, max_tokens=400)
+    pieces = iter(stream)
+    next(pieces)
+    until(lambda: not engine._running)
+    stream.cancel()
+    assert stream.completion_tokens == 400 and len(list(pieces)) <= 1
+    assert stream.finish_reason == "stop"
+
+
 def test_an_answer_ends_before_a_stop_string(engine: TransformersEngine) -> None:
     pieces = list(engine.stream(ASKED, adapter=BASE, max_tokens=TOKENS))
     whole = "".join(pieces)

@@ -238,6 +238,26 @@ def test_comment_and_reasons_are_kept_and_undone(page: Page, bot: QueuedBot) -> 
     assert kept() == ("down", ["Wrong form"], "")
 
 
+def test_the_page_shows_the_feedback_that_the_server_kept(page: Page, bot: QueuedBot) -> None:
+    ask(page)
+    answered(page)
+    page.get_by_role("button", name="Suggest the right answer").click()
+    blank = "\u0085"
+    page.get_by_label("The right answer").fill(blank)
+    page.locator(".correction").get_by_role("button", name="Send").click()
+    expect(page.locator("#toast")).to_contain_text("Thank you")
+    expect(page.locator(".feedback .note")).to_have_text("")
+    expect(page.get_by_label("The right answer")).to_have_value("The Aare is 288 kilometres long [1].")
+    assert exchange_feedback(bot) == ("", None)
+
+
+def exchange_feedback(bot: QueuedBot) -> tuple[str, str | None]:
+    with bot.database.read() as session:
+        said = exchanges.page(session)[0].feedback
+    assert said is not None
+    return said.correction, said.rating
+
+
 def test_only_admins_are_offered_to_add_documents(browser: Browser, page: Page, bot: QueuedBot, address: str) -> None:
     assert page.get_by_role("button", name="Add documents").count() == 0
     with watched(browser) as admin:
