@@ -152,7 +152,7 @@ class Chat:
         if earlier or parent_id is None or (question.conversation_id is None and question.replaces is None):
             return earlier
         with self._database.read() as session:
-            return exchanges.turns(session, parent_id)
+            return exchanges.turns(session, parent_id, characters=MAX_QUESTION)
 
     def _write(
         self,
@@ -197,7 +197,7 @@ class Chat:
             busy.retry_after = max(busy.retry_after, self.pace.retry_after())
             raise
         try:
-            exchanges.begin(self._database, exchange)
+            exchanges.begin(self._database, exchange, title=exchanges.title_of(question.messages))
         except RatchetError:
             generation.cancel()
             raise

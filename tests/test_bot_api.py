@@ -12,6 +12,7 @@ from sqlmodel import select
 from starlette.testclient import TestClient
 
 from bot.chat import MAX_QUESTION
+from store import exchanges as log
 from store.models import Exchange
 from tests.queued import QUESTION, RIVER, QueuedBot, ask, error, queued_bot, serve, until
 
@@ -83,6 +84,34 @@ def test_conversation_id_continues_and_an_unknown_one_is_404(client: TestClient)
     assert second["ratchet"]["conversation_id"] == first["conversation_id"]
     response = ask(client, metadata={"conversation_id": "co_unknown"})
     assert response.status_code == 404 and "co_unknown" in error(response)["message"]
+
+
+def test_a_refused_question_leaves_no_empty_conversation(client: TestClient, bot: QueuedBot) -> None:
+    bot.engine.slots = bot.engine.queue_limit = 0
+    assert ask(client).status_code == 429
+    bot.engine.problem = "the engine is out of memory."
+    assert ask(client).status_code == 503
+    assert client.get("/v1/conversations").json()["data"] == []
+    bot.engine.slots, bot.engine.problem = 1, ""
+    assert ask(client).status_code == 200
+    assert [row["title"] for row in client.get("/v1/conversations").json()["data"]] == [QUESTION]
+
+
+def test_a_long_conversation_goes_on_with_its_newest_turns(client: TestClient, bot: QueuedBot) -> None:
+    metadata: dict[str, str] = {}
+    for n in range(12):
+        response = ask(client, f"Question {n}: {'x' * 20_000}", metadata=metadata)
+        assert response.status_code == 200
+        metadata = {"conversation_id": response.json()["ratchet"]["conversation_id"]}
+    assert ask(client, "And now?", metadata=metadata).status_code == 200
+    with bot.database.read() as session:
+        newest = log.page(session)[0].exchange
+        turns = log.turns(session, newest.id, characters=50_000)
+    assert [turn["content"][:11] for turn in turns if turn["role"] == "user"] == [
+        "Question 10",
+        "Question 11",
+        "And now?",
+    ]
 
 
 def test_unknown_conversation_is_404_before_a_stream_begins(client: TestClient) -> None:
