@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from bot.api_answers import MODEL, EventStream, WholeAnswer
 from bot.api_parts import AnyCaller, Name, Text, WithParts
@@ -28,11 +28,20 @@ class TextPart(BaseModel):
     text: Text
 
 
+def _only_text(content: Any) -> Any:
+    """The content of a message; raises ValueError for a part that is no text."""
+    parts = content if isinstance(content, list) else []
+    kinds = [str(part["type"])[:40] for part in parts if isinstance(part, dict) and part.get("type", "text") != "text"]
+    if kinds:
+        raise ValueError(f'a part is of type "{kinds[0]}": images, sounds and files are not read, only text is')
+    return content
+
+
 class Message(BaseModel):
     """One OpenAI message."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart] | None = None
+    content: Annotated[Text | list[TextPart] | None, BeforeValidator(_only_text)] = None
 
     def plain(self) -> dict[str, str]:
         """Role and text; `developer` is OpenAI's newer word for `system`."""
@@ -85,7 +94,7 @@ class ChatRequest(BaseModel):
 
     messages: list[Message] = Field(min_length=1, max_length=1_000)
     model: Name = MODEL
-    stream: bool = False
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)

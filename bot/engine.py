@@ -20,7 +20,7 @@ from bot.decoding import Batch, Request, advance_all
 from bot.forward import scored
 from bot.generation import Answer, Generation, end_tokens
 from bot.versions import Version, Versions, trim
-from store.errors import Busy, Invalid, NoRoom, RatchetError, Unavailable
+from store.errors import Busy, Invalid, NoRoom, NotLoaded, RatchetError, Unavailable
 from store.models import BASE
 
 T = TypeVar("T")
@@ -106,8 +106,8 @@ class TransformersEngine:
     ) -> Answer:
         """Begin to write an answer; iterate over the result for its text.
 
-        Raises Busy when the queue is full, Unavailable for a version that is not loaded, Invalid when the prompt
-        leaves no room for an answer.
+        Raises Busy when the queue is full, NotLoaded for a version that is not loaded, Invalid when the prompt leaves
+        no room for an answer.
         """
         prompt = self._tokens(messages)
         if len(prompt) >= self.context_tokens:
@@ -125,7 +125,7 @@ class TransformersEngine:
     def _version(self, adapter: str) -> Version:
         version = self._versions.loaded.get(adapter)
         if version is None:
-            raise Unavailable(f"adapter {adapter} is not loaded.", "Try again in a moment.")
+            raise NotLoaded(f"adapter {adapter} is not loaded.", "Try again in a moment.")
         return version
 
     def count(self, messages: Sequence[dict[str, str]]) -> int:

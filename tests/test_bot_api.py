@@ -69,6 +69,10 @@ def test_stream_ends_with_finish_reason_and_ratchet_before_done(client: TestClie
     assert all("ratchet" not in chunk for chunk in chunks[:-1])
 
 
+def test_a_null_stream_is_none(client: TestClient) -> None:
+    assert ask(client, stream=None).json()["object"] == "chat.completion"
+
+
 def test_stream_leaves_usage_out_unless_asked(client: TestClient) -> None:
     assert "usage" not in events(ask(client, stream=True))[-1]
 
@@ -161,6 +165,8 @@ def test_text_parts_count_as_text(client: TestClient, bot: QueuedBot) -> None:
         ({"messages": [{"role": "assistant", "content": "x"}]}, 422, "last message"),
         ({"messages": [{"role": "user", "content": "x" * (MAX_QUESTION + 1)}]}, 413, "at most 200000"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "images, sounds and files are not"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, 422, "messages.0.content"),
         ({"messages": [{"role": "user", "content": "x"}], "model": "gpt-5"}, 404, 'no model "gpt-5"'),
         ({"messages": [{"role": "user", "content": "x"}], "temperature": 9}, 422, "temperature"),
         ({"messages": [{"role": "user", "content": "x"}], "stop": ["a"] * 17}, 422, "at most 16 strings"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from bot.adapters import WEIGHTS
 from bot.engine import TransformersEngine
@@ -16,7 +17,7 @@ from store.database import Database
 from store.errors import BrokenAdapter, OtherBase, Unavailable
 from store.models import BASE, Conversation, Deployment, Exchange, Person, Role
 from store.models import AdapterState as S
-from tests.queued import QueuedEngine, until
+from tests.queued import QueuedEngine, ask, queued_bot, until
 from tests.test_store_adapters import made, serving, state
 
 CANARY = Deployment(adapter="v1", canary="v2", share=0.1, testers=["pe_ann"])
@@ -288,6 +289,23 @@ def test_an_adapter_for_another_base_model_is_set_aside_not_quarantined(
     deployments.rollback(database, actor="ann", comment="the old model is back", to=second)
     bot.look()
     assert served(bot) == (second, None) and state(database, first) == S.RETIRED
+
+
+def test_a_question_asked_while_a_rollback_comes_is_answered_by_what_serves_then(tmp_path: Path) -> None:
+    with queued_bot(tmp_path) as bot, TestClient(bot.app, headers=bot.headers("chat")) as client:
+        adapter = approved(bot.database)
+        until(lambda: bot.live.adapter == adapter)
+
+        def roll_back() -> None:
+            bot.engine.meanwhile = lambda: None
+            deployments.rollback(bot.database, actor="ann", comment="bad")
+            until(lambda: bot.engine.loaded() == [BASE])
+
+        bot.engine.meanwhile = roll_back
+        response = ask(client)
+        assert response.status_code == 200 and response.json()["ratchet"]["adapter"] == BASE
+        with bot.database.read() as session:
+            assert exchanges.page(session)[0].exchange.adapter == BASE
 
 
 # the real engine
