@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from bot.low_rank import CONFIG as CONFIG
 from bot.low_rank import WEIGHTS as WEIGHTS
 from bot.models import file_digest
-from store.errors import BrokenAdapter, OtherBase
+from store.errors import BrokenAdapter, NoRoom, OtherBase, Unavailable
 
 MANIFEST = "manifest.json"
 
@@ -25,17 +25,15 @@ MANIFEST = "manifest.json"
 def check(folder: Path, *, digest: str, base_digest: str) -> None:
     """Raise BrokenAdapter unless the folder is whole, unaltered and finite, OtherBase when for another base model.
 
-    `digest` is the manifest's SHA-256 as the registry has it.
+    `digest` is the manifest's SHA-256 as the registry has it. Raises Unavailable where there is no folder, OSError
+    where it cannot be read: neither says anything of the adapter.
     """
-    manifest_path = folder / MANIFEST
-    if not manifest_path.is_file():
-        raise BrokenAdapter(f"the adapter folder {folder.name} has no {MANIFEST}: it was never finished.")
-    if digest and folder_digest(folder) != digest:
+    written = _manifest(folder)
+    if digest and hashlib.sha256(written).hexdigest() != digest:
         raise BrokenAdapter(f"the manifest of {folder.name} does not match the digest in the registry.")
-    manifest: dict[str, Any] = json.loads(manifest_path.read_text())
+    manifest: dict[str, Any] = json.loads(written)
     for name in (WEIGHTS, CONFIG, *manifest["files"]):
-        path, expected = folder / name, manifest["files"].get(name)
-        if not path.is_file() or file_digest(path) != expected:
+        if _digest(folder / name) != manifest["files"].get(name, ""):
             raise BrokenAdapter(f"{name} of adapter {folder.name} is missing or altered since it was published.")
     _check_finite(folder)
     if manifest["base_digest"] != base_digest:
@@ -43,6 +41,23 @@ def check(folder: Path, *, digest: str, base_digest: str) -> None:
             f"adapter {folder.name} was made for the base model {manifest['base_model']}, not for the one that serves.",
             "Set models.chat to that model, or train the adapter again.",
         )
+
+
+def _manifest(folder: Path) -> bytes:
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if not folder.exists():
+            hint = "Mount it or put it back; it is looked for again."
+            raise Unavailable(f"there is no adapter folder {folder}.", hint) from error
+        raise BrokenAdapter(f"the adapter folder {folder.name} has no {MANIFEST}: it was never finished.") from error
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return file_digest(path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def folder_digest(folder: Path) -> str:
@@ -66,7 +81,7 @@ def touched(base: PreTrainedModel, folder: Path) -> int:
 def merged(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """A copy of the base with the adapter merged in; untouched tensors are shared with the base.
 
-    Raises BrokenAdapter when the adapter does not fit the model.
+    Raises BrokenAdapter when the adapter does not fit the model, NoRoom when the memory does not hold the copy.
     """
     return _finished(base, folder, _untouched(base, folder), merge=True)
 
@@ -74,7 +89,7 @@ def merged(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
 def beside(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The base with the adapter's weights beside its own, all of the base's tensors shared; slower than a merged copy.
 
-    Raises BrokenAdapter when the adapter does not fit the model.
+    Raises BrokenAdapter when the adapter does not fit the model, NoRoom when the memory does not hold its weights.
     """
     return _finished(base, folder, {id(p): p for p in base.parameters()}, merge=False)
 
@@ -91,8 +106,21 @@ def _finished(base: PreTrainedModel, folder: Path, shared: dict[int, torch.Tenso
     try:
         model: Any = PeftModel.from_pretrained(copy.deepcopy(base, dict(shared)), str(folder))
         result: PreTrainedModel = model.merge_and_unload(safe_merge=True) if merge else model.base_model.model
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, MemoryError) as error:
+        if out_of_memory(error):
+            raise no_room(folder.name, error) from error
         raise BrokenAdapter(f"adapter {folder.name} does not fit the base model: {error}") from error
     result.train(False)
     result.requires_grad_(False)
     return result
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short, of a GPU or of the machine; the CPU's comes as a RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def no_room(name: str, error: BaseException) -> NoRoom:
+    """The error for an adapter that the memory did not hold."""
+    hint = "Lower generation.slots, or give the bot more memory; it is tried again."
+    return NoRoom(f"the memory does not hold adapter {name}: {error or 'out of memory'}", hint)

@@ -97,7 +97,8 @@ async def _lines(events: Iterator[Event], first: Started, with_usage: bool) -> A
             if isinstance(event, Token):
                 yield _data({**head, "choices": [_delta({"content": event.text})]})
             elif isinstance(event, Queued):
-                yield _data({**head, "choices": [], "ratchet_queue": {"position": event.position}})
+                waiting = {"ratchet_queue": {"position": event.position}}
+                yield _data({**head, "choices": [_delta({})], **waiting})  # a client may read choices[0] of any chunk
             elif isinstance(event, Ended):
                 usage = {"usage": _usage(event)} if with_usage else {}
                 last = _delta({}, event.finish_reason)

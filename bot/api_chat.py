@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from bot.api_answers import MODEL, EventStream, WholeAnswer
 from bot.api_parts import AnyCaller, Name, Text, WithParts
@@ -17,6 +17,7 @@ from store.errors import Invalid, NotFound, TooLarge
 from store.models import Person
 
 MAX_PASSAGES = 100
+MAX_STOPS, MAX_STOP_LENGTH = 16, 200
 router = APIRouter(prefix="/v1")
 
 
@@ -27,11 +28,20 @@ class TextPart(BaseModel):
     text: Text
 
 
+def _only_text(content: Any) -> Any:
+    """The content of a message; raises ValueError for a part that is no text."""
+    parts = content if isinstance(content, list) else []
+    kinds = [str(part["type"])[:40] for part in parts if isinstance(part, dict) and part.get("type", "text") != "text"]
+    if kinds:
+        raise ValueError(f'a part is of type "{kinds[0]}": images, sounds and files are not read, only text is')
+    return content
+
+
 class Message(BaseModel):
     """One OpenAI message."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart] | None = None
+    content: Annotated[Text | list[TextPart] | None, BeforeValidator(_only_text)] = None
 
     def plain(self) -> dict[str, str]:
         """Role and text; `developer` is OpenAI's newer word for `system`."""
@@ -70,19 +80,28 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+def _few(stop: str | list[str] | None) -> str | list[str] | None:
+    """The stop strings; raises ValueError for too many or too long ones, each of which is looked for in every step."""
+    texts = [stop] if isinstance(stop, str) else stop or []
+    if len(texts) > MAX_STOPS or any(len(text) > MAX_STOP_LENGTH for text in texts):
+        found = f"found {len(texts)}, the longest of {max(map(len, texts))}"
+        raise ValueError(f"at most {MAX_STOPS} strings of at most {MAX_STOP_LENGTH} characters each are taken, {found}")
+    return stop
+
+
 class ChatRequest(BaseModel):
     """What is read of an OpenAI chat completion request; other fields are ignored."""
 
     messages: list[Message] = Field(min_length=1, max_length=1_000)
     model: Name = MODEL
-    stream: bool = False
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = None
-    stop: Text | list[Text] | None = None
+    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    stop: Annotated[Text | list[Text] | None, AfterValidator(_few)] = None
     n: int | None = Field(None, ge=1, le=1)
     user: Name | None = None
     metadata: Metadata | None = None

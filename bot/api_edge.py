@@ -104,6 +104,12 @@ def wants_page(request: Request) -> bool:
     return is_page and request.method == "GET" and "text/html" in request.headers.get("accept", "")
 
 
+def signs_out(request: Request) -> bool:
+    """Whether a browser's page signs out; its session may be over already."""
+    is_form = request.method == "POST" and "text/html" in request.headers.get("accept", "")
+    return is_form and request.url.path == "/logout"
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of `app` in the one form."""
     app.add_exception_handler(RatchetError, _ratchet_error)
@@ -116,7 +122,10 @@ def install(app: FastAPI) -> None:
 def _ratchet_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RatchetError)
     if isinstance(error, NotSignedIn | NotAllowed) and wants_page(request):
-        return RedirectResponse(f"/login?next={request.url.path}", 303)
+        needs = "&needs=admin" if isinstance(error, NotAllowed) else ""
+        return RedirectResponse(f"/login?next={request.url.path}{needs}", 303)
+    if isinstance(error, NotSignedIn) and signs_out(request):
+        return RedirectResponse("/login", 303)
     retry_after = error.retry_after if isinstance(error, Busy) else 1
     return failure(error.status, error.type, error.message, error.hint, retry_after=retry_after)
 

@@ -54,12 +54,14 @@ def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) ->
 def _rating_person(database: Database, caller: Caller, named: Person, body: FeedbackRequest) -> Person:
     """Who rates: the person named, else, for keys that act on behalf, whoever asked.
 
-    A key without the scope rates as its owner; raises NotAllowed for somebody else's exchange below reviewer.
+    A key without the scope rates as its owner; raises NotAllowed for somebody else's exchange below reviewer, and for
+    whoever asked when their role is greater than the key's.
     """
     with database.read() as session:
         exchange = exchanges.get(session, body.exchange_id).exchange
         if "on_behalf" in caller.scopes and body.user is None and not body.approved:
             named = session.get(Person, exchange.person_id) or named
+            caller.need_rank_of(named)
     if exchange.person_id != named.id and not caller.has(Role.REVIEWER):
         raise NotAllowed(f"exchange {exchange.id} belongs to somebody else.", "Rate your own answers.")
     return named

@@ -19,6 +19,7 @@ from bot.auth import COOKIE, refuse_other_sites
 from bot.sessions import keep_session, local_path
 from store import people
 from store.errors import NotFound, RatchetError
+from store.models import Role
 
 WEB = Path(__file__).parent / "web"
 SECTIONS = {
@@ -33,6 +34,7 @@ SECTIONS = {
     "schedule": "Schedule",
     "audit": "Audit",
 }
+NEEDS_ADMIN = "This page needs an admin: sign in as one, or ask one to raise your role."
 MIN_FREE_BYTES = 200_000_000
 Secret = Annotated[str, Form(max_length=1_000)]
 router = APIRouter()
@@ -76,9 +78,10 @@ def dossier_page(request: Request, adapter: str, caller: Admin) -> Response:
 
 
 @router.get("/login")
-def login_page(request: Request, parts: WithParts, next: str = "/") -> Response:
-    """The form to sign in."""
-    values = {"next": local_path(next), "error": "", "provider": parts.provider is not None}
+def login_page(request: Request, parts: WithParts, next: str = "/", needs: str = "") -> Response:
+    """The form to sign in; `needs` says whom the page needs that somebody of a smaller role has asked for."""
+    error = NEEDS_ADMIN if needs == Role.ADMIN else ""
+    values = {"next": local_path(next), "error": error, "provider": parts.provider is not None}
     return templates(request).TemplateResponse(request, "login.html", values)
 
 

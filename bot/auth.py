@@ -52,6 +52,11 @@ class Caller:
             hint = "Ask an admin to do it, or to raise your role."
             raise NotAllowed(f"this needs the role {role}, yours is {self.role}.", hint)
 
+    def need_rank_of(self, person: Person) -> None:
+        """Raises NotAllowed when `person` has a greater role than the caller, who is to act for them."""
+        if _RANK[Role(person.role)] > _RANK[Role(self.role)]:
+            raise NotAllowed(f'"{person.name}" is {person.role}: a key of role {self.role} cannot act for them.')
+
 
 class Access:
     """Finds out who is asking and keeps each key within its share; safe to share between threads."""
@@ -139,8 +144,7 @@ class Access:
         if not user or "on_behalf" not in caller.scopes:
             return caller.person
         person = people.named(self._database, user)
-        if _RANK[Role(person.role)] > _RANK[Role(caller.role)]:
-            raise NotAllowed(f'"{user}" is {person.role}: a key of role {caller.role} cannot act for them.')
+        caller.need_rank_of(person)
         return person
 
     @contextmanager

@@ -29,7 +29,7 @@ from bot.writing import Writing
 from retrieval.library import Library
 from store import answers, exchanges
 from store.database import Database
-from store.errors import Busy, RatchetError
+from store.errors import Busy, NotLoaded, RatchetError
 from store.models import Conversation, Exchange, ExchangeState, Person
 
 
@@ -152,7 +152,7 @@ class Chat:
         if earlier or parent_id is None or (question.conversation_id is None and question.replaces is None):
             return earlier
         with self._database.read() as session:
-            return exchanges.turns(session, parent_id)
+            return exchanges.turns(session, parent_id, characters=MAX_QUESTION)
 
     def _write(
         self,
@@ -192,16 +192,25 @@ class Chat:
     def _begin(self, model: EngineModel, question: Question, exchange: Exchange) -> Generation:
         """Queue the answer, then log that it is on its way; both or neither."""
         try:
-            generation = model.begin(exchange.messages, question.stop)
+            generation = self._queued(model, question, exchange)
         except Busy as busy:
             busy.retry_after = max(busy.retry_after, self.pace.retry_after())
             raise
         try:
-            exchanges.begin(self._database, exchange)
+            exchanges.begin(self._database, exchange, title=exchanges.title_of(question.messages))
         except RatchetError:
             generation.cancel()
             raise
         return generation
+
+    def _queued(self, model: EngineModel, question: Question, exchange: Exchange) -> Generation:
+        """Queue the answer; what serves is chosen once more where a rollback came while the passages were searched."""
+        try:
+            return model.begin(exchange.messages, question.stop)
+        except NotLoaded:
+            exchange.adapter = self._live.adapter_for(exchange.conversation_id, exchange.person_id)
+            model.adapter = exchange.adapter
+            return model.begin(exchange.messages, question.stop)
 
     def _finish(
         self, exchange: Exchange, history: list[dict[str, str]], writing: Writing, state: ExchangeState, error: str

@@ -16,6 +16,8 @@ CHUNK_ALONE, CHUNK_BESIDE = 256, 112
 """Prompt tokens read in one pass: fewer while others write, so that their text does not halt."""
 PASS_TOKENS = 16
 """Tokens in a pass that cost little more than one: reading the weights takes longer than using them."""
+GREEDY_BELOW = 1e-4
+"""A lower temperature is greedy: logits divided by it may leave the range of float32."""
 
 
 @dataclass(eq=False)
@@ -32,8 +34,15 @@ class Request:
     filled: int = 0
     slot: int = -1
     cancelled: bool = False
+    error: str = ""
+    """Why this answer alone cannot go on."""
     generator: torch.Generator | None = None
     lookahead: Lookahead | None = None
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken."""
+        return self.temperature < GREEDY_BELOW
 
     @property
     def length(self) -> int:
@@ -62,14 +71,18 @@ class Batch:
         return self._filling is not None
 
     def admit(self, request: Request) -> bool:
-        """Begin to read a prompt; it joins the rows when it is read. False when there is no slot for it now."""
-        taken = None if self.reading else self.forward.take(request.prompt)
+        """Begin to read a prompt; it joins the rows when it is read. False when there is no slot for it now.
+
+        Raises ValueError for a seed that torch does not take, and holds no slot then.
+        """
+        if self.reading:
+            return False
+        generator = None if request.greedy else _seeded(request.seed)
+        taken = self.forward.take(request.prompt)
         if taken is None:
             return False
         request.slot, request.filled = taken
-        if request.temperature > 0:
-            request.generator = torch.Generator()
-            request.generator.manual_seed(request.seed) if request.seed is not None else request.generator.seed()
+        request.generator = generator
         if self.forward.lookahead:
             request.lookahead = Lookahead(request.prompt)
         self._filling = request
@@ -127,16 +140,27 @@ class Batch:
             self._filling = None
             self.rows.append(row)
             span = Span(span.slot, span.start, span.tokens[-1:])
+        likeliest = logits.argmax(-1).tolist() if row.greedy else None
+        here = logits.cpu() if likeliest is None else logits
         right = 0
-        chosen = logits.argmax(-1).tolist() if row.temperature <= 0 else None
         for i, guessed in enumerate([*span.tokens[1:], -1]):
-            token = chosen[i] if chosen is not None else _sample(logits[i], row)
+            token = likeliest[i] if likeliest is not None else self._drawn(row, here[i])
+            if token is None:
+                return
             self._write(row, token)
             if token != guessed or self._over(row):
                 break
             right += 1
         if row.lookahead is not None:
             row.lookahead.learn(len(span.tokens) - 1, right)
+
+    def _drawn(self, row: Request, logits: torch.Tensor) -> int | None:
+        """A token drawn at random; None where none can be, which ends this answer and no other."""
+        try:
+            return _sample(logits, row)
+        except RuntimeError as error:  # torch's own: probabilities that are none
+            row.error = f"no token could be drawn: {error}"
+            return None
 
     def _write(self, row: Request, token: int) -> None:
         row.tokens.append(token)
@@ -147,6 +171,7 @@ class Batch:
         tokens = request.tokens
         return (
             request.cancelled
+            or bool(request.error)
             or len(tokens) >= request.max_tokens
             or tokens[-1] in request.end_tokens
             or request.length >= self.context
@@ -180,8 +205,14 @@ def advance_all(batches: Sequence[Batch], *, reader: Batch | None) -> list[list[
     return [before + batch.sweep() for before, batch in zip(ended, batches, strict=True)]
 
 
+def _seeded(seed: int | None) -> torch.Generator:
+    generator = torch.Generator()
+    generator.manual_seed(seed) if seed is not None else generator.seed()
+    return generator
+
+
 def _sample(logits: torch.Tensor, request: Request) -> int:
-    probabilities = torch.softmax(logits.cpu() / request.temperature, -1)
+    probabilities = torch.softmax(logits / request.temperature, -1)
     if request.top_p < 1:
         ordered, index = probabilities.sort(descending=True)
         ordered[ordered.cumsum(-1) - ordered > request.top_p] = 0

@@ -4,6 +4,7 @@ Each version is immutable. New requests name the version they want; a version th
 under way and is then freed. It does not know which version is live: `bot/live.py` does.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,14 +15,16 @@ from typing import Any, Protocol, TypeVar
 import torch
 from transformers import AutoTokenizer
 
+from bot.adapters import out_of_memory
 from bot.decoding import Batch, Request, advance_all
-from bot.forward import Span
-from bot.generation import Answer, Generation
+from bot.forward import scored
+from bot.generation import Answer, Generation, end_tokens
 from bot.versions import Version, Versions, trim
-from store.errors import Busy, Invalid, RatchetError, Unavailable
+from store.errors import Busy, Invalid, NoRoom, NotLoaded, RatchetError, Unavailable
 from store.models import BASE
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -80,7 +83,7 @@ class TransformersEngine:
         self._versions = Versions(folder, dtype=dtype, slots=slots, context=context_tokens, memory_mb=memory_mb)
         self.base_digest = self._versions.base_digest
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self._end = _end_tokens(self._versions.base, self.tokenizer)
+        self._end = end_tokens(self._versions.base, self.tokenizer)
         self._waiting: deque[Answer] = deque()
         self._jobs: deque[Callable[[], None]] = deque()
         self._running: dict[Version, tuple[Batch, dict[Request, Answer]]] = {}
@@ -103,8 +106,8 @@ class TransformersEngine:
     ) -> Answer:
         """Begin to write an answer; iterate over the result for its text.
 
-        Raises Busy when the queue is full, Unavailable for a version that is not loaded, Invalid when the prompt
-        leaves no room for an answer.
+        Raises Busy when the queue is full, NotLoaded for a version that is not loaded, Invalid when the prompt leaves
+        no room for an answer.
         """
         prompt = self._tokens(messages)
         if len(prompt) >= self.context_tokens:
@@ -122,7 +125,7 @@ class TransformersEngine:
     def _version(self, adapter: str) -> Version:
         version = self._versions.loaded.get(adapter)
         if version is None:
-            raise Unavailable(f"adapter {adapter} is not loaded.", "Try again in a moment.")
+            raise NotLoaded(f"adapter {adapter} is not loaded.", "Try again in a moment.")
         return version
 
     def count(self, messages: Sequence[dict[str, str]]) -> int:
@@ -146,7 +149,7 @@ class TransformersEngine:
             return []
         with self._wake:
             version = self._version(adapter)
-        return self._in_thread(lambda: _scored(version, prompt, target))
+        return self._in_thread(lambda: scored(version.forward(1), prompt, target))
 
     def _in_thread(self, job: Callable[[], T]) -> T:
         """Run something between two steps of the engine's thread, which alone may touch the models."""
@@ -157,8 +160,11 @@ class TransformersEngine:
                 future.set_result(job())
             except RatchetError as error:
                 future.set_exception(error)
-            except RuntimeError as error:  # torch's own: out of memory above all
-                future.set_exception(Unavailable(f"the engine failed: {error}"))
+            except (RuntimeError, MemoryError) as error:  # torch's own: out of memory above all
+                failed = NoRoom if out_of_memory(error) else Unavailable
+                future.set_exception(failed(f"the engine failed: {error}"))
+            except Exception as error:  # the boundary to the thread that waits for it
+                future.set_exception(error)
 
         with self._wake:
             if self._closed:
@@ -192,8 +198,12 @@ class TransformersEngine:
             return list(self._versions.loaded)
 
     def healthy(self) -> str:
-        """An empty text, or what is wrong."""
-        return self._error or ("" if self._thread.is_alive() else "the engine's thread has ended.")
+        """An empty text, or what is wrong; a failure that ended every answer is said once, then it is over."""
+        with self._wake:
+            failed = self._error
+            if not self._running and not self._waiting:
+                self._error = ""
+        return failed or ("" if self._thread.is_alive() else "the engine's thread has ended.")
 
     def close(self) -> None:
         """Stop writing; answers under way end as cancelled."""
@@ -207,7 +217,11 @@ class TransformersEngine:
             with self._wake:
                 while not (self._waiting or self._running or self._jobs or self._closed):
                     self._wake.wait()
-            self._turn()
+            try:
+                self._turn()
+            except Exception as error:  # the thread's boundary: those under way hear of it, the next are served
+                _LOG.exception("the engine failed")
+                self._fail(list(self._running), error)
         for job in self._jobs:
             job()
         for answer in [*self._waiting, *(a for _, answers in self._running.values() for a in answers.values())]:
@@ -239,14 +253,23 @@ class TransformersEngine:
         for answer in list(self._waiting):
             if busy >= self._slots:
                 return
-            known = self._running.get(answer.version)
-            batch, answers = known or (Batch(answer.version.forward(self._slots), context=self.context_tokens), {})
-            if batch.admit(answer.request):
-                self._running[answer.version] = (batch, answers)
-                answers[answer.request] = answer
+            try:
+                busy += self._admitted(answer)
+            except Exception as error:  # one answer's boundary: the others wait and write on
+                _LOG.exception("an answer could not begin")
                 self._waiting.remove(answer)
-                answer.begin()
-                busy += 1
+                answer.end(f"the answer could not begin: {error}")
+
+    def _admitted(self, answer: Answer) -> bool:
+        known = self._running.get(answer.version)
+        batch, answers = known or (Batch(answer.version.forward(self._slots), context=self.context_tokens), {})
+        if not batch.admit(answer.request):
+            return False
+        self._running[answer.version] = (batch, answers)
+        answers[answer.request] = answer
+        self._waiting.remove(answer)
+        answer.begin()
+        return True
 
     def _advance(self, versions: list[Version], reader: Version | None) -> None:
         """One pass for versions of one family; one version in all reads a chunk, so that nobody's text halts long."""
@@ -254,9 +277,7 @@ class TransformersEngine:
         try:
             ended = advance_all(batches, reader=self._running[reader][0] if reader in versions else None)
         except RuntimeError as error:  # torch's own: out of memory above all
-            self._error = f"the engine failed: {error}"
-            for version in versions:
-                self._abandon(version)
+            self._fail(versions, error)
             return
         self._error = ""
         for version, over in zip(versions, ended, strict=True):
@@ -264,32 +285,18 @@ class TransformersEngine:
             for answer in answers.values():
                 answer.deliver()
             for request in over:
-                answers.pop(request).end()
+                answers.pop(request).end(request.error)
             if batch.idle:
                 del self._running[version]
 
-    def _abandon(self, version: Version) -> None:
-        batch, answers = self._running.pop(version)
-        batch.abandon()
-        for answer in answers.values():
-            answer.end(self._error)
-
-
-def _scored(version: Version, prompt: list[int], target: list[int]) -> list[float]:
-    forward = version.forward(1)
-    taken = forward.take(prompt)
-    if taken is None:
-        raise Unavailable("every slot is busy.", "Try again in a moment.")
-    slot, known = taken
-    span = Span(slot, known, [*prompt[known:], *target[:-1]], wanted=len(target))
-    logits = forward.run([span])
-    forward.release(slot)
-    wanted = torch.tensor(target, device=logits.device)[:, None]
-    found: list[float] = torch.log_softmax(logits, -1).gather(1, wanted)[:, 0].tolist()
-    return found
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    config = getattr(model.generation_config, "eos_token_id", None)
-    found = config if isinstance(config, list) else [config]
-    return frozenset(token for token in [*found, tokenizer.eos_token_id] if token is not None)
+    def _fail(self, versions: Sequence[Version], error: Exception) -> None:
+        """End the answers of these versions with an error; others go on."""
+        self._error = f"the engine failed: {error}"
+        for version in versions:
+            batch, answers = self._running.pop(version)
+            for answer in answers.values():
+                answer.end(self._error)
+            try:
+                batch.abandon()
+            except RuntimeError:  # a device that is broken: what it held goes with the batch
+                _LOG.exception("slots could not be given back")

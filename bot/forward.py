@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from bot.pool import head_size
+from store.errors import Unavailable
 
 
 @dataclass(frozen=True)
@@ -187,3 +188,17 @@ class ModuleForward:
         )
         logits: torch.Tensor = output.logits[:, -wanted:].float()
         return logits
+
+
+def scored(forward: Forward, prompt: list[int], target: list[int]) -> list[float]:
+    """The natural-log probability of each token of `target` after a prompt; raises Unavailable without a free slot."""
+    taken = forward.take(prompt)
+    if taken is None:
+        raise Unavailable("every slot is busy.", "Try again in a moment.")
+    slot, known = taken
+    span = Span(slot, known, [*prompt[known:], *target[:-1]], wanted=len(target))
+    logits = forward.run([span])
+    forward.release(slot)
+    wanted = torch.tensor(target, device=logits.device)[:, None]
+    found: list[float] = torch.log_softmax(logits, -1).gather(1, wanted)[:, 0].tolist()
+    return found

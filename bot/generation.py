@@ -83,10 +83,10 @@ class Answer:
         self._events.put(_END)
 
     def __iter__(self) -> Iterator[str]:
-        """The answer's text, piece by piece; raises Unavailable when the engine failed."""
+        """The answer's text, piece by piece, until it is cancelled; raises Unavailable when the engine failed."""
         ids: list[int] = []
         sent = 0
-        while (event := self._events.get()) is not _END:
+        while (event := self._events.get()) is not _END and not self.request.cancelled:
             ids += [token for token in event if token not in self.request.end_tokens]
             text = self._tokenizer.decode(ids, skip_special_tokens=True)
             stop = min((at for s in self._stop if (at := text.find(s)) >= 0), default=None)
@@ -112,3 +112,10 @@ class Answer:
         longest = max((len(s) for s in self._stop), default=1) - 1
         held = (n for n in range(min(longest, len(text)), 0, -1) if any(s.startswith(text[-n:]) for s in self._stop))
         return len(text) - next(held, 0)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end an answer, by the model's generation settings and its tokenizer."""
+    config = getattr(model.generation_config, "eos_token_id", None)
+    found = config if isinstance(config, list) else [config]
+    return frozenset(token for token in [*found, tokenizer.eos_token_id] if token is not None)

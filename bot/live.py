@@ -1,11 +1,13 @@
 """Which adapter answers a request: follows the deployment row, loads, reports, and never lets go of what works.
 
-Every bot process looks at the row twice a second. A version that cannot be loaded is quarantined, which deploys what
-it replaced or ends its canary; meanwhile the old one keeps serving. What is no longer needed is unloaded one look
+Every bot process looks at the row twice a second. A version whose bytes are wrong is quarantined, which deploys what
+it replaced or ends its canary; one that is out of reach, or finds no room, is tried again. Meanwhile the old one keeps
+serving. What is no longer needed is unloaded one look
 later, so that a request that has just chosen it still finds it.
 """
 
 import hashlib
+import logging
 import threading
 import time
 from collections import Counter
@@ -18,9 +20,10 @@ from sqlalchemy.exc import DatabaseError
 from bot.engine import Engine
 from store import adapters, deployments, exchanges, processes
 from store.database import Database
-from store.errors import BrokenAdapter, OtherBase, RatchetError
+from store.errors import BrokenAdapter, OtherBase, RatchetError, Unavailable
 from store.models import BASE, Adapter, Deployment
 
+_LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
 _BEAT_LOOKS = 6
 _SWEEP_LOOKS = 40
@@ -154,7 +157,13 @@ class Live:
 
     def _load(self, adapter: Adapter) -> None:
         with self._loading:
-            self._engine.load(adapter.id, Path(adapter.folder), digest=adapter.digest)
+            try:
+                self._engine.load(adapter.id, Path(adapter.folder), digest=adapter.digest)
+            except OSError as error:  # a disk or a mount that fails says nothing of the adapter
+                reason = error.strerror or str(error)
+                raise Unavailable(
+                    f"its files cannot be read: {reason}.", "Check the disk; it is tried again."
+                ) from error
 
     def _put_off(self, adapter_id: str, generation: int, message: str) -> None:
         self._error = f"adapter {adapter_id} cannot be loaded: {message}"
@@ -210,6 +219,9 @@ class Live:
                 self._error = error.message
             except DatabaseError as error:
                 self._error = f"the database could not be read: {error.orig}."
+            except Exception as error:  # the thread's boundary: a bot that follows no rollback must not be
+                _LOG.exception("the deployment could not be followed")
+                self._error = f"the deployment could not be followed: {error!r}."
 
     def _beat(self) -> None:
         processes.beat(

@@ -36,6 +36,7 @@ class Version:
     name: str
     merged: bool
     bytes: int
+    """What it takes of the memory budget: its own weights, and its keys and values where it shares no pool."""
     forward: Callable[[int], Forward]
 
 
@@ -69,19 +70,22 @@ class Versions:
         """
         adapters.check(folder, digest=digest, base_digest=self.base_digest)
         free = self._budget - sum(version.bytes for version in self._alive)
-        size = adapters.touched(self.base, folder)
-        small = (folder / adapters.WEIGHTS).stat().st_size
+        factors = low_rank.factors(folder) if self.packed else None
+        own = self._store_bytes()
+        size = adapters.touched(self.base, folder) + (0 if self.packed else own)
+        small = (folder / adapters.WEIGHTS).stat().st_size + (0 if factors is not None else own)
         if size <= free:
-            return self._made(name, folder, size, run, merge=True)
+            return self._made(name, folder, factors, size, run, merge=True)
         if small <= free:
-            return self._made(name, folder, small, run, merge=False)
+            return self._made(name, folder, factors, small, run, merge=False)
         raise NoRoom(
             f"adapter {name} needs {small >> 20} MB, {max(0, free) >> 20} MB of the memory budget are left.",
             "Raise generation.memory_mb, or wait until answers on older versions have ended.",
         )
 
-    def _made(self, name: str, folder: Path, size: int, run: Run, *, merge: bool) -> Version:
-        factors = low_rank.factors(folder) if self.packed else None
+    def _made(
+        self, name: str, folder: Path, factors: low_rank.Factors | None, size: int, run: Run, *, merge: bool
+    ) -> Version:
         if self.packed and factors is not None:
             own = self.packed.adapted(factors, merge=merge, run=run)
             if own is None:
@@ -112,7 +116,7 @@ class Versions:
         return made
 
     def _store_bytes(self) -> int:
-        """Keys and values of all slots when full."""
+        """Keys and values of all slots when full: of all packed versions together, of each module by itself."""
         config: Any = self.base.config.get_text_config()
         kinds = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = head_size(config)

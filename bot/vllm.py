@@ -15,7 +15,7 @@ from bot.fleet import Fleet
 from bot.relay import RelayedAnswer
 from bot.replicas import NotThere, Replica, ReplicaFailed
 from bot.shipping import discard, servable, served_name, ship
-from store.errors import BrokenAdapter, Invalid, RatchetError, Unavailable
+from store.errors import BrokenAdapter, Invalid, NotLoaded, RatchetError, Unavailable
 from store.models import BASE
 
 
@@ -88,15 +88,15 @@ class VllmEngine:
     ) -> RelayedAnswer:
         """Begin to write an answer; iterate over the result for its text.
 
-        Raises Busy when the queue is full, Unavailable for a version that is not loaded or when no server is there,
-        Invalid when the prompt leaves no room for an answer.
+        Raises Busy when the queue is full, NotLoaded for a version that is not loaded, Unavailable when no server is
+        there, Invalid when the prompt leaves no room for an answer.
         """
         prompt_tokens = self.count(messages)
         if prompt_tokens >= self.context_tokens:
             raise Invalid(f"the prompt has {prompt_tokens} tokens, the context {self.context_tokens}.")
         with self._lock:
             if adapter not in self.loaded():
-                raise Unavailable(f"adapter {adapter} is not loaded.", "Try again in a moment.")
+                raise NotLoaded(f"adapter {adapter} is not loaded.", "Try again in a moment.")
             version = self._versions.get(adapter)
             answer = RelayedAnswer(
                 messages,

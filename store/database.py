@@ -88,13 +88,18 @@ class Database:
 def open_database(url: str) -> Database:
     """The database at `url`, created and upgraded to the newest schema by the first process that comes.
 
-    Raises DatabaseProblem when it is locked, newer than this program, or cannot be opened.
+    Raises DatabaseProblem when it is locked, newer than this program, or cannot be opened or written.
     """
-    if url.startswith("sqlite"):
-        _file(url).parent.mkdir(parents=True, exist_ok=True)
-    database = Database(url)
     try:
+        if url.startswith("sqlite"):
+            _file(url).parent.mkdir(parents=True, exist_ok=True)
+        database = Database(url)
         migrate(database)
+    except OSError as error:
+        raise DatabaseProblem(
+            f"{error.filename or 'the data folder'} cannot be written: {error.strerror or error}.",
+            "Give this user the right to write there, or set RATCHET_DATA to another folder.",
+        ) from error
     except (DatabaseError, sqlite3.Error) as error:
         raise DatabaseProblem(
             f"the database {make_url(url).render_as_string()} cannot be opened: {getattr(error, 'orig', error)}.",

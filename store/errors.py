@@ -70,6 +70,10 @@ class Unavailable(RatchetError):
     type = "unavailable"
 
 
+class NotLoaded(Unavailable):
+    """An adapter version is not loaded, or not any more: what serves may have changed since it was chosen."""
+
+
 class LostLease(RatchetError):
     """The step was taken over by another worker; whatever this one did must be dropped."""
 

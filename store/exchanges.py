@@ -13,6 +13,7 @@ from typing import Any
 from sqlmodel import Session, and_, col, func, or_, select
 
 from store import answers, filters, processes, staleness
+from store.columns import new_id
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
 from store.models import (
@@ -28,7 +29,7 @@ from store.models import (
     now,
 )
 
-MAX_CORRECTION = 20_000
+MAX_CORRECTION, MAX_TITLE = 20_000, 80
 RATINGS = ("up", "down", None)
 ANSWERED = (ExchangeState.FINISHED, ExchangeState.STOPPED)
 
@@ -70,8 +71,9 @@ def find_conversation(
 ) -> tuple[str, str | None]:
     """The conversation that `messages` continue and the exchange before them: (conversation id, parent id or None).
 
-    Without an id the history decides; no match starts a new conversation. `replaces` names the exchange that is asked
-    again or edited: the new one becomes its sibling. Raises NotFound for an unknown id.
+    Without an id the history decides; no match gives the id of a new conversation, which `begin` enters with its first
+    exchange. `replaces` names the exchange that is asked again or edited: the new one becomes its sibling. Raises
+    NotFound for an unknown id.
     """
     if replaces is not None:
         return _beside(database, replaces, person_id)
@@ -88,7 +90,7 @@ def find_conversation(
             parent = session.exec(query.limit(1)).first()
             if parent is not None:
                 return parent.conversation_id, parent.id
-    return _new_conversation(database, person_id, messages), None
+    return new_id("co"), None
 
 
 def _beside(database: Database, exchange_id: str, person_id: str) -> tuple[str, str | None]:
@@ -111,22 +113,23 @@ def _last_exchange(session: Session, conversation_id: str) -> str | None:
     return session.exec(query.order_by(col(Exchange.created_at).desc()).limit(1)).first()
 
 
-def _new_conversation(database: Database, person_id: str, messages: Sequence[dict[str, str]]) -> str:
-    title = next((m["content"] for m in messages if m["role"] == "user"), "").strip()[:80]
-    row = Conversation(person_id=person_id, title=title)
-    with database.write() as session:
-        session.add(row)
-    return row.id
+def title_of(messages: Sequence[dict[str, str]]) -> str:
+    """What a conversation is called until somebody renames it: the beginning of its first question."""
+    return next((m["content"] for m in messages if m["role"] == "user"), "").strip()[:MAX_TITLE]
 
 
-def turns(session: Session, exchange_id: str | None) -> list[dict[str, str]]:
-    """The questions and answers up to and including an exchange, oldest first, as chat messages."""
+def turns(session: Session, exchange_id: str | None, *, characters: int | None = None) -> list[dict[str, str]]:
+    """The questions and answers up to and including an exchange, oldest first; the newest that fit in `characters`."""
     found: list[dict[str, str]] = []
+    room = float("inf") if characters is None else characters
     while exchange_id is not None:
         exchange = session.get(Exchange, exchange_id)
         if exchange is None:
             break
         if exchange.answer:
+            room -= len(exchange.question) + len(exchange.answer)
+            if room < 0:
+                break
             found[:0] = [
                 {"role": "user", "content": exchange.question},
                 {"role": "assistant", "content": exchange.answer},
@@ -135,15 +138,29 @@ def turns(session: Session, exchange_id: str | None) -> list[dict[str, str]]:
     return found
 
 
-def begin(database: Database, exchange: Exchange) -> None:
-    """Commit an exchange as `streaming`, before its first token, and pin its conversation to its adapter."""
+def begin(database: Database, exchange: Exchange, *, title: str = "") -> None:
+    """Commit an exchange as `streaming`, before its first token, and pin its conversation to its adapter.
+
+    A conversation that begins with it is entered under `title`. Raises NotFound when the conversation or the person
+    was deleted since the question was asked.
+    """
     exchange.state = ExchangeState.STREAMING
     with database.write() as session:
+        conversation = session.get(Conversation, exchange.conversation_id) or _new_conversation(
+            session, exchange, title
+        )
+        conversation.pinned_adapter = exchange.adapter
+        session.add(conversation)
+        session.flush()
         session.add(exchange)
-        conversation = session.get(Conversation, exchange.conversation_id)
-        if conversation is not None and conversation.pinned_adapter != exchange.adapter:
-            conversation.pinned_adapter = exchange.adapter
-            session.add(conversation)
+
+
+def _new_conversation(session: Session, exchange: Exchange, title: str) -> Conversation:
+    person = session.get(Person, exchange.person_id)
+    if exchange.parent_id is not None or person is None or person.erased_at is not None:
+        raise NotFound(f"conversation {exchange.conversation_id} was deleted.", "Start a new one.")
+    title = title or exchange.question[:MAX_TITLE]
+    return Conversation(id=exchange.conversation_id, person_id=exchange.person_id, title=title)
 
 
 def finish(database: Database, exchange_id: str, *, state: ExchangeState, **values: Any) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError, VerifyMismatchError
@@ -153,7 +154,7 @@ def sign_in(database: Database, name: str, password: str) -> str:
     with database.read() as session:
         person = by_name(session, name)
     try:
-        _HASHER.verify(person.password if person and person.password else _HASHER.hash("nobody"), password)
+        _HASHER.verify(person.password if person and person.password else _nobody(), password)
     except (VerifyMismatchError, VerificationError) as error:
         raise NotAllowed("wrong name or password.") from error
     if person is None or person.erased_at is not None:
@@ -161,10 +162,17 @@ def sign_in(database: Database, name: str, password: str) -> str:
     return open_session(database, person)
 
 
+@cache
+def _nobody() -> str:
+    """What an unknown name's password is checked against, so that it takes as long as a known one's."""
+    return _HASHER.hash("nobody")
+
+
 def open_session(database: Database, person: Person) -> str:
-    """A new browser session's secret for a person."""
+    """A new browser session's secret for a person; sessions and links that are over go."""
     secret = secrets.token_urlsafe(32)
     with database.write() as session:
+        session.exec(delete(Login).where(col(Login.expires_at) < now()))
         session.add(Login(digest=secret_digest(secret), person_id=person.id, expires_at=now() + SESSION_LIFE))
     return secret
 
@@ -185,12 +193,11 @@ def close_session(database: Database, secret: str) -> None:
 
 
 def setup_secret(database: Database) -> str | None:
-    """A fresh one-time set-up secret while no admin with a password exists, else None; older ones stop working."""
+    """A fresh one-time set-up secret while no admin exists, else None; older ones stop working."""
     with database.write() as session:
-        query = select(Person).where(Person.role == Role.ADMIN, col(Person.password).is_not(None))
-        if session.exec(query).first() is not None:
-            return None
         session.exec(delete(Login).where(col(Login.kind) == "setup"))
+        if count(session, role=Role.ADMIN) > 0:
+            return None
         secret = secrets.token_urlsafe(24)
         session.add(Login(digest=secret_digest(secret), kind="setup", expires_at=now() + SETUP_LIFE))
     return secret

@@ -30,7 +30,7 @@ from retrieval.index import Index
 from retrieval.library import Library
 from store import people
 from store.database import Database, open_database
-from store.errors import Busy, RatchetError, Unavailable
+from store.errors import Busy, NotLoaded, Unavailable
 from store.models import BASE, Person, Role
 
 RIVER = "The river Aare is 288 kilometres long. It rises in the Bernese Alps and joins the Rhine at Koblenz."
@@ -86,7 +86,9 @@ class QueuedEngine:
         self.pace = 0.0
         self.slots, self.queue_limit = 1000, 64
         self.problem = ""
-        self.broken: dict[str, RatchetError] = {}
+        self.broken: dict[str, Exception] = {}
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What happens while a prompt is made."""
         self.prompts: list[list[dict[str, str]]] = []
         self.last: QueuedAnswer | None = None
         self.writing: list[QueuedAnswer] = []
@@ -108,7 +110,7 @@ class QueuedEngine:
         if self.problem:
             raise Unavailable(self.problem)
         if adapter not in self._loaded:
-            raise Unavailable(f"adapter {adapter} is not loaded.")
+            raise NotLoaded(f"adapter {adapter} is not loaded.")
         self.prompts.append(list(messages))
         text = self.answers.popleft() if self.answers else self.by_adapter.get(adapter, self.default)
         with self._lock:
@@ -137,6 +139,7 @@ class QueuedEngine:
             return self.waiting.index(answer) + 1 if answer in self.waiting else 0
 
     def count(self, messages: Sequence[dict[str, str]]) -> int:
+        self.meanwhile()
         return sum(len(message["content"].split()) for message in messages)
 
     def load(self, adapter: str, folder: Path, *, digest: str) -> None:

@@ -12,6 +12,7 @@ from sqlmodel import select
 from starlette.testclient import TestClient
 
 from bot.chat import MAX_QUESTION
+from store import exchanges as log
 from store.models import Exchange
 from tests.queued import QUESTION, RIVER, QueuedBot, ask, error, queued_bot, serve, until
 
@@ -68,6 +69,10 @@ def test_stream_ends_with_finish_reason_and_ratchet_before_done(client: TestClie
     assert all("ratchet" not in chunk for chunk in chunks[:-1])
 
 
+def test_a_null_stream_is_none(client: TestClient) -> None:
+    assert ask(client, stream=None).json()["object"] == "chat.completion"
+
+
 def test_stream_leaves_usage_out_unless_asked(client: TestClient) -> None:
     assert "usage" not in events(ask(client, stream=True))[-1]
 
@@ -83,6 +88,34 @@ def test_conversation_id_continues_and_an_unknown_one_is_404(client: TestClient)
     assert second["ratchet"]["conversation_id"] == first["conversation_id"]
     response = ask(client, metadata={"conversation_id": "co_unknown"})
     assert response.status_code == 404 and "co_unknown" in error(response)["message"]
+
+
+def test_a_refused_question_leaves_no_empty_conversation(client: TestClient, bot: QueuedBot) -> None:
+    bot.engine.slots = bot.engine.queue_limit = 0
+    assert ask(client).status_code == 429
+    bot.engine.problem = "the engine is out of memory."
+    assert ask(client).status_code == 503
+    assert client.get("/v1/conversations").json()["data"] == []
+    bot.engine.slots, bot.engine.problem = 1, ""
+    assert ask(client).status_code == 200
+    assert [row["title"] for row in client.get("/v1/conversations").json()["data"]] == [QUESTION]
+
+
+def test_a_long_conversation_goes_on_with_its_newest_turns(client: TestClient, bot: QueuedBot) -> None:
+    metadata: dict[str, str] = {}
+    for n in range(12):
+        response = ask(client, f"Question {n}: {'x' * 20_000}", metadata=metadata)
+        assert response.status_code == 200
+        metadata = {"conversation_id": response.json()["ratchet"]["conversation_id"]}
+    assert ask(client, "And now?", metadata=metadata).status_code == 200
+    with bot.database.read() as session:
+        newest = log.page(session)[0].exchange
+        turns = log.turns(session, newest.id, characters=50_000)
+    assert [turn["content"][:11] for turn in turns if turn["role"] == "user"] == [
+        "Question 10",
+        "Question 11",
+        "And now?",
+    ]
 
 
 def test_unknown_conversation_is_404_before_a_stream_begins(client: TestClient) -> None:
@@ -113,6 +146,11 @@ def test_given_passages_train_only_with_the_scope(
     assert (row.given, row.trainable) == (True, trainable)
 
 
+def test_sixteen_stop_strings_of_two_hundred_characters_are_taken(client: TestClient) -> None:
+    assert ask(client, stop=["b" * 200] * 16).status_code == 200
+    assert ask(client, stop="b" * 200).status_code == 200
+
+
 def test_text_parts_count_as_text(client: TestClient, bot: QueuedBot) -> None:
     found = ask(client, [{"type": "text", "text": "How long"}, {"type": "text", "text": "is the Aare?"}]).json()
     assert exchange(bot, found["ratchet"]["exchange_id"]).question == "How long\nis the Aare?"
@@ -127,8 +165,19 @@ def test_text_parts_count_as_text(client: TestClient, bot: QueuedBot) -> None:
         ({"messages": [{"role": "assistant", "content": "x"}]}, 422, "last message"),
         ({"messages": [{"role": "user", "content": "x" * (MAX_QUESTION + 1)}]}, 413, "at most 200000"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "images, sounds and files are not"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, 422, "messages.0.content"),
         ({"messages": [{"role": "user", "content": "x"}], "model": "gpt-5"}, 404, 'no model "gpt-5"'),
         ({"messages": [{"role": "user", "content": "x"}], "temperature": 9}, 422, "temperature"),
+        ({"messages": [{"role": "user", "content": "x"}], "stop": ["a"] * 17}, 422, "at most 16 strings"),
+        (
+            {"messages": [{"role": "user", "content": "x"}], "stop": ["a", "b" * 201]},
+            422,
+            "found 2, the longest of 201",
+        ),
+        ({"messages": [{"role": "user", "content": "x"}], "stop": "b" * 201}, 422, "at most 200 characters each"),
+        ({"messages": [{"role": "user", "content": "x"}], "seed": 2**63}, 422, "seed: Input should be less than"),
+        ({"messages": [{"role": "user", "content": "x"}], "seed": -(2**63) - 1}, 422, "seed: Input should be greater"),
         ({"messages": [{"role": "user", "content": "x"}], "metadata": {"train": "perhaps"}}, 422, "metadata.train"),
         (
             {"messages": [{"role": "user", "content": "x"}], "ratchet": {"passages": [{"title": "t"}]}},

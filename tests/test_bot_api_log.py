@@ -78,6 +78,18 @@ def test_feedback_through_a_key_on_behalf_counts_as_the_askers(client: TestClien
     assert approved["approved"] is True
 
 
+def test_a_key_on_behalf_rates_for_nobody_of_a_greater_role_than_its_own(client: TestClient, bot: QueuedBot) -> None:
+    admins = ask(client, headers=bot.headers("admin")).json()["ratchet"]["exchange_id"]
+    mine = ask(client).json()["ratchet"]["exchange_id"]
+    key = people.add_key(bot.database, bot.people["other"], actor="test", scopes=["on_behalf"])
+    headers = {"Authorization": f"Bearer {key}"}
+    refused = client.post("/v1/feedback", json={"exchange_id": admins, "correction": "Poison."}, headers=headers)
+    assert refused.status_code == 403
+    assert error(refused)["message"] == '"admin" is admin: a key of role chat cannot act for them.'
+    assert client.get(f"/v1/exchanges/{admins}", headers=bot.headers("admin")).json()["feedback"] is None
+    assert client.post("/v1/feedback", json={"exchange_id": mine, "rating": "up"}, headers=headers).status_code == 200
+
+
 def test_exchange_is_shown_to_its_owner_and_to_reviewers_only(client: TestClient, bot: QueuedBot) -> None:
     found = ask(client).json()["ratchet"]["exchange_id"]
     shown = client.get(f"/v1/exchanges/{found}").json()

@@ -263,8 +263,22 @@ def test_browser_without_a_session_is_sent_to_the_login_page(bot: QueuedBot) -> 
     html = {"Accept": "text/html,*/*"}
     for path in ("/", "/admin", "/admin/people"):
         assert visitor(bot).get(path, headers=html).headers["location"] == f"/login?next={path}"
-    assert signed_in(bot, "chat").get("/admin", headers=html).headers["location"] == "/login?next=/admin"
     assert visitor(bot).get("/login").status_code == 200
+
+
+def test_who_opens_a_page_of_admins_without_being_one_is_told_so(bot: QueuedBot) -> None:
+    html, somebody = {"Accept": "text/html,*/*"}, signed_in(bot, "chat")
+    sent = somebody.get("/admin", headers=html).headers["location"]
+    assert sent == "/login?next=/admin&needs=admin"
+    assert "This page needs an admin" in somebody.get(sent).text
+    assert "needs an admin" not in visitor(bot).get("/login?next=/admin").text
+
+
+def test_signing_out_of_a_session_that_is_over_leads_to_the_login_page(bot: QueuedBot) -> None:
+    over = {**SAME_SITE, "Cookie": f"{COOKIE}=over"}
+    response = visitor(bot).post("/logout", headers={**over, "Accept": "text/html,*/*"})
+    assert (response.status_code, response.headers["location"]) == (303, "/login")
+    assert visitor(bot).post("/logout", headers=over).status_code == 401
 
 
 def early_in_a_minute() -> None:

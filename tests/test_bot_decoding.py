@@ -1,5 +1,6 @@
 """Claims about continuous batching: whoever shares the batch, each answer is the one the model gives alone."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -152,3 +153,27 @@ def test_a_tiny_top_p_is_greedy(model: PreTrainedModel, forwards: Forwards) -> N
     request = Request(prompt(25), 8, NEVER, temperature=1.0, top_p=1e-6)
     finished(Batch(forwards(slots=1, context=64), context=64), [request])
     assert request.tokens == alone(model, request.prompt, 8)
+
+
+def test_a_temperature_next_to_nothing_is_greedy(model: PreTrainedModel, forwards: Forwards) -> None:
+    request = Request(prompt(25), 8, NEVER, temperature=1e-40)
+    finished(Batch(forwards(slots=1, context=64), context=64), [request])
+    assert request.tokens == alone(model, request.prompt, 8)
+
+
+def test_an_answer_of_which_no_token_can_be_drawn_ends_alone(model: PreTrainedModel) -> None:
+    torn = copy.deepcopy(model)
+    torn.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone(), requires_grad=False)
+    torn.model.embed_tokens.weight.requires_grad_(False)[7] = torch.nan
+    hopeless, other = Request([*prompt(9), 7], 20, NEVER, temperature=1.0), Request(prompt(12), 20, NEVER)
+    batch = Batch(ModuleForward(torn, slots=2, context=64), context=64)
+    assert set(finished(batch, [other, hopeless])) == {hopeless, other}
+    assert hopeless.tokens == [] and hopeless.error.startswith("no token could be drawn: probability tensor contains")
+    assert (other.error, other.tokens) == ("", alone(model, other.prompt, 20))
+
+
+def test_a_seed_that_no_generator_takes_holds_no_slot(forwards: Forwards) -> None:
+    batch = Batch(forwards(slots=1, context=64), context=64)
+    with pytest.raises(ValueError, match="Overflow"):
+        batch.admit(Request(prompt(3), 1, NEVER, temperature=1.0, seed=2**64))
+    assert batch.idle and batch.admit(Request(prompt(3), 1, NEVER))

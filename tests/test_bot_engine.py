@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from bot import adapters
 from bot.adapters import CONFIG, MANIFEST, WEIGHTS, touched
@@ -120,7 +121,6 @@ def flipped(folder: Path) -> None:
         (lambda folder: (folder / MANIFEST).unlink(), "has no manifest.json: it was never finished"),
         (lambda folder: (folder / CONFIG).write_text("{}"), f"{CONFIG} of adapter v1-1 is missing or altered"),
         (lambda folder: (folder / MANIFEST).write_text("{}"), "does not match the digest in the registry"),
-        (shutil.rmtree, "has no manifest.json: it was never finished"),
     ],
 )
 def test_an_altered_adapter_is_refused_and_the_old_one_keeps_answering(
@@ -132,6 +132,39 @@ def test_an_altered_adapter_is_refused_and_the_old_one_keeps_answering(
         engine.load("v1", adapter[0], digest=adapter[1])
     assert engine.loaded() == [BASE] and engine.healthy() == ""
     assert said(engine) == expected
+
+
+def test_a_folder_that_is_not_there_is_no_broken_adapter(engine: TransformersEngine, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=f"there is no adapter folder {tmp_path / 'v1-1'}") as error:
+        engine.load("v1", tmp_path / "v1-1", digest="0" * 64)
+    assert "Mount it or put it back" in error.value.hint
+
+
+class Full(LlamaForCausalLM):
+    """A model of which memory holds no second copy."""
+
+    error: BaseException
+
+    def __deepcopy__(self, _memo: object) -> "Full":
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes."),
+    ],
+)
+def test_memory_that_is_short_is_no_broken_adapter(
+    tiny_model: str, adapter: tuple[Path, str], error: BaseException
+) -> None:
+    model = Full.from_pretrained(tiny_model, dtype=torch.float32)
+    model.error = error
+    with pytest.raises(NoRoom, match="the memory does not hold adapter v1-1: ") as refused:
+        adapters.merged(model, adapter[0])
+    assert "it is tried again" in refused.value.hint
 
 
 def test_an_adapter_of_another_base_model_is_refused(
@@ -188,6 +221,16 @@ def test_a_cancelled_request_frees_its_slot(engine: TransformersEngine) -> None:
         stream.cancel()
     assert said(engine)
     until(lambda: not engine._running)
+
+
+def test_a_cancelled_answer_is_read_no_further(engine: TransformersEngine) -> None:
+    stream = engine.stream(ASKED, adapter=BASE, max_tokens=400)
+    pieces = iter(stream)
+    next(pieces)
+    until(lambda: not engine._running)
+    stream.cancel()
+    assert stream.completion_tokens == 400 and len(list(pieces)) <= 1
+    assert stream.finish_reason == "stop"
 
 
 def test_an_answer_ends_before_a_stop_string(engine: TransformersEngine) -> None:
@@ -330,4 +373,64 @@ def test_bfloat16_is_left_where_it_would_only_be_imitated(known: dict[str, bool]
 def test_bfloat16_can_be_asked_for_on_any_processor(tiny_model: str) -> None:
     engine = TransformersEngine(tiny_model, dtype="bfloat16", slots=1, context_tokens=256, threads=1)
     assert len(list(engine.stream(ASKED, adapter=BASE, max_tokens=3))) > 0
+    engine.close()
+
+
+# what fails
+
+
+def test_an_answer_that_cannot_begin_ends_alone(engine: TransformersEngine) -> None:
+    expected = said(engine)
+    with pytest.raises(Unavailable, match="the answer could not begin: Overflow"):
+        said(engine, temperature=1.0, seed=2**64)
+    running = engine.stream(ASKED, adapter=BASE, max_tokens=TOKENS)
+    with pytest.raises(Unavailable, match="could not begin"):
+        said(engine, temperature=1.0, seed=2**64)
+    assert "".join(running) == said(engine) == expected and engine.healthy() == ""
+
+
+def broken(engine: TransformersEngine, sentence: str) -> None:
+    """Let the engine's thread meet an error that nothing on its way knows."""
+
+    def job() -> None:
+        raise LookupError(sentence)
+
+    with engine._wake:
+        engine._jobs.append(job)
+        engine._wake.notify()
+
+
+def test_an_error_that_nobody_foresaw_ends_the_answers_under_way_and_the_next_is_written(
+    engine: TransformersEngine,
+) -> None:
+    expected = said(engine)
+    running = iter(engine.stream(ASKED, adapter=BASE, max_tokens=400))
+    next(running)
+    broken(engine, "a shelf is empty")
+    with pytest.raises(Unavailable, match="the engine failed: a shelf is empty"):
+        "".join(running)
+    assert said(engine) == expected and engine.healthy() == ""
+
+
+def test_an_idle_engine_that_failed_says_so_once_and_is_ready_again(engine: TransformersEngine) -> None:
+    until(lambda: not engine._running)
+    broken(engine, "a shelf is empty")
+    until(lambda: engine.healthy() == "the engine failed: a shelf is empty")
+    assert engine.healthy() == ""
+
+
+def test_each_version_that_runs_as_a_module_counts_its_own_keys_and_values(
+    tiny_model: str, adapter: tuple[Path, str]
+) -> None:
+    engine = TransformersEngine(tiny_model, dtype="float16", slots=2, context_tokens=512, threads=1)
+    versions = engine._versions
+    copy, own = touched(versions.base, adapter[0]), versions._store_bytes()
+    taken = sum(version.bytes for version in versions._alive)
+    versions._budget = taken + own + 1
+    with pytest.raises(NoRoom, match="adapter v1 needs 0 MB"):
+        engine.load("v1", adapter[0], digest=adapter[1])
+    versions._budget = taken + own + copy
+    engine.load("v1", adapter[0], digest=adapter[1])
+    assert versions.packed is None and versions.loaded["v1"].bytes == own + copy
+    assert said(engine, "v1")
     engine.close()

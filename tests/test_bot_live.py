@@ -1,10 +1,12 @@
 """Claims about what answers: who gets the canary, what a conversation keeps, and that a bad load changes nothing."""
 
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from bot.adapters import WEIGHTS
 from bot.engine import TransformersEngine
@@ -15,7 +17,7 @@ from store.database import Database
 from store.errors import BrokenAdapter, OtherBase, Unavailable
 from store.models import BASE, Conversation, Deployment, Exchange, Person, Role
 from store.models import AdapterState as S
-from tests.queued import QueuedEngine, until
+from tests.queued import QueuedEngine, ask, queued_bot, until
 from tests.test_store_adapters import made, serving, state
 
 CANARY = Deployment(adapter="v1", canary="v2", share=0.1, testers=["pe_ann"])
@@ -171,6 +173,34 @@ def test_a_load_that_fails_for_want_of_room_is_tried_again_and_quarantines_nothi
     bot.close()
 
 
+def test_a_disk_that_fails_is_tried_again_and_quarantines_nothing(database: Database, engine: QueuedEngine) -> None:
+    bot = Live(database, engine, retry_seconds=0)
+    engine.broken["v1"] = OSError(errno.EIO, "Input/output error", "adapter_model.safetensors")
+    adapter = approved(database)
+    sentence = "adapter v1 cannot be loaded: its files cannot be read: Input/output error."
+    until(lambda: bot.trouble() == sentence)
+    assert served(bot) == (BASE, None) and state(database, adapter) == S.APPROVED
+    with pytest.raises(Unavailable, match="Input/output error"), bot.hold(adapter):
+        pass
+    engine.broken.clear()
+    until(lambda: served(bot) == (adapter, None) and bot.trouble() == "")
+    bot.close()
+
+
+def test_an_error_that_nobody_foresaw_is_shown_and_a_rollback_is_still_followed(
+    database: Database, engine: QueuedEngine, bot: Live
+) -> None:
+    first = approved(database)
+    bot.look()
+    engine.broken["v2"] = LookupError("a shelf is empty")
+    approved(database)
+    until(lambda: bot.trouble() == "the deployment could not be followed: LookupError('a shelf is empty').")
+    assert served(bot) == (first, None) and bot.healthy() == ""
+    deployments.rollback(database, actor="ann", comment="back")
+    deployments.rollback(database, actor="ann", comment="back to the base", to=BASE)
+    until(lambda: served(bot) == (BASE, None) and bot.trouble() == "")
+
+
 def test_a_bot_that_cannot_load_what_serves_when_it_starts_is_not_ready(
     database: Database, engine: QueuedEngine
 ) -> None:
@@ -261,6 +291,23 @@ def test_an_adapter_for_another_base_model_is_set_aside_not_quarantined(
     assert served(bot) == (second, None) and state(database, first) == S.RETIRED
 
 
+def test_a_question_asked_while_a_rollback_comes_is_answered_by_what_serves_then(tmp_path: Path) -> None:
+    with queued_bot(tmp_path) as bot, TestClient(bot.app, headers=bot.headers("chat")) as client:
+        adapter = approved(bot.database)
+        until(lambda: bot.live.adapter == adapter)
+
+        def roll_back() -> None:
+            bot.engine.meanwhile = lambda: None
+            deployments.rollback(bot.database, actor="ann", comment="bad")
+            until(lambda: bot.engine.loaded() == [BASE])
+
+        bot.engine.meanwhile = roll_back
+        response = ask(client)
+        assert response.status_code == 200 and response.json()["ratchet"]["adapter"] == BASE
+        with bot.database.read() as session:
+            assert exchanges.page(session)[0].exchange.adapter == BASE
+
+
 # the real engine
 
 
@@ -284,6 +331,20 @@ def files(database: Database, tiny: TransformersEngine, source: Path, target: Pa
 
 def said(tiny: TransformersEngine, adapter: str) -> str:
     return "".join(tiny.stream([{"role": "user", "content": "How long?"}], adapter=adapter, max_tokens=12))
+
+
+def test_an_adapter_whose_folder_is_not_there_serves_as_soon_as_it_is(
+    database: Database, tiny: TransformersEngine, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    bot = Live(database, tiny, retry_seconds=0)
+    adapter = files(database, tiny, tiny_adapter, tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "elsewhere")
+    deployments.approve(database, adapter, actor="ann", comment="good")
+    until(lambda: "there is no adapter folder" in bot.trouble())
+    assert served(bot) == (BASE, None) and state(database, adapter) == S.APPROVED
+    (tmp_path / "elsewhere").rename(tmp_path / "first")
+    until(lambda: served(bot) == (adapter, None) and state(database, adapter) == S.LIVE)
+    bot.close()
 
 
 def test_a_real_canary_answers_beside_the_base_and_one_with_a_flipped_bit_never_does(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import update
 from sqlmodel import select
 
 from store import exchanges
@@ -65,6 +66,110 @@ def test_last_question_is_edited_with_the_up_arrow(page: Page, bot: QueuedBot) -
     expect(page.locator("article.asked")).to_have_text([QUESTION, "And where does it rise?"])
     first, typo, edited = logged(bot)
     assert edited.parent_id == typo.parent_id == first.id
+
+
+def refuse(bot: QueuedBot, *, on: bool) -> None:
+    """Answer every question with 429, or none."""
+    bot.engine.slots, bot.engine.queue_limit = (0, 0) if on else (1000, 64)
+
+
+def are_siblings(bot: QueuedBot, question: str) -> None:
+    first, second = logged(bot)
+    assert second.question == question
+    assert (second.conversation_id, second.parent_id) == (first.conversation_id, first.parent_id)
+
+
+@pytest.mark.parametrize("again", ["Enter", "Answer again"])
+def test_an_edit_that_is_refused_still_replaces_its_question_when_sent_again(
+    page: Page, bot: QueuedBot, again: str
+) -> None:
+    ask(page)
+    answered(page)
+    field = page.get_by_label("Your question")
+    field.press("ArrowUp")
+    field.fill("How long is the Rhine?")
+    refuse(bot, on=True)
+    field.press("Enter")
+    expect(page.locator("article.answer .status")).to_contain_text("answers are waiting already")
+    refuse(bot, on=False)
+    expect(field).to_have_value("How long is the Rhine?")
+    field.press("Enter") if again == "Enter" else page.get_by_role("button", name=again).click()
+    expect(page.locator("article.answer .text")).to_contain_text("288 kilometres")
+    expect(page.locator("article.asked")).to_have_text(["How long is the Rhine?"])
+    expect(field).to_have_value("")
+    are_siblings(bot, "How long is the Rhine?")
+    page.reload()
+    expect(page.locator("article.asked")).to_have_text(["How long is the Rhine?"])
+
+
+def test_answer_again_that_loses_its_connection_still_replaces_the_answer(page: Page, bot: QueuedBot) -> None:
+    ask(page)
+    answered(page)
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator("article.answer .status")).to_contain_text("The connection to the server was lost.")
+    page.context.set_offline(False)
+    ask(page, "How is bread baked?")
+    expect(page.locator("article.answer .text")).to_contain_text("288 kilometres")
+    expect(page.locator("article.asked")).to_have_text(["How is bread baked?"])
+    are_siblings(bot, "How is bread baked?")
+
+
+def test_what_is_asked_after_an_edit_that_never_began_replaces_what_that_should_have(
+    page: Page, bot: QueuedBot
+) -> None:
+    ask(page)
+    answered(page)
+    field = page.get_by_label("Your question")
+    field.fill("How is bread baked?")
+    page.get_by_role("button", name="Edit this question").click()
+    refuse(bot, on=True)
+    field.press("Enter")
+    expect(page.locator("article.answer .status")).to_contain_text("answers are waiting already")
+    refuse(bot, on=False)
+    expect(field).to_have_value("How is bread baked?")
+    field.press("Enter")
+    expect(page.locator("article.answer .text").last).to_contain_text("288 kilometres")
+    are_siblings(bot, "How is bread baked?")
+
+
+def test_the_page_sends_the_question_alone_and_the_model_sees_the_turns_before(page: Page, bot: QueuedBot) -> None:
+    ask(page)
+    answered(page)
+    with page.expect_request("**/v1/chat/completions") as sent:
+        ask(page, "And where does it rise?")
+    answered(page, 2)
+    assert [message["content"] for message in sent.value.post_data_json["messages"]] == ["And where does it rise?"]
+    assert "The Aare is 288 kilometres long [1]." in [message["content"] for message in bot.engine.prompts[-1]]
+
+
+def test_an_edit_leaves_the_draft_beside_it_alone(page: Page, bot: QueuedBot) -> None:
+    ask(page)
+    answered(page)
+    field = page.get_by_label("Your question")
+    field.fill("A long thought, half")
+    page.get_by_role("button", name="Edit this question").click()
+    expect(field).to_have_value(QUESTION)
+    page.get_by_role("button", name="Cancel").click()
+    expect(field).to_have_value("A long thought, half")
+    page.get_by_role("button", name="Edit this question").click()
+    field.fill("How long is the Rhine?")
+    page.reload()
+    expect(field).to_have_value("A long thought, half")
+    page.get_by_role("button", name="Edit this question").click()
+    field.fill("How long is the Rhine?")
+    field.press("Enter")
+    answered(page)
+    expect(field).to_have_value("A long thought, half")
+
+
+def test_an_answer_that_was_interrupted_says_so(page: Page, bot: QueuedBot) -> None:
+    ask(page)
+    answered(page)
+    with bot.database.write() as session:
+        session.execute(update(Exchange).values(state="aborted", answer=""))
+    page.reload()
+    expect(page.locator("article.answer .status")).to_contain_text("This answer was interrupted")
 
 
 def test_escape_leaves_editing_as_it_was(page: Page, bot: QueuedBot) -> None:
@@ -236,6 +341,26 @@ def test_comment_and_reasons_are_kept_and_undone(page: Page, bot: QueuedBot) -> 
     page.locator("#toast").get_by_role("button", name="Undo").click()
     expect(page.locator("#toast")).to_contain_text("Taken back.")
     assert kept() == ("down", ["Wrong form"], "")
+
+
+def test_the_page_shows_the_feedback_that_the_server_kept(page: Page, bot: QueuedBot) -> None:
+    ask(page)
+    answered(page)
+    page.get_by_role("button", name="Suggest the right answer").click()
+    blank = "\u0085"
+    page.get_by_label("The right answer").fill(blank)
+    page.locator(".correction").get_by_role("button", name="Send").click()
+    expect(page.locator("#toast")).to_contain_text("Thank you")
+    expect(page.locator(".feedback .note")).to_have_text("")
+    expect(page.get_by_label("The right answer")).to_have_value("The Aare is 288 kilometres long [1].")
+    assert exchange_feedback(bot) == ("", None)
+
+
+def exchange_feedback(bot: QueuedBot) -> tuple[str, str | None]:
+    with bot.database.read() as session:
+        said = exchanges.page(session)[0].feedback
+    assert said is not None
+    return said.correction, said.rating
 
 
 def test_only_admins_are_offered_to_add_documents(browser: Browser, page: Page, bot: QueuedBot, address: str) -> None:

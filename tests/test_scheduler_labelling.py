@@ -48,10 +48,12 @@ def work(database: Database, tmp_path: Path, encode: Counted) -> Workbench:
 
 def ask(database: Database, question: str, answer: str = "", parent: Exchange | None = None) -> Exchange:
     person = ann(database)
-    conversation, _ = exchanges.find_conversation(
-        database, person_id=person.id, conversation_id=None, messages=[{"role": "user", "content": question}]
+    conversation, parent_id = exchanges.find_conversation(
+        database,
+        person_id=person.id,
+        conversation_id=None if parent is None else parent.conversation_id,
+        messages=[{"role": "user", "content": question}],
     )
-    parent_id = None if parent is None else parent.id
     row = Exchange(conversation_id=conversation, person_id=person.id, question=question, parent_id=parent_id)
     exchanges.begin(database, row)
     exchanges.finish(database, row.id, state=ExchangeState.FINISHED, answer=answer)

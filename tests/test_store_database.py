@@ -76,6 +76,13 @@ def test_a_database_newer_than_the_program_is_refused_with_a_sentence(tmp_path: 
     assert "update Ratchet" in error.value.hint
 
 
+def test_a_data_folder_that_cannot_be_written_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file, where a folder should be")
+    with pytest.raises(DatabaseProblem, match=f"{tmp_path / 'var'} cannot be written: ") as error:
+        open_database(f"sqlite:///{tmp_path}/var/ratchet.db")
+    assert "RATCHET_DATA" in error.value.hint
+
+
 def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("these are my notes, not a database\n" * 100)
     with pytest.raises(DatabaseProblem, match="cannot be opened: file is not a database"):

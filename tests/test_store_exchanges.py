@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from store import exchanges, people, processes
+from store import conversations, exchanges, people, processes
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
-from store.models import Exchange, ExchangeState, Person, Process, Role, now
+from store.models import Conversation, Exchange, ExchangeState, Person, Process, Role, now
 
 Messages = list[dict[str, str]]
 
@@ -69,6 +69,29 @@ def test_no_match_starts_a_new_conversation(database: Database, ann: Person) -> 
     first = asked(database, ann, [user("Hello?")], "Hi!")
     other = asked(database, ann, [user("Hello?"), bot("Something we never said"), user("And now?")], "Now this.")
     assert other.conversation_id != first.conversation_id and other.parent_id is None
+
+
+def test_a_new_conversation_is_entered_with_its_first_exchange(database: Database, ann: Person) -> None:
+    messages = [user("Hello?"), bot("Something we never said"), user("And now?")]
+    found, _ = exchanges.find_conversation(database, person_id=ann.id, conversation_id=None, messages=messages)
+    with database.read() as session:
+        assert session.get(Conversation, found) is None
+    row = Exchange(conversation_id=found, person_id=ann.id, question="And now?", adapter="v1")
+    exchanges.begin(database, row, title=exchanges.title_of(messages))
+    with database.read() as session:
+        kept = session.get_one(Conversation, found)
+    assert (kept.person_id, kept.title, kept.pinned_adapter) == (ann.id, "Hello?", "v1")
+
+
+def test_what_was_deleted_meanwhile_is_not_begun_anew(database: Database, ann: Person) -> None:
+    first = asked(database, ann, [user("Hello?")], "Hi!")
+    conversations.remove(database, first.conversation_id, person_id=ann.id)
+    late = Exchange(conversation_id=first.conversation_id, parent_id=first.id, person_id=ann.id, question="And now?")
+    with pytest.raises(NotFound, match=f"conversation {first.conversation_id} was deleted"):
+        exchanges.begin(database, late)
+    people.erase(database, ann.id, actor="test")
+    with pytest.raises(NotFound, match="was deleted"):
+        exchanges.begin(database, Exchange(conversation_id="co_new", person_id=ann.id, question="Hello?"))
 
 
 def test_the_same_history_of_somebody_else_is_not_joined(database: Database, ann: Person) -> None:

@@ -4,6 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from argon2 import extract_parameters
 from sqlmodel import select
 
 from store import adapters, embeddings, exchanges, labels, people
@@ -126,6 +127,35 @@ def test_the_set_up_link_makes_one_admin_and_is_then_over(database: Database) ->
     with pytest.raises(NotAllowed, match="wrong, used or over"):
         people.claim_setup(database, secret, name="eve", password=PASSWORD)
     assert people.setup_secret(database) is None
+
+
+def test_there_is_no_set_up_link_beside_an_admin_who_has_a_key_only(database: Database) -> None:
+    secret = people.setup_secret(database)
+    assert secret is not None
+    people.add(database, "admin", role=Role.ADMIN, actor="first start")
+    assert people.setup_secret(database) is None
+    with pytest.raises(NotAllowed, match="wrong, used or over"):
+        people.claim_setup(database, secret, name="eve", password=PASSWORD)
+
+
+def test_a_name_that_is_unknown_is_checked_as_long_as_one_that_is_known(database: Database) -> None:
+    ann(database)
+    with database.read() as session:
+        known = people.find(session, "ann").password
+    assert known is not None and extract_parameters(people._nobody()) == extract_parameters(known)
+    assert people._nobody() is people._nobody()
+
+
+def test_sessions_that_are_over_go_when_one_is_opened(database: Database) -> None:
+    person = ann(database)
+    for secret in (people.open_session(database, person), people.open_session(database, person)):
+        with database.write() as session:
+            row = session.get_one(Login, people.secret_digest(secret))
+            row.expires_at = now() - timedelta(seconds=1)
+            session.add(row)
+    left = people.open_session(database, person)
+    with database.read() as session:
+        assert [row.digest for row in session.exec(select(Login))] == [people.secret_digest(left)]
 
 
 def test_a_set_up_secret_is_no_session(database: Database) -> None:

@@ -8,6 +8,10 @@ import { openPassage } from "./passage.js";
 import { highlight, render } from "./render.js";
 
 const READING_MS = 900;
+const ENDED = {
+  stopped: "Stopped.",
+  aborted: "This answer was interrupted: the server ended while it was being written.",
+};
 
 export class Answer {
   /** `again` asks the question of an exchange anew. */
@@ -86,9 +90,7 @@ export class Answer {
     this.element.classList.toggle("failed", Boolean(error));
     this.badge.hidden = !sourceless;
     this.badge.textContent = this.passages.length ? "Not in the documents" : "No source found";
-    this.say(
-      error || (state === "stopped" ? "Stopped." : finish === "length" ? "Cut at the longest answer allowed." : ""),
-    );
+    this.say(error || ENDED[state] || (finish === "length" ? "Cut at the longest answer allowed." : ""));
     this.foot.replaceChildren(...this.footer(state, feedback));
     return (
       error ||

@@ -19,6 +19,8 @@ let conversation = null;
 let consent = document.body.dataset.consent === "true";
 let turns = [];
 let editing = null;
+let draft = "";
+let refused = null;
 let running = null;
 
 const history = new History({
@@ -53,25 +55,22 @@ function show(question) {
   return turn;
 }
 
-const messagesOf = (before) =>
-  before.flatMap(({ question, answer }) =>
-    answer.text.trim()
-      ? [
-          { role: "user", content: question },
-          { role: "assistant", content: answer.text.trim() },
-        ]
-      : [],
-  );
+/** The exchange that a turn stands for: its own, or the one it was to replace while it has not begun. */
+const exchangeOf = (turn) => turn?.answer.id ?? turn?.replaces;
 
+/** Ask, in the place of a turn or at the end; what follows a turn that never began replaces what that should have. */
 async function send(question, replaced = null) {
   if (!question || running) return;
+  const last = turns.at(-1);
+  const replaces = replaced ? exchangeOf(replaced) : last?.answer.id ? undefined : last?.replaces;
   if (replaced) drop(replaced);
+  refused = null;
   const mine = turns; // a new conversation may begin while this answer is being written
-  const before = [...mine];
   const turn = show(question);
+  turn.replaces = replaces;
   running = new AbortController();
   busy(true);
-  const spoken = await write(turn.answer, before, replaced?.answer.id, mine);
+  const spoken = await write(turn, mine);
   running = null;
   busy(false);
   $("spoken").textContent = spoken;
@@ -79,7 +78,8 @@ async function send(question, replaced = null) {
   attempt(() => history.refresh());
 }
 
-async function write(answer, before, replaces, mine) {
+async function write(turn, mine) {
+  const { answer, replaces } = turn;
   const metadata = {
     ...(conversation && { conversation_id: conversation }),
     ...(replaces && { replaces }),
@@ -87,11 +87,7 @@ async function write(answer, before, replaces, mine) {
   };
   let spoken = "";
   try {
-    for await (const event of ask(
-      [...messagesOf(before), { role: "user", content: answer.question }],
-      metadata,
-      running.signal,
-    )) {
+    for await (const event of ask(answer.question, metadata, running.signal)) {
       if (event.start) started(answer, event.start, mine);
       else if (event.queue !== undefined) answer.queue(event.queue);
       else if (event.text) answer.add(event.text);
@@ -100,7 +96,10 @@ async function write(answer, before, replaces, mine) {
   } catch (error) {
     const stopped = error.name === "AbortError";
     spoken = answer.end(stopped ? { state: "stopped" } : { state: "failed", error: error.message });
-    if (!stopped && !answer.text && !input.value) fill(answer.question);
+    if (!stopped && !answer.text && !input.value && mine === turns) {
+      fill(answer.question);
+      refused = answer.id ? null : turn;
+    }
   }
   return spoken;
 }
@@ -121,14 +120,19 @@ function drop(turn) {
 
 function again(answer) {
   const turn = turns.at(-1);
-  if (turn?.answer === answer) send(turn.question, turn.answer.id ? turn : (drop(turn), null));
+  if (turn?.answer !== answer || running) return;
+  if (turn === refused) fill("");
+  send(turn.question, turn);
 }
 
 function editLast() {
   const turn = turns.at(-1);
   if (!turn || running) return;
+  draft = turn === refused ? "" : editing ? draft : input.value;
+  keepDraft(conversation, draft);
+  refused = null;
   editing = turn;
-  fill(turn.question);
+  set(turn.question);
   $("editing").hidden = false;
   turn.element.classList.add("edited");
   input.focus();
@@ -138,16 +142,17 @@ function endEditing() {
   editing?.element.classList.remove("edited");
   editing = null;
   $("editing").hidden = true;
+  fill(draft);
+  draft = "";
 }
 
 function submit() {
   const question = input.value.trim();
   if (!question || running) return;
-  const replaced = editing;
-  endEditing();
-  fill("");
-  if (replaced && !replaced.answer.id) drop(replaced);
-  send(question, replaced?.answer.id ? replaced : null);
+  const replaced = editing ?? refused;
+  if (editing) endEditing();
+  else fill("");
+  send(question, replaced);
 }
 
 function busy(on) {
@@ -158,8 +163,12 @@ function busy(on) {
 }
 
 function fill(text) {
-  input.value = text;
   keepDraft(conversation, text);
+  set(text);
+}
+
+function set(text) {
+  input.value = text;
   grow();
 }
 
@@ -199,7 +208,8 @@ function inConversation(id) {
 
 function clear() {
   running?.abort();
-  endEditing();
+  if (editing) endEditing();
+  refused = null;
   inConversation(null);
   turns = [];
   log.replaceChildren();
@@ -243,10 +253,7 @@ $("stop").addEventListener("click", () => running?.abort());
 $("menu").addEventListener("click", () => menu(!$("conversations").classList.contains("open")));
 $("new").addEventListener("click", begin);
 $("mine").addEventListener("click", () => attempt(() => openMine({ cleared: begin, changed: consented })));
-$("cancel-edit").addEventListener("click", () => {
-  endEditing();
-  fill("");
-});
+$("cancel-edit").addEventListener("click", endEditing);
 learn.addEventListener("change", () =>
   attempt(async () => {
     if (conversation) await call("PATCH", `/v1/conversations/${conversation}`, { train: learn.checked });
@@ -254,7 +261,7 @@ learn.addEventListener("change", () =>
   }),
 );
 input.addEventListener("input", () => {
-  keepDraft(conversation, input.value);
+  if (!editing) keepDraft(conversation, input.value);
   grow();
 });
 input.addEventListener("keydown", (event) => {

@@ -93,7 +93,8 @@ export function feedbackRow(exchangeId, answer, given, more = null) {
     const before = said;
     const kept = await attempt(() => call("POST", "/v1/feedback", { exchange_id: exchangeId, ...wanted }));
     if (!kept) return false;
-    said = wanted;
+    said = { ...NOTHING, ...pick(kept) };
+    if (said.correction !== wanted.correction) text.value = said.correction || answer;
     toast(thanks, "info", { label: "Undo", run: () => save(before, "Taken back.") });
     show();
     return true;

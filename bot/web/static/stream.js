@@ -3,8 +3,10 @@ import { failure } from "./dom.js";
 
 const LOST = "The connection to the server was lost. What came so far is kept.";
 
-/** Ask and yield what comes; `metadata` has conversation_id, replaces and train; `signal` stops it. */
-export async function* ask(messages, metadata, signal) {
+/** Ask and yield what comes; `metadata` has conversation_id, from which the server knows the turns before, replaces and
+ * train; `signal` stops it. */
+export async function* ask(question, metadata, signal) {
+  const messages = [{ role: "user", content: question }];
   const response = await fetch("/v1/chat/completions", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
