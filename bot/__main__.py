@@ -65,7 +65,7 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
     engine = chosen_engine(settings)
     if settings.starter:
         _start_with(settings, database)
-    live = Live(database, engine)
+    live = Live(database, engine, data=settings.server.data.resolve())
     chat = Chat(
         database,
         library,

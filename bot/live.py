@@ -55,7 +55,10 @@ def place(conversation_id: str) -> float:
 class Live:
     """The pointer from new requests to the adapter versions of this process."""
 
-    def __init__(self, database: Database, engine: Engine, *, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self, database: Database, engine: Engine, *, data: Path | None = None, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
+        """Follow the deployment; adapters' files are looked for in the data folder first, wherever it was before."""
         self.process_id = processes.register(database, "bot")
         self.serving = Deployment(generation=-1)
         """What this process serves: the deployment as far as it is loaded here."""
@@ -71,6 +74,7 @@ class Live:
         self._loading = threading.Lock()
         self._database = database
         self._engine = engine
+        self._data = data
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="live", daemon=True)
         self.look()
@@ -158,7 +162,8 @@ class Live:
     def _load(self, adapter: Adapter) -> None:
         with self._loading:
             try:
-                self._engine.load(adapter.id, Path(adapter.folder), digest=adapter.digest)
+                folder = adapters.place(adapter, self._data) if self._data is not None else Path(adapter.folder)
+                self._engine.load(adapter.id, folder, digest=adapter.digest)
             except OSError as error:  # a disk or a mount that fails says nothing of the adapter
                 reason = error.strerror or str(error)
                 raise Unavailable(

@@ -369,6 +369,21 @@ def test_a_real_canary_answers_beside_the_base_and_one_with_a_flipped_bit_never_
     bot.close()
 
 
+def test_adapters_are_found_after_the_data_folder_was_moved_and_one_that_is_nowhere_is_put_off(
+    database: Database, tiny: TransformersEngine, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    first = files(database, tiny, tiny_adapter, tmp_path / "var" / "adapters" / "v1-3")
+    (tmp_path / "var").rename(tmp_path / "moved")
+    deployments.approve(database, first, actor="ann", comment="good")
+    bot = Live(database, tiny, data=tmp_path / "elsewhere", retry_seconds=0)
+    assert served(bot) == (BASE, None) and state(database, first) == S.APPROVED
+    assert "there is no adapter folder" in bot.trouble()
+    bot.close()
+    bot = Live(database, tiny, data=tmp_path / "moved")
+    assert served(bot) == (first, None) and state(database, first) == S.LIVE
+    bot.close()
+
+
 # the pin
 
 
