@@ -1,5 +1,6 @@
 """What an exchange's answer should have been, by what people said and the judge supports (pure)."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from store.exchanges import Logged
 from store.models import Exchange
 
 SUPPORTED = 0.5
+_OF_DOCUMENTS = re.compile(r"\b(?:document|passage|context|source|text|excerpt)", re.IGNORECASE)
 UNCORRECTED = "thumbs-down without a correction"
 """Why a disliked answer has no target: it says what is wrong, not what is right."""
 
@@ -39,7 +41,7 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
     liked = feedback is not None and feedback.rating == "up"
     if exchange.state != "finished" or not exchange.answer:
         return "the answer was not finished"
-    if declined(exchange.answer):
+    if _declines(exchange.answer, exchange.passages, judge):
         return Target(DECLINE, "upvoted", "liked decline", False, None) if liked else "an unrated decline"
     answer = ended_part(exchange.answer) if cut_off(exchange) else exchange.answer
     if not answer:
@@ -57,6 +59,16 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
     return Target(text, "repaired", "unsupported sentences removed, citations inserted", True, gold)
 
 
+def _declines(text: str, passages: Sequence[dict[str, Any]], judge: Judge) -> bool:
+    """Whether a text declines: what names no documents, and cites one or is supported by one, is an answer."""
+    if not declined(text) or _OF_DOCUMENTS.search(text):
+        return declined(text)
+    if _gold(text, passages) is not None:
+        return False
+    claim = without_citations(text)
+    return not any(judge.support(claim, passage["text"]) >= SUPPORTED for passage in passages)
+
+
 def cut_off(exchange: Exchange) -> bool:
     """Whether an answer ended because its tokens were used up."""
     return bool(0 < exchange.sampling.get("max_tokens", 0) <= exchange.completion_tokens)
@@ -67,7 +79,7 @@ def _taught(row: Logged, judge: Judge, least: float) -> Target | None:
     passages = row.exchange.passages
     if not row.taught or not passages:
         return None
-    if declined(row.taught):
+    if _declines(row.taught, passages, judge):
         beside = judge.relevance(row.exchange.question, [passage["text"] for passage in passages]) < UNRELATED
         reason = "a teacher model declined, and its passages are about something else"
         return Target(DECLINE, "taught", reason, False, None) if beside else None
@@ -91,7 +103,7 @@ def _corrected(row: Logged, judge: Judge, *, reviewed: bool) -> Target | str:
     assert row.feedback is not None
     text, passages = row.feedback.correction.strip(), row.exchange.passages
     kind = "approved" if reviewed else "correction"
-    if declined(text):
+    if _declines(text, passages, judge):
         return Target(DECLINE, kind, "a person said that the documents do not answer", False, None)
     cited = with_citations(text, passages, judge, question=row.exchange.question)
     gold = _gold(cited, passages)

@@ -13,14 +13,40 @@ DECLINE = "I could not find this in the documents."
 
 _MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _MARKER_BEHIND = re.compile(r"[ \t]*" + _MARKER.pattern)
-_DECLINING = re.compile(
-    r"\b(could not|couldn't|cannot|can't|did not|didn't|do not|don't|unable to)\s+(find|see|locate|know|answer)\b"
-    r"|\b(not|n't)\s+(mentioned|covered|stated|contained|provided|specified|found|answered)\s+(in|by)\b"
-    r"|\b(documents?|passages?|context|sources?)\s+(do|does|did)\s*(not|n't)\s+"
-    r"(say|mention|cover|contain|state|provide|specify|answer|include)\b"
-    r"|\bno (passage|document|source|information)\b",
-    re.IGNORECASE,
+_ONES = r"(?:(?:provided|given|available|numbered|shown|listed) )"
+_NAMED = (
+    rf"(?:(?:any|all|one|none) of )?(?:(?:(?:the|these|those|your|my|our) {_ONES}?|{_ONES})?"
+    r"(?:documents|passages|sources|texts|excerpts)"
+    rf"|(?:(?:the|this|that|any|your) {_ONES}?|{_ONES})(?:document|documentation|passage|context|source|text|excerpt))"
 )
+_NOT = r"(?: not|n't)"
+_SAID = r"(?:mentioned|covered|stated|contained|provided|specified|found|answered|described|explained|given)"
+_SAY = r"(?:say|mention|cover|contain|state|provide|specify|answer|include|describe|explain|give|tell)"
+_FACTS = r"(?:information|mention|passages?|documents?|sources?|answers?|details?)"
+_MISSING = (
+    # Nobody but who answers, or no subject at all: guests who cannot see a page are an answer.
+    rf"(?:(?:^|[,;:] |\b(?:but|that|sorry|{_NAMED}) )(?:I|we)(?:'m)?(?: (?:am|are|was|were|have|also|really))* "
+    r"|^(?:(?:sorry|unfortunately),? )?)"
+    rf"(?:could{_NOT}|cannot|can not|can't|did{_NOT}|unable to|not able to)"
+    r" (?:find|see|locate|know|answer(?! (?:in|by|calls?|mails?|e-mails?|letters?)\b))\b",
+    rf"(?:^|[,;:] |\b(?:but|that|sorry) )(?:I|we) do{_NOT} (?:know|find|see|have (?:any |enough )?information)\b",
+    rf"^(?:sorry, )?do{_NOT} know[.!]?$",
+    rf"\b(?:not|cannot|\w+n't)(?: be)?(?: \w+ly)? {_SAID} (?:in|by|from|with|using|based on|anywhere in) {_NAMED}\b",
+    rf"\b(?:not|\w+n't) in {_NAMED}\b",
+    # Preceded by no other word: the warranty documents, which do not cover water damage, are an answer.
+    rf"(?:^(?:passage|document|context)|(?:^|[,;:] |\b(?:but|and|that|as|since|because) ){_NAMED})"
+    rf"(?: \d[\d ,]*(?:and \d+)?)?(?: (?:you )?(?:provided|given|shown|above|here))? (?:do|does|did){_NOT}"
+    rf"(?: \w+ly)? {_SAY}\b",
+    rf"^(?:no (?:document|passage|source|text)|(?:no|neither of|nothing in) {_NAMED}|none of {_NAMED})"
+    rf"(?: (?:here|above))? {_SAY}s?\b",
+    rf"^no {_FACTS} (?:about|on|of|regarding|concerning)\b.* (?:available|found|given|provided|in {_NAMED})[.!]?$",
+    rf"^no (?:\w+ )?{_FACTS} (?:(?:is|was|were|are) )?(?:available|found|given|provided|in {_NAMED})\b",
+    rf"\b(?:there (?:is|was|are)|there's|(?:I|we) (?:have|found|see)|{_NAMED} (?:have|has|contains?|provides?|gives?))"
+    rf" no (?:\w+ )?{_FACTS}\b",
+)
+_NEGATION = re.compile(r"\b(?:no|not|none|nothing|neither|cannot|unable)\b|n't", re.IGNORECASE)
+"""Whatever declines holds one of these, which are found faster."""
+_DECLINING = re.compile("|".join(_MISSING).replace(" ", r"\s+"), re.IGNORECASE)
 _BOUNDARY = re.compile(r"(?<=[.!?])(?:\s*\[\d[\d\s,;]*\])*\s+(?!\[\d[\d\s,;]*\])(?=[\"'(\[]?[A-Z0-9`*-])|\n+")
 _ENDED = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*]*|\n```)$")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|(?:^|\s)\d+\.|\b[A-Z]\.)$")
@@ -95,9 +121,13 @@ def declined(text: str) -> bool:
     """Whether an answer as a whole says that the documents do not answer.
 
     True for an empty answer, and when the first sentence declines and at most one more follows: an answer that
-    declines one part and answers another is an answer.
+    declines one part and answers another is an answer. A sentence declines by naming the documents, or by saying that
+    whoever answers did not find or know it; what others cannot do, or a warranty does not cover, is an answer.
     """
     bare = sentences(without_citations(text))
     if not bare:
         return True
-    return bool(_DECLINING.search(bare[0])) and len(bare) <= 2
+    first = bare[0].replace("\u2019", "'")
+    if len(bare) > 2 or first.endswith("?") or not _NEGATION.search(first):
+        return False
+    return bool(_DECLINING.search(first))

@@ -118,6 +118,30 @@ def test_each_kind_of_target_comes_from_what_people_said(row: object, kind: Kind
     assert example.target == (target or "The Aare is 288 kilometres long [1].")
 
 
+@pytest.mark.parametrize(
+    ("passage", "text", "target"),
+    [
+        (
+            "Water damage is not covered by the warranty. Call the desk.",
+            "Water damage is not covered by the warranty.",
+            "Water damage is not covered by the warranty [1].",
+        ),
+        ("Guests cannot see the admin pages.", "Guests cannot see the admin pages.", None),
+        ("We do not know your password. It is kept as a hash.", "We do not know your password.", None),
+        ("Staff have no access to it.", "We cannot see your password [1].", "We cannot see your password [1]."),
+        (RIVER, "I could not find this in the documents [1].", DECLINE),
+        (RIVER, "We do not know.", DECLINE),
+    ],
+)
+def test_a_correction_that_states_a_negation_is_taught_as_it_is_and_a_decline_as_a_decline(
+    passage: str, text: str, target: str | None
+) -> None:
+    row = logged("Wrong.", rating="down", correction=text, person="rita", passages=[passage])
+    [example] = curated([row, *anchors()]).train[:1]
+    assert example.target == (target or f"{text[:-1]} [1].")
+    assert example.answerable == (target != DECLINE)
+
+
 def anchors() -> list[Logged]:
     """Rows that answer, so that examples of declining have room."""
     return [logged(rating="up") for _ in range(3)]
