@@ -12,7 +12,11 @@ DECLINE = "I could not find this in the documents."
 """The sentence the bot is asked, trained and measured to say when no passage answers."""
 
 _MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
+_CODE = r"|```.*?(?:```|\Z)|`[^`\n]+`"
+_MARKER_OR_CODE = re.compile(_MARKER.pattern + _CODE, re.DOTALL)
 _MARKER_BEHIND = re.compile(r"[ \t]*" + _MARKER.pattern)
+_MARKER_BEHIND_OR_CODE = re.compile(_MARKER_BEHIND.pattern + _CODE, re.DOTALL)
+_FENCED = re.compile(r"(```.*?(?:```|\Z))", re.DOTALL)
 _ONES = r"(?:(?:provided|given|available|numbered|shown|listed) )"
 _NAMED = (
     rf"(?:(?:any|all|one|none) of )?(?:(?:(?:the|these|those|your|my|our) {_ONES}?|{_ONES})?"
@@ -62,10 +66,15 @@ class Citation:
 
 
 def citations(text: str) -> list[Citation]:
-    """The citation markers of `text` in order; `[1, 2]` counts as two with the same span."""
+    """The citation markers of `text` in order; `[1, 2]` counts as two with the same span.
+
+    In code, inline or fenced, `[1]` is an index and no citation, here and wherever citations are changed.
+    """
+    found = (_MARKER_OR_CODE if "`" in text else _MARKER).finditer(text)
     return [
         Citation(int(number), match.start(), match.end())
-        for match in _MARKER.finditer(text)
+        for match in found
+        if match.group(1)
         for number in re.split(r"\s*[,;]\s*", match.group(1))
     ]
 
@@ -79,14 +88,20 @@ def renumbered(text: str, new: Mapping[int, int]) -> str:
     """`text` with the number `n` of every citation replaced by `new[n]`; a number that `new` lacks stays."""
 
     def changed(marker: re.Match[str]) -> str:
+        if not marker.group(1):
+            return marker.group()
         return re.sub(r"\d+", lambda n: str(new.get(int(n.group()), int(n.group()))), marker.group())
 
-    return _MARKER.sub(changed, text)
+    return (_MARKER_OR_CODE if "`" in text else _MARKER).sub(changed, text)
 
 
 def without_citations(text: str) -> str:
     """`text` with its citation markers and the spaces before them removed."""
-    return (_MARKER_BEHIND.sub("", text) if "[" in text else text).strip()
+    if "[" not in text:
+        return text.strip()
+    if "`" not in text:
+        return _MARKER_BEHIND.sub("", text).strip()
+    return _MARKER_BEHIND_OR_CODE.sub(lambda found: "" if found.group(1) else found.group(), text).strip()
 
 
 def sentences(text: str) -> list[str]:
@@ -94,19 +109,34 @@ def sentences(text: str) -> list[str]:
 
     A fenced code block is one sentence; a number or an abbreviation before a full stop does not end one.
     """
-    parts = re.split(r"(```.*?(?:```|\Z))", text, flags=re.DOTALL)
-    return [s for i, part in enumerate(parts) for s in ([part.strip()] if i % 2 else _prose(part)) if s]
+    return [text[start:end] for start, end in spans(text)]
 
 
-def _prose(text: str) -> list[str]:
-    found: list[str] = []
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of `text` begin and end, as character offsets, without the blanks around them."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    for place, part in enumerate(_FENCED.split(text)):
+        start = 0
+        for end in [len(part)] if place % 2 else _ends(part):
+            said = part[start:end].lstrip()
+            if said:
+                first = at + end - len(said)
+                found.append((first, first + len(said.rstrip())))
+            start = end
+        at += len(part)
+    return found
+
+
+def _ends(prose: str) -> list[int]:
+    found: list[int] = []
     start = 0
-    for match in _BOUNDARY.finditer(text):
-        if _ABBREVIATION.search(text[start : match.start()]) and "\n" not in match.group():
+    for match in _BOUNDARY.finditer(prose):
+        if _ABBREVIATION.search(prose[start : match.start()]) and "\n" not in match.group():
             continue
-        found.append(text[start : match.end()].strip())
+        found.append(match.end())
         start = match.end()
-    return [*found, text[start:].strip()]
+    return [*found, len(prose)]
 
 
 def ended_part(text: str) -> str:

@@ -37,6 +37,20 @@ def test_other_brackets_are_no_citations(text):
     assert without_citations(text) == text.strip()
 
 
+@pytest.mark.parametrize("code", ["`items[0]`", "`a[1]` and `b[2]`", "```\nx = items[1]\n```", "```\nx = items[1]"])
+def test_an_index_in_code_is_no_citation_and_stays(code):
+    assert citations(code) == []
+    assert without_citations(code) == renumbered(code, {0: 9, 1: 9, 2: 9}) == code
+
+
+def test_a_marker_beside_code_is_a_citation():
+    text = "Read `items[1]` [1].\n```\nitems[2]\n``` [2]"
+    assert cited_numbers(text) == [1, 2]
+    assert text[citations(text)[0].start : citations(text)[0].end] == "[1]"
+    assert renumbered(text, {1: 2, 2: 1}) == "Read `items[1]` [2].\n```\nitems[2]\n``` [1]"
+    assert without_citations(text) == "Read `items[1]`.\n```\nitems[2]\n```"
+
+
 def test_markers_and_the_spaces_before_them_are_removed():
     assert without_citations("Open at nine [1]. Free [2, 3] for all. [4]") == "Open at nine. Free for all."
 
