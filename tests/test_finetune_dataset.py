@@ -205,7 +205,7 @@ PRICES = "| plan | price |\n|---|---|\n| basic | 5 euros |\n| pro | 9 euros |"
             "The river Aare is 288 kilometres long [1].\n\nIt rises in the Bernese Alps [1].",
         ),
         (
-            "Use `items[0]` to read the first element of the list.",
+            "Use items[0] to read the first element of the list.",
             "Use `items[0]` to read the first element of the list.",
             "Use `items[0]` to read the first element of the list [1].",
         ),
