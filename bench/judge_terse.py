@@ -60,9 +60,10 @@ def cited() -> list[dict[str, Any]]:
         found = []
         for one in asked:
             passages = [{"n": n, "text": text} for n, text in enumerate(one.passages, start=1)]
-            found.append(cited_numbers(with_citations(correction(one), passages, SELECTING, question=question(one))))
-        right = np.mean([numbers == [one.gold] for numbers, one in zip(found, asked, strict=True)])
-        held = np.mean([not numbers for numbers in found])
+            text, whole = with_citations(correction(one), passages, SELECTING, question=question(one))
+            found.append((cited_numbers(text), whole))
+        right = np.mean([whole and numbers == [one.gold] for (numbers, whole), one in zip(found, asked, strict=True)])
+        held = np.mean([not (numbers and whole) for numbers, whole in found])
         table.append(
             {"chosen": name, "n": len(asked), "right passage": f"{right:.3f}", "held for review": f"{held:.3f}"}
         )

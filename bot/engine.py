@@ -22,6 +22,7 @@ from bot.generation import Answer, Generation, end_tokens
 from bot.versions import Version, Versions, trim
 from store.errors import Busy, Invalid, NoRoom, NotLoaded, RatchetError, Unavailable
 from store.models import BASE
+from store.turns import end_token
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class TransformersEngine:
         self._versions = Versions(folder, dtype=dtype, slots=slots, context=context_tokens, memory_mb=memory_mb)
         self.base_digest = self._versions.base_digest
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self._turn_end = end_token(self.tokenizer)
         self._end = end_tokens(self._versions.base, self.tokenizer)
         self._waiting: deque[Answer] = deque()
         self._jobs: deque[Callable[[], None]] = deque()
@@ -139,12 +141,12 @@ class TransformersEngine:
         return found
 
     def logprobs(self, messages: Sequence[dict[str, str]], answer: str, *, adapter: str) -> list[float]:
-        """The natural-log probability of each token of `answer` after a prompt, the end mark included.
+        """The natural-log probability of each token of `answer` after a prompt, the end of the turn included.
 
         Empty when prompt and answer together exceed the context.
         """
         prompt = self._tokens(messages)
-        target = [*self.tokenizer(answer, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
+        target = [*self.tokenizer(answer, add_special_tokens=False).input_ids, self._turn_end]
         if len(prompt) + len(target) > self.context_tokens:
             return []
         with self._wake:

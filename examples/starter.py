@@ -92,7 +92,7 @@ def example(
     """One example over numbered passages; `gold` is the text of the answering one, None where it should decline."""
     shown = [{**passage, "n": number, "flags": []} for number, passage in enumerate(passages, start=1)]
     right = [passage for passage in shown if passage["text"] == gold]
-    target = with_citations(answer, right, Written()) if right else DECLINE
+    target = with_citations(answer, right, Written())[0] if right else DECLINE
     return {"messages": prompt.messages(question, shown, []), "target": target, "document": document}
 
 

@@ -6,7 +6,7 @@ The better of several prompts is taken by its result on those very cases, so tha
 comparison leans towards not training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,13 +28,20 @@ EXAMPLES = "the base with approved answers as examples"
 MOST_EXAMPLES = 2
 LONGEST_EXAMPLE = 600
 """Characters of an example's passage: it stands in the prompt beside the real ones."""
+Fits = Callable[[Sequence[dict[str, str]]], bool]
+"""Whether a prompt leaves the model room for an answer."""
 
 
-def asked_otherwise(cases: Sequence[Case], approved: Sequence[Mapping[str, Any]]) -> dict[str, list[Case]]:
-    """The cases as each alternative would ask them; examples only where people wrote answers to learn from."""
+def asked_otherwise(
+    cases: Sequence[Case], approved: Sequence[Mapping[str, Any]], *, fits: Fits
+) -> dict[str, list[Case]]:
+    """The cases as each alternative would ask them; examples only where people wrote answers to learn from.
+
+    Of the examples of a case, so many of the nearest stand as its prompt, which was fitted without them, has room for.
+    """
     found = {name: [_with_system(case, text) for case in cases] for name, text in PROMPTS.items()}
     if approved:
-        found[EXAMPLES] = [_with_turns(case, nearest(case, approved)) for case in cases]
+        found[EXAMPLES] = [_with_turns(case, nearest(case, approved), fits) for case in cases]
     return found
 
 
@@ -63,7 +70,12 @@ def _with_system(case: Case, text: str) -> Case:
     return replace(case, messages=({"role": "system", "content": text}, *case.messages[1:]))
 
 
-def _with_turns(case: Case, examples: Sequence[Mapping[str, Any]]) -> Case:
+def _with_turns(case: Case, examples: Sequence[Mapping[str, Any]], fits: Fits) -> Case:
+    tried = (_after(case, examples[left_out:]) for left_out in range(len(examples)))
+    return next((one for one in tried if fits(one.messages)), case)
+
+
+def _after(case: Case, examples: Sequence[Mapping[str, Any]]) -> Case:
     turns: list[dict[str, str]] = []
     for row in examples:
         turns.append({"role": "user", "content": f"[1] {_passage(row)}\n\nQuestion: {row['question']}"})

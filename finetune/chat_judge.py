@@ -18,13 +18,15 @@ ASKED = {
     "relevance": "Is the passage about what the question asks?",
 }
 TRIES = 2
-_NUMBER = re.compile(r"(?<![\d.])(10|\d)(?![\d])")
+_MARKDOWN = re.compile(r"[*_`]+")
+_NUMBER = re.compile(r"(?<![\d.,])\d+(?:[.,]\d+)?")
+_OF_TEN = re.compile(rf"({_NUMBER.pattern})\s*(?:/|out\s+of)\s*10(?![\d.,]*\d)", re.IGNORECASE)
 
 
 class ChatJudge(FittedJudge):
     """Support, accuracy and relevance by a chat model; equal questions are asked once.
 
-    Raises Invalid where the model cannot be reached or gives no number twice in a row.
+    Raises Invalid where the model cannot be reached or gives no grade twice in a row.
     """
 
     family = "chat"
@@ -69,6 +71,15 @@ class ChatJudge(FittedJudge):
         for _ in range(TRIES):
             asked = ({"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{told}\n\n{ASKED[metric]}"})
             said = self._model.says(asked)
-            if found := _NUMBER.findall(said):
-                return int(found[-1]) / 10
+            if (grade := grade_of(said)) is not None:
+                return grade
         raise Invalid(f'the judge {self._named} said "{said[:60]}", expected a number from 0 to 10.')
+
+
+def grade_of(reply: str) -> float | None:
+    """The grade in a reply, in [0, 1]: what is said to be of 10, else its only number; None where that is not clear."""
+    bare = _MARKDOWN.sub("", reply)
+    alone = _NUMBER.findall(bare)
+    found = _OF_TEN.findall(bare) or (alone if len(alone) == 1 else [])
+    grades = {float(number.replace(",", ".")) / 10 for number in found}
+    return grades.pop() if len(grades) == 1 and max(grades) <= 1 else None

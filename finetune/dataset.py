@@ -128,16 +128,17 @@ def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated
             curated.drop(found.id, found.reason)
             disliked.append((found, cluster))
             continue
-        votes.write(found, row, cluster)
+        votes.enter(found, row, cluster)
         if found.question != row.exchange.question:
             curated.count(found.id, "changed: personal data redacted")
         made.append((found, cluster))
     bursts = votes.bursts(policy.most_per_hour)
     trusted = _trusted(curated, made, votes, policy.newcomers, bursts)
-    kept, again = hygiene.once_each(trusted)
+    order = {example.id: place for place, (example, _) in enumerate(trusted)}
+    kept, again = hygiene.once_each(sorted(trusted, key=lambda one: _standing(one[0], policy.golden)))
     for exchange_id in again:
         curated.drop(exchange_id, "the same question and answer again")
-    kept.sort(key=lambda one: one[0].id not in policy.golden)
+    kept.sort(key=lambda one: (one[0].id not in policy.golden, order[one[0].id]))
     for example, cluster in kept:
         _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
     for example, cluster in hygiene.once_each(_unwanted(disliked, votes, policy.newcomers, bursts))[0]:
@@ -146,6 +147,11 @@ def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated
     _trim(curated, policy)
     curated.count_sides()
     return curated
+
+
+def _standing(example: Example, golden: frozenset[str]) -> tuple[bool, int]:
+    """What is kept of the same question and answer: a golden example, else the best kind; of equals, the oldest."""
+    return example.id not in golden, list(Kind).index(Kind(example.kind))
 
 
 def _trim(curated: Curated, policy: Policy) -> None:

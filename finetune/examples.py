@@ -67,9 +67,10 @@ class Rules:
 class Example:
     """One curated example: the exact messages the model saw and the answer it should have given.
 
-    `documents` answer it, or were shown where it was disliked; `rests_on` are the digests of the documents' passages
-    that the target cites, `rated_by` who rated or corrected. `logged_base` is the base model below the adapter that
-    answered, empty where that would not say the same again; the answer took `logged_tokens` of `logged_limit`.
+    `documents` are all that it cites, the one that answers first, or those shown where it was disliked; `rests_on` are
+    the digests of the documents' passages that the target cites, `rated_by` who rated or corrected. `logged_base` is
+    the base model below the adapter that answered, empty where that would not say the same again; the answer took
+    `logged_tokens` of `logged_limit`.
     """
 
     id: str
@@ -128,9 +129,9 @@ def example_of(
     shown = "\n".join(f"{passage['title']}\n{passage['text']}" for passage in exchange.passages)
     scores = label.scores if label is not None else {}
     covered = [name for name, least in covering.items() if scores.get(name, 0) >= least]
-    answering = [p["n"] for p in exchange.passages] if made.kind == Kind.DISLIKED else [made.gold]
-    documents = [key for n in answering for key in documents_of(exchange.passages, n, sources)]
-    cited = {*cited_numbers(made.text), made.gold}
+    cited = dict.fromkeys([made.gold, *cited_numbers(made.text)])
+    answering = [p["n"] for p in exchange.passages] if made.kind == Kind.DISLIKED else cited
+    documents = list(dict.fromkeys(key for n in answering for key in documents_of(exchange.passages, n, sources)))
     return Example(
         id=exchange.id,
         task=task,

@@ -69,10 +69,10 @@ class Votes:
 
     def __init__(self, reviewers: frozenset[str]) -> None:
         self._reviewers = reviewers
-        self._ratings: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        self._ratings: dict[bytes, dict[str, str]] = defaultdict(dict)
         self._written: dict[tuple[str, str], list[Example]] = defaultdict(list)
         self._times: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
-        self._answers: dict[str, tuple[str, str]] = {}
+        self._answers: dict[str, bytes] = {}
 
     def count(self, row: Logged, cluster: str) -> None:
         """Enter what a person said of an exchange."""
@@ -81,27 +81,39 @@ class Votes:
             return
         self._times[feedback.person_id].append((feedback.updated_at, row.exchange.id))
         if feedback.rating is not None:
-            key = self._answers[row.exchange.id] = (cluster, " ".join(row.exchange.answer.split()).lower())
+            key = self._answers[row.exchange.id] = _answer_key(row, cluster)
             self._ratings[key][feedback.person_id] = feedback.rating
 
-    def write(self, example: Example, row: Logged, cluster: str) -> None:
-        """Enter a target that a person wrote."""
+    def enter(self, example: Example, row: Logged, cluster: str) -> None:
+        """Enter a target: what a person wrote, or whose answer it is and how people rate that elsewhere."""
         if example.kind in (Kind.APPROVED, Kind.CORRECTION):
             self._written[cluster, shown_digest(row)].append(example)
+        elif _own(example):
+            self._answers.setdefault(example.id, _answer_key(row, cluster))
 
     def disliked(self, example: Example) -> bool:
-        """Whether an upvoted answer has as many dislikes as likes, or a reviewer's dislike."""
-        if example.kind != Kind.UPVOTED:
+        """Whether people dislike the bot's answer that a target was made of, here or where it was given again.
+
+        A reviewer's dislike decides; else as many dislikes as likes where somebody liked this one, and more dislikes
+        than likes where nobody rated it.
+        """
+        if not _own(example):
             return False
-        said = self._ratings[self._answers[example.id]]
+        said = self._said(example)
         down = {person for person, rating in said.items() if rating == "down"}
-        return bool(down & self._reviewers) or (bool(down) and 2 * len(down) >= len(said))
+        if down & self._reviewers:
+            return True
+        liked = said.get(example.rated_by) == "up"
+        return 2 * len(down) > len(said) or (liked and 2 * len(down) == len(said))
 
     def unwanted(self, example: Example) -> bool:
         """Whether more people dislike an answer than like it, and no reviewer likes it."""
-        said = self._ratings[self._answers[example.id]]
+        said = self._said(example)
         up = {person for person, rating in said.items() if rating == "up"}
         return not up & self._reviewers and 2 * len(up) < len(said)
+
+    def _said(self, example: Example) -> Mapping[str, str]:
+        return self._ratings.get(self._answers[example.id], {})
 
     def quarrels(self) -> dict[str, str]:
         """The corrections that say something else than others of the same question over the same passages, and why."""
@@ -131,6 +143,17 @@ class Votes:
                 if last - first >= most:
                     found.update(exchange for _, exchange in times[first : last + 1])
         return frozenset(found)
+
+
+def _own(example: Example) -> bool:
+    """Whether a target is what the bot said, all or in part; a decline in place of an unsupported answer is not."""
+    return example.kind in (Kind.UPVOTED, Kind.REPLAY) or (example.kind == Kind.REPAIRED and example.answerable)
+
+
+def _answer_key(row: Logged, cluster: str) -> bytes:
+    """An answer to a question, in any spacing and case, as a hash: a log has very many of them."""
+    said = " ".join(row.exchange.answer.split()).lower()
+    return hashlib.blake2b(f"{cluster}\n{said}".encode(), digest_size=16).digest()
 
 
 def _differ(first: Example, second: Example) -> bool:

@@ -1,7 +1,7 @@
 """Beside the two reports of an evaluation: what else than training would do, and which approved questions it passes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from finetune.jobs import Show, cases_of, read_rows
 from finetune.judge import Judge
 from store.models import BASE
 
-ALTERNATIVES, VERIFIED = "alternatives.json", "verified.json"
+ALTERNATIVES, VERIFIED, TOO_LONG = "alternatives.json", "verified.json", "too_long.json"
 MOST_VERIFIED = 50
 """Approved questions that a candidate is asked, the newest: beyond these, verified answers stay in use."""
 
@@ -28,22 +28,15 @@ def measure(
 ) -> None:
     """Ask what the job wants beside the cases, a batch at a time, and write it into the job's folder.
 
-    `engine` has the base, what serves, and the candidate under its report's name.
+    `engine` has the base, what serves, and the candidate under its report's name. A prompt that its context does not
+    hold is not asked.
     """
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     if cases := cases_of(rows)[: job.get("alternatives", 0)]:
-        approved = written_by_people(read_rows(Path(job["train"])))
-        ways = [(name, BASE, asked) for name, asked in asked_otherwise(cases, approved).items()]
-        ways += [(name, job["serving"]["id"], asked) for name, asked in _refetched(job).items()]
-        found: dict[str, Report] = {}
-        for number, (name, adapter, asked) in enumerate(ways):
-            show({"evaluating": name, "step": number, "steps": len(ways)})
-            found[name] = _report(name, asked, engine, job, judge, adapter=adapter)
-        compared = against(candidate, found, metrics=job["primary"])
-        (out / ALTERNATIVES).write_text(json.dumps(compared))
+        _alternatives(job, cases, engine=engine, candidate=candidate, judge=judge, show=show)
     if job.get("verified"):
-        some = cases_of(read_rows(Path(job["verified"])))[:MOST_VERIFIED]
+        some = _askable(engine, cases_of(read_rows(Path(job["verified"])))[:MOST_VERIFIED])
         said = [
             text
             for start in range(0, len(some), job["batch"])
@@ -51,6 +44,36 @@ def measure(
         ]
         passed = {case.id: passes(case, text, judge) for case, text in zip(some, said, strict=True)}
         (out / VERIFIED).write_text(json.dumps(passed))
+
+
+def _alternatives(
+    job: Mapping[str, Any], cases: list[Case], *, engine: Any, candidate: Report, judge: Judge, show: Show
+) -> None:
+    """Ask the cases in every other way; how many of each way are too long for the model is written beside."""
+
+    def fits(messages: Sequence[dict[str, str]]) -> bool:
+        return bool(engine.count(list(messages)) + job["max_tokens"] <= engine.context_tokens)
+
+    approved = written_by_people(read_rows(Path(job["train"])))
+    ways = [(name, BASE, asked) for name, asked in asked_otherwise(cases, approved, fits=fits).items()]
+    ways += [(name, job["serving"]["id"], asked) for name, asked in _refetched(job).items()]
+    found: dict[str, Report] = {}
+    too_long: dict[str, list[int]] = {}
+    for number, (name, adapter, asked) in enumerate(ways):
+        show({"evaluating": name, "step": number, "steps": len(ways)})
+        askable = _askable(engine, asked)
+        if len(askable) < len(asked):
+            too_long[name] = [len(asked) - len(askable), len(asked)]
+        if askable:
+            found[name] = _report(name, askable, engine, job, judge, adapter=adapter)
+    compared = against(candidate, found, metrics=job["primary"])
+    (Path(job["out"]) / ALTERNATIVES).write_text(json.dumps(compared))
+    (Path(job["out"]) / TOO_LONG).write_text(json.dumps(too_long))
+
+
+def _askable(engine: Any, cases: Sequence[Case]) -> list[Case]:
+    """The cases whose prompt the model's context holds; another system message or other passages may be longer."""
+    return [case for case in cases if engine.count(list(case.messages)) < engine.context_tokens]
 
 
 def passes(case: Case, text: str, judge: Judge) -> bool:
@@ -85,17 +108,21 @@ def _answers(engine: Any, adapter: str, cases: list[Case], most: int) -> list[st
 
 
 def better_than_training(found: Mapping[str, Any]) -> list[str]:
-    """A sentence for each metric on which something else than training did best."""
-    return [
+    """A sentence for each metric on which something else did best, and for each way that left cases out."""
+    best = [
         f"Training is not the best that was tried: {row['what']} has {row['metric'].replace('_', ' ')} "
         f"{row['mean']:.2f}, {row['difference']:+.2f} against the candidate (95 % interval {row['low']:+.2f} to "
         f"{row['high']:+.2f}, n = {row['n']})."
         for row in found.get("alternatives", [])
         if row["best"]
     ]
+    return best + [
+        f"{count} of {of} questions were too long for the model to be asked of {name}."
+        for name, (count, of) in found.get("too_long", {}).items()
+    ]
 
 
 def read(out: Path) -> dict[str, Any]:
     """What `measure` wrote, for the registry; nothing where it was not asked to."""
-    files = {"alternatives": out / ALTERNATIVES, "verified": out / VERIFIED}
+    files = {"alternatives": out / ALTERNATIVES, "verified": out / VERIFIED, "too_long": out / TOO_LONG}
     return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}

@@ -1,6 +1,6 @@
 """What a training begins with: examples as token ids, and a base model with LoRA weights on this machine's device.
 
-It imports torch, transformers, peft and the standard library only, and trains nothing.
+It imports torch, transformers, peft, the standard library and how a turn ends (`store/turns.py`), and trains nothing.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from finetune.errors import TrainingError
 from finetune.precision import compute_dtype
+from store.turns import end_token
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Tokens:
 
 
 def tokenised(examples: Sequence[Mapping[str, Any]], base_model: str) -> list[list[Tokens]]:
-    """Each example's chat prompt and answer as token ids, an end token behind it; then its `other_orders` likewise.
+    """Each example's chat prompt and answer as token ids, the end of the turn behind it; then its `other_orders`.
 
     Raises TrainingError when the tokenizer has no chat template.
     """
@@ -40,21 +41,22 @@ def tokenised(examples: Sequence[Mapping[str, Any]], base_model: str) -> list[li
             f"the tokenizer of {base_model} has no chat template: use an instruction-tuned base model, or put its "
             "template into the model's folder as chat_template.jinja."
         )
+    end = end_token(tokenizer)
     return [
         [
-            _tokens(one, tokenizer, float(example.get("weight", 1.0)))
+            _tokens(one, tokenizer, end, float(example.get("weight", 1.0)))
             for one in (example, *example.get("other_orders", ()))
         ]
         for example in examples
     ]
 
 
-def _tokens(example: Mapping[str, Any], tokenizer: Any, weight: float) -> Tokens:
+def _tokens(example: Mapping[str, Any], tokenizer: Any, end: int, weight: float) -> Tokens:
     prompt = tokenizer.apply_chat_template(
         example["messages"], add_generation_prompt=True, tokenize=True, return_dict=False
     )
     answer = tokenizer(example["target"], add_special_tokens=False).input_ids
-    return Tokens([*prompt, *answer, tokenizer.eos_token_id], len(prompt), weight)
+    return Tokens([*prompt, *answer, end], len(prompt), weight)
 
 
 def load(

@@ -44,8 +44,11 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=256)
 def _bare(text: str) -> list[str]:
-    """The words of `text` without list numbering and citation markers; not to be changed."""
-    return words(ITEM.sub(r"\g<text>", without_citations(text)))
+    """The words of `text` without list numbering and citation markers; not to be changed.
+
+    An index in code goes as a marker does: the passage may say `items[0]` without marking it as code.
+    """
+    return words(ITEM.sub(r"\g<text>", without_citations(text.replace("`", ""))))
 
 
 @lru_cache(maxsize=65_536)

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from finetune.loading import four_bits
 from finetune.precision import compute_dtype
+from store.turns import end_token
 
 
 def losses(
@@ -32,8 +33,9 @@ def losses(
     tokenizer = AutoTokenizer.from_pretrained(base_model)
     base = four_bits(base_model) if four_bit else _whole(base_model)
     model = PeftModel.from_pretrained(base, str(adapter)).eval()
+    end = end_token(tokenizer)
     with torch.inference_mode():
-        return [_loss(model, tokenizer, row, max_tokens) for row in rows]
+        return [_loss(model, tokenizer, end, row, max_tokens) for row in rows]
 
 
 def _whole(base_model: str) -> PreTrainedModel:
@@ -42,11 +44,11 @@ def _whole(base_model: str) -> PreTrainedModel:
     return moved
 
 
-def _loss(model: PeftModel, tokenizer: Any, row: Mapping[str, Any], max_tokens: int) -> float | None:
+def _loss(model: PeftModel, tokenizer: Any, end: int, row: Mapping[str, Any], max_tokens: int) -> float | None:
     prompt = tokenizer.apply_chat_template(
         row["messages"], add_generation_prompt=True, tokenize=True, return_dict=False
     )
-    answer = [*tokenizer(row["target"], add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    answer = [*tokenizer(row["target"], add_special_tokens=False).input_ids, end]
     if len(prompt) + len(answer) > max_tokens:
         return None
     ids = torch.tensor([[*prompt, *answer]], device=model.device)

@@ -1,7 +1,8 @@
 """Examples to a LoRA adapter folder, written once: PEFT on a bf16 base, fp32 LoRA weights, loss on answer tokens only.
 
 The same examples, settings and seed give the same weights on the same machine, also when the run was killed and went
-on from its checkpoint. It and its parts import torch, transformers, peft, safetensors and the standard library only.
+on from its checkpoint. It and its parts import torch, transformers, peft, safetensors, the standard library and
+`store/turns.py` only.
 """
 
 import random

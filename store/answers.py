@@ -12,15 +12,45 @@ DECLINE = "I could not find this in the documents."
 """The sentence the bot is asked, trained and measured to say when no passage answers."""
 
 _MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
+_CODE = r"|```.*?(?:```|\Z)|`[^`\n]+`"
+_MARKER_OR_CODE = re.compile(_MARKER.pattern + _CODE, re.DOTALL)
 _MARKER_BEHIND = re.compile(r"[ \t]*" + _MARKER.pattern)
-_DECLINING = re.compile(
-    r"\b(could not|couldn't|cannot|can't|did not|didn't|do not|don't|unable to)\s+(find|see|locate|know|answer)\b"
-    r"|\b(not|n't)\s+(mentioned|covered|stated|contained|provided|specified|found|answered)\s+(in|by)\b"
-    r"|\b(documents?|passages?|context|sources?)\s+(do|does|did)\s*(not|n't)\s+"
-    r"(say|mention|cover|contain|state|provide|specify|answer|include)\b"
-    r"|\bno (passage|document|source|information)\b",
-    re.IGNORECASE,
+_MARKER_BEHIND_OR_CODE = re.compile(_MARKER_BEHIND.pattern + _CODE, re.DOTALL)
+_FENCED = re.compile(r"(```.*?(?:```|\Z))", re.DOTALL)
+_ONES = r"(?:(?:provided|given|available|numbered|shown|listed) )"
+_NAMED = (
+    rf"(?:(?:any|all|one|none) of )?(?:(?:(?:the|these|those|your|my|our) {_ONES}?|{_ONES})?"
+    r"(?:documents|passages|sources|texts|excerpts)"
+    rf"|(?:(?:the|this|that|any|your) {_ONES}?|{_ONES})(?:document|documentation|passage|context|source|text|excerpt))"
 )
+_NOT = r"(?: not|n't)"
+_SAID = r"(?:mentioned|covered|stated|contained|provided|specified|found|answered|described|explained|given)"
+_SAY = r"(?:say|mention|cover|contain|state|provide|specify|answer|include|describe|explain|give|tell)"
+_FACTS = r"(?:information|mention|passages?|documents?|sources?|answers?|details?)"
+_MISSING = (
+    # Nobody but who answers, or no subject at all: guests who cannot see a page are an answer.
+    rf"(?:(?:^|[,;:] |\b(?:but|that|sorry|{_NAMED}) )(?:I|we)(?:'m)?(?: (?:am|are|was|were|have|also|really))* "
+    r"|^(?:(?:sorry|unfortunately),? )?)"
+    rf"(?:could{_NOT}|cannot|can not|can't|did{_NOT}|unable to|not able to)"
+    r" (?:find|see|locate|know|answer(?! (?:in|by|calls?|mails?|e-mails?|letters?)\b))\b",
+    rf"(?:^|[,;:] |\b(?:but|that|sorry) )(?:I|we) do{_NOT} (?:know|find|see|have (?:any |enough )?information)\b",
+    rf"^(?:sorry, )?do{_NOT} know[.!]?$",
+    rf"\b(?:not|cannot|\w+n't)(?: be)?(?: \w+ly)? {_SAID} (?:in|by|from|with|using|based on|anywhere in) {_NAMED}\b",
+    rf"\b(?:not|\w+n't) in {_NAMED}\b",
+    # Preceded by no other word: the warranty documents, which do not cover water damage, are an answer.
+    rf"(?:^(?:passage|document|context)|(?:^|[,;:] |\b(?:but|and|that|as|since|because) ){_NAMED})"
+    rf"(?: \d[\d ,]*(?:and \d+)?)?(?: (?:you )?(?:provided|given|shown|above|here))? (?:do|does|did){_NOT}"
+    rf"(?: \w+ly)? {_SAY}\b",
+    rf"^(?:no (?:document|passage|source|text)|(?:no|neither of|nothing in) {_NAMED}|none of {_NAMED})"
+    rf"(?: (?:here|above))? {_SAY}s?\b",
+    rf"^no {_FACTS} (?:about|on|of|regarding|concerning)\b.* (?:available|found|given|provided|in {_NAMED})[.!]?$",
+    rf"^no (?:\w+ )?{_FACTS} (?:(?:is|was|were|are) )?(?:available|found|given|provided|in {_NAMED})\b",
+    rf"\b(?:there (?:is|was|are)|there's|(?:I|we) (?:have|found|see)|{_NAMED} (?:have|has|contains?|provides?|gives?))"
+    rf" no (?:\w+ )?{_FACTS}\b",
+)
+_NEGATION = re.compile(r"\b(?:no|not|none|nothing|neither|cannot|unable)\b|n't", re.IGNORECASE)
+"""Whatever declines holds one of these, which are found faster."""
+_DECLINING = re.compile("|".join(_MISSING).replace(" ", r"\s+"), re.IGNORECASE)
 _BOUNDARY = re.compile(r"(?<=[.!?])(?:\s*\[\d[\d\s,;]*\])*\s+(?!\[\d[\d\s,;]*\])(?=[\"'(\[]?[A-Z0-9`*-])|\n+")
 _ENDED = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*]*|\n```)$")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|(?:^|\s)\d+\.|\b[A-Z]\.)$")
@@ -36,10 +66,15 @@ class Citation:
 
 
 def citations(text: str) -> list[Citation]:
-    """The citation markers of `text` in order; `[1, 2]` counts as two with the same span."""
+    """The citation markers of `text` in order; `[1, 2]` counts as two with the same span.
+
+    In code, inline or fenced, `[1]` is an index and no citation, here and wherever citations are changed.
+    """
+    found = (_MARKER_OR_CODE if "`" in text else _MARKER).finditer(text)
     return [
         Citation(int(number), match.start(), match.end())
-        for match in _MARKER.finditer(text)
+        for match in found
+        if match.group(1)
         for number in re.split(r"\s*[,;]\s*", match.group(1))
     ]
 
@@ -53,14 +88,20 @@ def renumbered(text: str, new: Mapping[int, int]) -> str:
     """`text` with the number `n` of every citation replaced by `new[n]`; a number that `new` lacks stays."""
 
     def changed(marker: re.Match[str]) -> str:
+        if not marker.group(1):
+            return marker.group()
         return re.sub(r"\d+", lambda n: str(new.get(int(n.group()), int(n.group()))), marker.group())
 
-    return _MARKER.sub(changed, text)
+    return (_MARKER_OR_CODE if "`" in text else _MARKER).sub(changed, text)
 
 
 def without_citations(text: str) -> str:
     """`text` with its citation markers and the spaces before them removed."""
-    return (_MARKER_BEHIND.sub("", text) if "[" in text else text).strip()
+    if "[" not in text:
+        return text.strip()
+    if "`" not in text:
+        return _MARKER_BEHIND.sub("", text).strip()
+    return _MARKER_BEHIND_OR_CODE.sub(lambda found: "" if found.group(1) else found.group(), text).strip()
 
 
 def sentences(text: str) -> list[str]:
@@ -68,19 +109,34 @@ def sentences(text: str) -> list[str]:
 
     A fenced code block is one sentence; a number or an abbreviation before a full stop does not end one.
     """
-    parts = re.split(r"(```.*?(?:```|\Z))", text, flags=re.DOTALL)
-    return [s for i, part in enumerate(parts) for s in ([part.strip()] if i % 2 else _prose(part)) if s]
+    return [text[start:end] for start, end in spans(text)]
 
 
-def _prose(text: str) -> list[str]:
-    found: list[str] = []
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of `text` begin and end, as character offsets, without the blanks around them."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    for place, part in enumerate(_FENCED.split(text)):
+        start = 0
+        for end in [len(part)] if place % 2 else _ends(part):
+            said = part[start:end].lstrip()
+            if said:
+                first = at + end - len(said)
+                found.append((first, first + len(said.rstrip())))
+            start = end
+        at += len(part)
+    return found
+
+
+def _ends(prose: str) -> list[int]:
+    found: list[int] = []
     start = 0
-    for match in _BOUNDARY.finditer(text):
-        if _ABBREVIATION.search(text[start : match.start()]) and "\n" not in match.group():
+    for match in _BOUNDARY.finditer(prose):
+        if _ABBREVIATION.search(prose[start : match.start()]) and "\n" not in match.group():
             continue
-        found.append(text[start : match.end()].strip())
+        found.append(match.end())
         start = match.end()
-    return [*found, text[start:].strip()]
+    return [*found, len(prose)]
 
 
 def ended_part(text: str) -> str:
@@ -95,9 +151,13 @@ def declined(text: str) -> bool:
     """Whether an answer as a whole says that the documents do not answer.
 
     True for an empty answer, and when the first sentence declines and at most one more follows: an answer that
-    declines one part and answers another is an answer.
+    declines one part and answers another is an answer. A sentence declines by naming the documents, or by saying that
+    whoever answers did not find or know it; what others cannot do, or a warranty does not cover, is an answer.
     """
     bare = sentences(without_citations(text))
     if not bare:
         return True
-    return bool(_DECLINING.search(bare[0])) and len(bare) <= 2
+    first = bare[0].replace("\u2019", "'")
+    if len(bare) > 2 or first.endswith("?") or not _NEGATION.search(first):
+        return False
+    return bool(_DECLINING.search(first))

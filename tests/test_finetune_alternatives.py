@@ -44,7 +44,7 @@ def test_the_nearest_questions_of_other_documents_are_the_examples() -> None:
 
 
 def test_each_alternative_asks_the_same_question_over_the_same_passages() -> None:
-    found = asked_otherwise([CASE], ROWS)
+    found = asked_otherwise([CASE], ROWS, fits=lambda _: True)
     assert set(found) == {*PROMPTS, EXAMPLES}
     for name, [case] in found.items():
         assert case.messages[-1] == MESSAGES[-1]
@@ -56,8 +56,20 @@ def test_each_alternative_asks_the_same_question_over_the_same_passages() -> Non
     )
 
 
+@pytest.mark.parametrize(("most", "left"), [(4, ["e1", "e3"]), (3, ["e1", "e3"]), (2, ["e3"]), (1, [])])
+def test_examples_are_left_out_the_farthest_first_until_the_prompt_fits(most: int, left: list[str]) -> None:
+    found = asked_otherwise([CASE], ROWS, fits=lambda messages: sum(map(is_question, messages)) <= most)
+    asked = [one["content"].split("Question: ")[1] for one in found[EXAMPLES][0].messages if is_question(one)]
+    questions = {row["question"]: row["id"] for row in ROWS[:3]}
+    assert [questions[text] for text in asked[:-1]] == left and asked[-1] == "How long?"
+
+
+def is_question(message: dict[str, str]) -> bool:
+    return "Question: " in message["content"]
+
+
 def test_without_approved_answers_there_are_no_examples() -> None:
-    assert set(asked_otherwise([CASE], [])) == set(PROMPTS)
+    assert set(asked_otherwise([CASE], [], fits=lambda _: True)) == set(PROMPTS)
 
 
 def report(name: str, scores: list[float | None]) -> Report:
@@ -90,8 +102,16 @@ class Echo:
 
     waiting = 0
 
+    def __init__(self, context_tokens: int = 2048) -> None:
+        self.context_tokens = context_tokens
+
+    def count(self, messages: list[dict[str, str]]) -> int:
+        """Words as tokens."""
+        return sum(len(one["content"].split()) for one in messages)
+
     def stream(self, messages: list[dict[str, str]], *, adapter: str, max_tokens: int) -> Iterator[str]:
         """The answer in two pieces."""
+        assert self.count(messages) < self.context_tokens, "a prompt was asked that the context does not hold"
         self.waiting += 1
         assert self.waiting <= 2, "more answers were asked for at once than a batch"
         return self._answer(messages, adapter)
@@ -156,6 +176,32 @@ def test_what_serves_is_asked_over_the_passages_of_other_settings(tmp_path: Path
     assert one["mean"] < 0.5 and not one["best"]
     said = instead.better_than_training(instead.read(tmp_path / "out"))
     assert any("five passages has source attribution 1.00, +0.60 against the candidate" in line for line in said)
+
+
+def test_what_is_too_long_to_be_asked_another_way_is_left_out_and_said(tmp_path: Path) -> None:
+    """The context holds the logged prompts of 7 words, and the long passages of no other setting."""
+    rows = [held_out(number) for number in range(3)]
+    far = [{**row, "what": "five passages", "messages": [{"role": "user", "content": "long " * 60}]} for row in rows]
+    (tmp_path / "refetched.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*far[:2], {**rows[2], **AS}]))
+    (tmp_path / "train.jsonl").write_text(json.dumps({**row(1, "How long is the Reuss?"), "target": "word " * 60}))
+    (tmp_path / "verified.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (far[0], rows[1])))
+    job = {
+        **{"out": str(tmp_path / "out"), "alternatives": 3, "train": str(tmp_path / "train.jsonl"), "seed": 1},
+        **{"refetched": str(tmp_path / "refetched.jsonl"), "serving": {"id": "v1"}, "batch": 2, "max_tokens": 9},
+        **{"verified": str(tmp_path / "verified.jsonl"), "primary": ["answer_accuracy"]},
+    }
+    candidate = Report("v1", "words", tuple(scored(one["id"]) for one in rows), ())
+    engine = Echo(context_tokens=50)
+    instead.measure(job, rows, engine=engine, candidate=candidate, judge=WordJudge(), show=lambda _: None)
+    found = instead.read(tmp_path / "out")
+    assert {one["what"]: one["n"] for one in found["alternatives"]} == {EXAMPLES: 3, "five passages": 1}
+    assert found["too_long"] == {**{name: [3, 3] for name in PROMPTS}, "five passages": [2, 3]}
+    assert list(found["verified"]) == ["c1"]
+    said = instead.better_than_training(found)
+    assert "2 of 3 questions were too long for the model to be asked of five passages." in said
+
+
+AS = {"what": "five passages"}
 
 
 def scored(name: str) -> CaseScore:

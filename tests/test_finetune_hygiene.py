@@ -84,6 +84,94 @@ def test_a_reviewers_dislike_outweighs_every_like() -> None:
     assert curated([*rows, logged(rating="down", question="How long is the Aare?", person="rita")]).train == []
 
 
+AARE = {"question": "How long is the Aare?"}
+
+
+def disliked_by(names: str, answer: str = GOOD) -> list[Logged]:
+    return [logged(answer, rating="down", adapter="v1", person=name, **AARE) for name in names.split()]
+
+
+@pytest.mark.parametrize(
+    ("answer", "rating"),
+    [
+        (GOOD, None),
+        ("The river Aare is 288 kilometres long.", None),
+        (f"{GOOD} Monks dug it in 1850.", "up"),
+    ],
+    ids=["replay", "repaired", "liked and repaired"],
+)
+@pytest.mark.parametrize("names", ["ben eve", "rita"])
+def test_an_answer_that_most_people_or_a_reviewer_disliked_is_no_target_where_it_is_said_again(
+    answer: str, rating: str | None, names: str
+) -> None:
+    again = logged(answer, rating=rating, adapter="v1", person="tim", **AARE)  # type: ignore[arg-type]
+    assert len(curated([again]).train) + len(curated([again]).replay) == 1
+    made = curated([*disliked_by(names, answer), again])
+    assert made.train == made.replay == []
+    assert made.rows["left out: as many people dislike this answer as like it"] == [again.exchange.id]
+
+
+def test_an_unrated_answer_that_as_many_like_as_dislike_stays_a_target() -> None:
+    liked = logged(rating="up", adapter="v1", person="ann", **AARE)  # type: ignore[arg-type]
+    again = logged(adapter="v1", person="tim", **AARE)  # type: ignore[arg-type]
+    assert [one.id for one in curated([*disliked_by("ben"), liked, again]).replay] == [again.exchange.id]
+
+
+def test_a_decline_in_place_of_a_disliked_answer_stays_a_target() -> None:
+    wrong = {"question": "Who designed the parliament?", "passages": (BREAD,), "adapter": "v1"}
+    rows = [logged("Monks dug it in 1850.", rating=rating, **wrong) for rating in ("down", None)]  # type: ignore[arg-type]
+    assert rows[1].exchange.id in {example.id for example in curated([*rows, *anchors()]).train}
+
+
+# copies
+
+
+@pytest.mark.parametrize("side", [TRAIN, HELD_OUT])
+@pytest.mark.parametrize(
+    "better",
+    [
+        {"rating": "up"},
+        {"answer": "Long.", "rating": "down", "correction": "The river Aare is 288 kilometres long."},
+        {"answer": "Long.", "rating": "down", "correction": GOOD, "approved_by": "rita"},
+    ],
+    ids=["liked", "corrected", "approved"],
+)
+def test_what_a_person_stands_behind_outlives_an_older_unrated_copy(side: str, better: dict[str, str]) -> None:
+    rows = [logged(adapter="v1", **AARE), logged(**{"adapter": "v1", **AARE, **better})]  # type: ignore[arg-type]
+    made = curated(rows, known={"document:river.md": side})
+    assert [one.id for one in (made.train if side == TRAIN else made.held_out)] == [rows[1].exchange.id]
+    assert made.replay == [] and made.rows["left out: the same question and answer again"] == [rows[0].exchange.id]
+
+
+def test_a_golden_example_outlives_an_older_copy_and_the_others_stay_in_the_order_of_time() -> None:
+    liked = [logged(rating="up", document=None, passages=(f"{RIVER} {n}",)) for n in range(2)]
+    fixed = logged("Long.", rating="down", correction=GOOD, approved_by="rita", **AARE)  # type: ignore[arg-type]
+    rows = [logged(rating="up", **AARE), liked[0], fixed, logged(correction="See page 3.", person="rita"), liked[1]]  # type: ignore[arg-type]
+    made = curated_strictly(rows, golden=frozenset({fixed.exchange.id}))
+    assert [one.id for one in made.held_out] == [fixed.exchange.id]
+    assert [one.id for one in made.train] == [row.exchange.id for row in (rows[1], *rows[3:])]
+
+
+# sides
+
+
+def test_an_answer_that_cites_two_documents_counts_for_both() -> None:
+    rhine = "The river Rhine is 1233 kilometres long."
+    row = logged(
+        correction=f"{GOOD} {rhine[:-1]} [2].", person="rita", passages=(RIVER, rhine), question="Compare both rivers"
+    )
+    row.exchange.passages[1]["document"] = "doc_rhine"
+    [example] = curated([row]).train
+    assert example.documents == ["document:river.md", "document:doc_rhine"]
+    assert example.cluster == "document:river.md"
+    apart = {"document:river.md": TRAIN, "document:doc_rhine": HELD_OUT}
+    made = curated([row], known=apart)
+    assert made.train == made.held_out == [] and made.funnel["left out: would be on both sides"] == 1
+    known: dict[str, str] = {}
+    later = logged(f"{rhine[:-1]} [1].", rating="up", passages=(rhine,), document="doc_rhine")
+    assert len(curated([row, later], known=known).train) == 2 and known["document:doc_rhine"] == TRAIN
+
+
 @pytest.mark.parametrize("others", [DECLINE, "The Aare rises in the Bernese Alps."])
 def test_corrections_that_contradict_each_other_wait_for_a_reviewer(others: str) -> None:
     question = "How long is the Aare?"

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from bot.models import PACKAGED_EMBEDDING, embedding_model
 from finetune import judges
 from finetune.admission import Labelled, admission, clearly_blind, honest_of, suite
-from finetune.chat_judge import ChatJudge
+from finetune.chat_judge import ChatJudge, grade_of
 from finetune.chat_model import ChatModel
 from finetune.fitted import FittedJudge
 from finetune.judges import CrossEncoderJudge, NliJudge
@@ -117,6 +117,42 @@ def test_a_chat_model_is_asked_over_http_and_equal_questions_once() -> None:
     assert len(asked) == 1 and "It rains today." in asked[0]
     assert judge.name == "chat:openai:grader"
     assert judge.accuracy("Why?", "The documents do not say.", ["Because it rains."]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade"),
+    [
+        ("3", 0.3),
+        ("10", 1.0),
+        ("0", 0.0),
+        ("**7**", 0.7),
+        ("Grade: 8.", 0.8),
+        ("8.5", 0.85),
+        ("3/10", 0.3),
+        ("10/10", 1.0),
+        ("**4**/10", 0.4),
+        ("**4 / 10**", 0.4),
+        ("2 out of 10", 0.2),
+        ("I'd give it 1/10 because 2 facts are missing.", 0.1),
+        ("The answer names 3 rivers: 6/10.", 0.6),
+        ("Grade: 0 (on a scale from 0 to 10)", None),
+        ("2 of 3 facts are there.", None),
+        ("3/10 or 4/10", None),
+        ("95", None),
+        ("12/10", None),
+        ("3/100", None),
+        ("sure!", None),
+    ],
+)
+def test_a_grade_is_what_is_said_to_be_of_ten_or_the_only_number(reply: str, grade: float | None) -> None:
+    assert grade_of(reply) == (None if grade is None else pytest.approx(grade))
+
+
+def test_a_model_whose_grade_is_not_clear_is_asked_again() -> None:
+    said = iter(["0 on a scale from 0 to 10", "3/10"])
+    with grading(lambda _: next(said)) as url:
+        judge = ChatJudge.named("openai:grader", {"base_url": url, "api_key": "none"})
+        assert judge.support("It rains.", "It rains today.") == 0.3
 
 
 def test_a_reply_without_a_number_is_an_error() -> None:

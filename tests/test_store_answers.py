@@ -37,6 +37,20 @@ def test_other_brackets_are_no_citations(text):
     assert without_citations(text) == text.strip()
 
 
+@pytest.mark.parametrize("code", ["`items[0]`", "`a[1]` and `b[2]`", "```\nx = items[1]\n```", "```\nx = items[1]"])
+def test_an_index_in_code_is_no_citation_and_stays(code):
+    assert citations(code) == []
+    assert without_citations(code) == renumbered(code, {0: 9, 1: 9, 2: 9}) == code
+
+
+def test_a_marker_beside_code_is_a_citation():
+    text = "Read `items[1]` [1].\n```\nitems[2]\n``` [2]"
+    assert cited_numbers(text) == [1, 2]
+    assert text[citations(text)[0].start : citations(text)[0].end] == "[1]"
+    assert renumbered(text, {1: 2, 2: 1}) == "Read `items[1]` [2].\n```\nitems[2]\n``` [1]"
+    assert without_citations(text) == "Read `items[1]`.\n```\nitems[2]\n```"
+
+
 def test_markers_and_the_spaces_before_them_are_removed():
     assert without_citations("Open at nine [1]. Free [2, 3] for all. [4]") == "Open at nine. Free for all."
 
@@ -103,6 +117,49 @@ def test_nothing_has_no_sentences_and_declines(text):
         "The passages do not mention opening hours.",
         "This is not covered in the documents [1].",
         "No information about that is available.",
+        "From the passages I cannot answer that.",
+        "Passage [1] does not mention the year.",
+        "I couldn\u2019t find this in the documents.",
+        "Sorry, I could not find this in the documents.",
+        "Unfortunately, the provided passages do not mention the price.",
+        "I do not know.",
+        "I don't know the answer to that.",
+        "We do not know.",
+        "I cannot answer this question from the passages.",
+        "I'm unable to find this in the provided context.",
+        "I am not able to answer this question.",
+        "Could not find this in the documents.",
+        "The document does not say when it opens [1].",
+        "That isn't stated in the given passages.",
+        "None of the documents mention a price.",
+        "No passage answers the question.",
+        "There is no information about parking in the documents.",
+        "There is no mention of dogs.",
+        "Based on the passages, I cannot answer that.",
+        "The context does not explicitly state the year.",
+        "Passages 1 and 2 do not contain the answer.",
+        "It is not in the documents.",
+        "The question cannot be answered from the passages.",
+        "This cannot be found in the sources.",
+        "The documents contain no information on this.",
+        "I have no information about the opening hours.",
+        "I don't see any information about this in the context.",
+        "No information on parking was found.",
+        "The documents you provided do not say.",
+        "I am sorry, but I could not find this in the documents.",
+        "Nothing in the documents says that.",
+        "The passages don't mention it.",
+        "The documents do not say that.",
+        "No information is available.",
+        "This information is not provided in the context.",
+        "I did not find anything about it.",
+        "Unable to find this in the documents.",
+        "The answer is not contained in these passages.",
+        "The opening hours are not mentioned in the text.",
+        "I can't find that.",
+        "The text does not specify when he died.",
+        "The passage does not provide information about the year.",
+        "The given text doesn't mention who wrote it.",
     ],
 )
 def test_saying_that_the_documents_do_not_answer_declines(text):
@@ -119,6 +176,43 @@ def test_saying_that_the_documents_do_not_answer_declines(text):
     ],
 )
 def test_an_answer_that_answers_something_does_not_decline(text):
+    assert not declined(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "If we cannot find your order, we refund it [1].",
+        "The logo is not in source control [1].",
+        "The file cannot be opened in text mode [1].",
+        "Text does not include HTML [1].",
+        "When I cannot see the page, the porter helps [2].",
+        "Water damage is not covered by the warranty.",
+        "Guests cannot see the admin pages.",
+        "No information leaves your computer.",
+        "The bot cannot answer in French [1].",
+        "If you do not know your password, click Reset [1].",
+        "If you cannot find the invoice, open Billing, then Archive [1].",
+        "The warranty documents do not cover water damage [1].",
+        "Do not answer calls from unknown numbers [2].",
+        "No documents are needed at the desk [1].",
+        "Cannot find the invoice? Open Billing [1].",
+        "No information about customers is shared with third parties [1].",
+        "You cannot see deleted messages [1].",
+        "We do not answer calls on Sundays [3].",
+        "Drafts are not contained in the export [1].",
+        "A guest who did not find the key should ask the porter [2].",
+        "Passwords are not provided by the help desk [1].",
+        "The app did not see the file, so restart it [1].",
+        "The source code does not include the tests [1].",
+        "No source of water may be left open [1].",
+        "We cannot answer letters in French [1].",
+        "Open source licences do not cover the logo [1].",
+        "Unsigned documents are not accepted [2].",
+        "Costs not covered by the plan are paid by you [1].",
+    ],
+)
+def test_a_right_answer_with_a_negation_does_not_decline(text):
     assert not declined(text)
 
 
