@@ -373,6 +373,7 @@ def test_adapters_are_found_after_the_data_folder_was_moved_and_one_that_is_nowh
     database: Database, tiny: TransformersEngine, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     first = files(database, tiny, tiny_adapter, tmp_path / "var" / "adapters" / "v1-3")
+    tiny.unload(first)  # another test's of that name
     (tmp_path / "var").rename(tmp_path / "moved")
     deployments.approve(database, first, actor="ann", comment="good")
     bot = Live(database, tiny, data=tmp_path / "elsewhere", retry_seconds=0)
