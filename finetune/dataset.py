@@ -157,8 +157,8 @@ def _standing(example: Example, golden: frozenset[str]) -> tuple[bool, int]:
 def _trim(curated: Curated, policy: Policy) -> None:
     """Leave out what is over a person's cap and what declines too often; let more decline where too few do."""
     train = len(curated.train)
-    curated.train, over = _capped(curated.train, train=train, persons=policy.persons, whose=lambda one: one.person)
-    curated.disliked, _ = _capped(curated.disliked, train=train, persons=policy.persons, whose=lambda one: one.rated_by)
+    curated.train, over = _capped(curated.train, policy, train=train, whose=lambda one: one.person)
+    curated.disliked, _ = _capped(curated.disliked, policy, train=train, whose=lambda one: one.rated_by)
     for example in over:
         curated.drop(example.id, "over the person's cap")
     curated.train = _declining_share(curated, policy.unanswerable_share)
@@ -252,16 +252,20 @@ def _place(curated: Curated, example: Example, keys: Sequence[str], sides: Sides
 
 
 def _capped(
-    examples: Sequence[Example], *, train: int, persons: int, whose: Callable[[Example], str]
+    examples: Sequence[Example], policy: Policy, *, train: int, whose: Callable[[Example], str]
 ) -> tuple[list[Example], list[Example]]:
-    """At most max(3, 2 % of `train`) of each person, the newest, once there are 50 people; and those left out."""
-    cap = max(3, train // 50) if persons >= CAPPED_FROM else len(examples)
+    """At most max(3, 2 % of `train`) of each person, the newest, once there are 50 people; and those left out.
+
+    What a reviewer approved or rated is over no cap.
+    """
+    cap = max(3, train // 50) if policy.persons >= CAPPED_FROM else len(examples)
     kept: list[Example] = []
     over: list[Example] = []
     counts: Counter[str] = Counter()
     for example in reversed(examples):
         counts[whose(example)] += 1
-        (over if counts[whose(example)] > cap and example.kind != Kind.APPROVED else kept).append(example)
+        free = example.kind == Kind.APPROVED or example.rated_by in policy.reviewers
+        (over if counts[whose(example)] > cap and not free else kept).append(example)
     return kept[::-1], over
 
 

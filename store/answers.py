@@ -109,23 +109,30 @@ def sentences(text: str) -> list[str]:
 
     A fenced code block is one sentence; a number or an abbreviation before a full stop does not end one.
     """
-    return [text[start:end] for start, end in spans(text)]
+    found: list[str] = []
+    for part, code in _parts(text):
+        start = 0
+        for end in [len(part)] if code else _ends(part):
+            if said := part[start:end].strip():
+                found.append(said)
+            start = end
+    return found
 
 
 def spans(text: str) -> list[tuple[int, int]]:
     """Where the sentences of `text` begin and end, as character offsets, without the blanks around them."""
     found: list[tuple[int, int]] = []
-    at = 0
-    for place, part in enumerate(_FENCED.split(text)):
-        start = 0
-        for end in [len(part)] if place % 2 else _ends(part):
-            said = part[start:end].lstrip()
-            if said:
-                first = at + end - len(said)
-                found.append((first, first + len(said.rstrip())))
-            start = end
-        at += len(part)
+    for said in sentences(text):
+        start = text.index(said, found[-1][1] if found else 0)
+        found.append((start, start + len(said)))
     return found
+
+
+def _parts(text: str) -> list[tuple[str, bool]]:
+    """Prose and fenced code by turns, and which of them is code."""
+    if "```" not in text:
+        return [(text, False)]
+    return [(part, bool(place % 2)) for place, part in enumerate(_FENCED.split(text))]
 
 
 def _ends(prose: str) -> list[int]:

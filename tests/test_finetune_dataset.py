@@ -362,6 +362,13 @@ def test_one_person_of_many_is_capped_but_not_a_reviewer() -> None:
     assert [example.id for example in made.train if example.person == "ann"] == [row.exchange.id for row in rows[5:8]]
 
 
+def test_what_a_reviewer_liked_or_disliked_is_over_no_cap() -> None:
+    liked = [logged(rating="up", person="rita") for _ in range(8)]
+    down = [logged(f"It is {n} or so.", rating="down", person="rita") for n in range(8)]
+    made = curated([*liked, *down], people=50, known={"person:rita": TRAIN})
+    assert (len(made.train), len(made.disliked)) == (8, 8)
+
+
 # staleness
 
 OTHER = "The river Rhine is 1233 kilometres long. It rises in the Alps of Grisons."
