@@ -59,9 +59,7 @@ _BOUNDARY = re.compile(
     rf"|(?<=[\u3002\uff01\uff1f]){_MARKED}\s*(?!\[\d[\d\s,;]*\])(?=[^\s\u3002\uff01\uff1f\u300d\u300f\u201d\uff09)])"
 )
 _ENDED = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*]*|\n```)$")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|^\d+\.|\s\d{1,2}\.|\b[A-Z]\.)$"
-)
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|(?:^|\s)\d+\.|\b[A-Z]\.)$")
 
 
 @dataclass(frozen=True)

@@ -76,13 +76,12 @@ def test_numbers_and_abbreviations_do_not_end_a_sentence(text):
 @pytest.mark.parametrize(
     "parts",
     [
-        ["It opened in 1889. [1]", "It is in Paris."],
         ["Der Turm ist hoch.", "\u00dcber ihm ist Himmel [2]."],
         ["\u041e\u043d \u043d\u043e\u0432\u044b\u0439.", "\u041e\u043d \u0432 \u041f\u0430\u0440\u0438\u0436\u0435."],
     ],
-    ids=["after a year", "German", "Russian"],
+    ids=["German", "Russian"],
 )
-def test_a_sentence_ends_before_any_capital_and_after_a_year(parts):
+def test_a_sentence_ends_before_any_capital(parts):
     assert sentences(" ".join(parts)) == parts
 
 
