@@ -51,7 +51,13 @@ _MISSING = (
 _NEGATION = re.compile(r"\b(?:no|not|none|nothing|neither|cannot|unable)\b|n't", re.IGNORECASE)
 """Whatever declines holds one of these, which are found faster."""
 _DECLINING = re.compile("|".join(_MISSING).replace(" ", r"\s+"), re.IGNORECASE)
-_BOUNDARY = re.compile(r"(?<=[.!?])(?:\s*\[\d[\d\s,;]*\])*\s+(?!\[\d[\d\s,;]*\])(?=[\"'(\[]?[A-Z0-9`*-])|\n+")
+_CAPITALS = "".join(letter for letter in map(chr, range(0xC0, 0x530)) if letter.isupper())
+_MARKED = r"(?:\s*\[\d[\d\s,;]*\])*"
+_BOUNDARY = re.compile(
+    rf"(?<=[.!?]){_MARKED}\s+(?!\[\d[\d\s,;]*\])(?=[\"'(\[]?[A-Z0-9`*{_CAPITALS}-])|\n+"
+    # Chinese and Japanese put no blank between sentences.
+    rf"|(?<=[\u3002\uff01\uff1f]){_MARKED}\s*(?!\[\d[\d\s,;]*\])(?=[^\s\u3002\uff01\uff1f\u300d\u300f\u201d\uff09)])"
+)
 _ENDED = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*]*|\n```)$")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|(?:^|\s)\d+\.|\b[A-Z]\.)$")
 

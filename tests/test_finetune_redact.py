@@ -16,6 +16,7 @@ from store.errors import Unavailable
     [
         ("write to ann.b+x@mail.example.org now", "write to <EMAIL> now"),
         ("call +41 44 668 18 00 or (044) 668 18 00", "call <PHONE> or <PHONE>"),
+        ("call 044-668-18 00 or 01/2034-56 78", "call <PHONE> or <PHONE>"),
         ("card 4111 1111 1111 1111", "card <CARD>"),
         ("account GB82 WEST 1234 5698 7654 32", "account <IBAN>"),
         ("AHV 756.9217.0769.85", "AHV <SOCIAL_SECURITY_NUMBER>"),
@@ -36,6 +37,7 @@ def test_personal_data_becomes_a_placeholder(text: str, expected: str) -> None:
         "AHV-like 756.9217.0769.84",
         "rows 12345678901234567",
         "the decorator @cached and user@localhost",
+        "valid from 01/2023-12/2023, renewed 05-2024-12",
     ],
 )
 def test_numbers_without_a_valid_checksum_and_versions_stay(text: str) -> None:

@@ -88,7 +88,7 @@ def test_curation_searches_no_reference_cycles_and_leaves_that_as_it_was(databas
 
 def test_a_liked_answer_as_short_as_peoples_corrections_is_trained_on(database: Database, tmp_path: Path) -> None:
     notes = keep(database, "notes", RIVER)
-    short = asked(database, passage(1, notes.id, RIVER), answer="288 km [1].")
+    short = asked(database, passage(1, notes.id, RIVER), answer="It is 288 km long [1].")
     exchanges.rate(database, short.id, person=ann(database), rating="up")
     work = replace(bench(database, tmp_path), rules={"rag": Rules(min_length=40)})
     written = [asked(database, passage(1, notes.id, RIVER), answer="Long.") for _ in range(ENOUGH)]

@@ -73,6 +73,28 @@ def test_numbers_and_abbreviations_do_not_end_a_sentence(text):
     assert sentences(text) == [text]
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["Der Turm ist hoch.", "\u00dcber ihm ist Himmel [2]."],
+        ["\u041e\u043d \u043d\u043e\u0432\u044b\u0439.", "\u041e\u043d \u0432 \u041f\u0430\u0440\u0438\u0436\u0435."],
+    ],
+    ids=["German", "Russian"],
+)
+def test_a_sentence_ends_before_any_capital(parts):
+    assert sentences(" ".join(parts)) == parts
+
+
+def test_chinese_sentences_end_without_a_blank():
+    parts = [
+        "\u5854\u9ad8300\u7c73\u3002[1]",
+        "\u5b83\u5728\u5df4\u9ece\u3002",
+        "\u201c\u662f\uff01\u201d\u4ed6\u8bf4\u3002",
+    ]
+    assert sentences("".join(parts[:2])) == parts[:2]
+    assert sentences(" ".join(parts)) == parts
+
+
 def test_every_line_of_a_list_is_a_sentence():
     assert sentences("Steps:\n1. Open it.\n2. Close it.\n- Done") == ["Steps:", "1. Open it.", "2. Close it.", "- Done"]
 
