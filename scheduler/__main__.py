@@ -56,7 +56,8 @@ def bench_of(settings: Settings) -> Workbench:
 
     @cache
     def speed() -> float:
-        return training_speed(base(), threads=settings.training.threads)
+        modules = dict.fromkeys(m for task in taxonomy.tasks.values() for m in task.recipe.target_modules)
+        return training_speed(base(), base_folder(), list(modules), threads=settings.training.threads)
 
     database = open_database(settings.database_url)
     return Workbench(

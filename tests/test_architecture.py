@@ -34,6 +34,7 @@ TRAINER = {
         "checkpoint",
         "spread",
         "alone",
+        "pace",
     )
 }
 TORCH = {"retrieval/embedding.py", "finetune/prefer.py", "finetune/probe.py", "finetune/hardware.py", *TRAINER}

@@ -16,6 +16,7 @@ from finetune.hardware import (
     this_machine,
     training_speed,
 )
+from finetune.pace import training_rate
 from finetune.precision import matrix_rate
 
 
@@ -53,11 +54,18 @@ def test_a_model_of_twice_the_weights_is_expected_to_train_half_as_fast(tiny_mod
 def test_the_speed_to_expect_is_measured_on_this_machine(tiny_model: str) -> None:
     base = base_of(tiny_model)
     assert matrix_rate(64, 128, threads=1, seconds=0.01) > 1e6
-    found = training_speed(base, threads=1)
+    assert training_rate(tiny_model, ["q_proj"], rank=4, threads=1) > 0
+    found = training_speed(base, tiny_model, ["q_proj", "v_proj"], threads=1)
+    assert found > 0 and found != GUESSED_SPEED
+
+
+def test_where_the_model_cannot_be_tried_its_products_tell(tiny_model: str) -> None:
+    base = base_of(tiny_model)
+    found = training_speed(base, tiny_model, ["no_such_module"], threads=1)
     assert found > 0 and found != GUESSED_SPEED
 
 
 def test_a_speed_that_cannot_be_measured_is_guessed(tiny_model: str) -> None:
     """A product of more numbers than can be counted."""
     base = replace(base_of(tiny_model), hidden_size=2**60, inner_size=2**60)
-    assert training_speed(base, threads=1) == GUESSED_SPEED
+    assert training_speed(base, "nowhere", ["q_proj"], threads=1) == GUESSED_SPEED
