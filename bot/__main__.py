@@ -61,6 +61,8 @@ def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index
     if paths:
         counts = ingest(library, paths, root=ROOT)
         print(f"documents: {counts.new} new or changed, {counts.unchanged} unchanged.", flush=True)
+        for reason in counts.skipped:
+            print(f"skipped: {reason}", flush=True)
     index.refresh()
     engine = chosen_engine(settings)
     if settings.starter:

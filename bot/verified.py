@@ -2,7 +2,7 @@
 
 A correction helps at once, before anything is trained. It is one passage among the others, marked as such, cited like
 them; the exchange is then no example, because an adapter is to answer without it. It knows questions, not meanings:
-near-identical is most words in common, the same numbers and negations, and close embeddings.
+near-identical is most words in common and none exchanged, the same numbers and negations, and close embeddings.
 """
 
 import re
@@ -80,8 +80,12 @@ def words(question: str) -> Words:
 
 
 def common(one: Words, other: Words) -> float:
-    """The share of all content words that two questions have in common; 0 where numbers or negations differ."""
-    if one[1] != other[1]:
+    """The share of all content words that two questions have in common; 0 where numbers or negations differ.
+
+    0 also where each has a word that the other lacks: one stands for the other then, as `free` for `paid`, and no
+    embedding tells reliably whether they mean the same.
+    """
+    if one[1] != other[1] or (one[0] - other[0] and other[0] - one[0]):
         return 0.0
     return len(one[0] & other[0]) / max(1, len(one[0] | other[0]))
 

@@ -149,10 +149,12 @@ def _ingest(options: argparse.Namespace, settings: Settings, database: Database)
     from configs.settings import ROOT
 
     library, _ = library_of(settings, database)
-    counts = ingest(library, options.paths, root=ROOT)
-    if options.watch:
+    kept, removed = list[str](), list[str]()
+    if options.watch:  # first, because a renamed file would else be taken for a copy of the one that goes
         folders = [path for path in options.paths if path.is_dir()]
-        counts.removed = len(remove_vanished(library, database, folders, root=ROOT, warn=counts.skipped.append))
+        removed = remove_vanished(library, database, folders, root=ROOT, warn=kept.append)
+    counts = ingest(library, options.paths, root=ROOT)
+    counts.removed, counts.skipped = len(removed), [*kept, *counts.skipped]
     report(counts)
     if options.watch:
         print("watching for changes; Ctrl-C ends it.", flush=True)

@@ -30,7 +30,7 @@ def read(path: Path, *, inside: Path | None, max_bytes: int) -> bytes:
 
     Raises Invalid for anything that is not a readable regular file, TooLarge before reading more than `max_bytes`.
     """
-    if path.is_symlink() and inside is not None and not path.resolve().is_relative_to(inside.resolve()):
+    if path.is_symlink() and inside is not None and not _target(path).is_relative_to(inside.resolve()):
         raise Invalid(f"{path}: the link leads out of the folder.", "Name its target to ingest it.")
     try:
         kind = path.stat()
@@ -45,6 +45,13 @@ def read(path: Path, *, inside: Path | None, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise TooLarge(f"{path}: it is larger than {max_bytes / 1e6:,.1f} MB.")
     return content
+
+
+def _target(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except (RuntimeError, OSError) as error:  # a link to itself, in Python's own words
+        raise Invalid(f"{link}: the link leads to itself.", "Remove it.") from error
 
 
 def _what(mode: int) -> str:

@@ -53,8 +53,12 @@ def name_of(file: Path, root: Path) -> str:
 def ingest(library: Library, found: list[Found], *, root: Path, done: Say) -> Counts:
     """Ingest files, calling `done` with each name; one that cannot be read is skipped with its reason."""
     counts = Counts(files=len(found))
+    copies: list[tuple[str, bytes]] = []
     for file in found:
         name = name_of(file.path, root)
+        if not _is_text(name):
+            counts.skipped.append(f"{name!a}: the name cannot be written as text: rename it.")
+            continue
         try:
             content = files.read(file.path, inside=file.inside, max_bytes=library.limits.file_bytes)
             document, created = library.add_file(name=name, content=content)
@@ -62,11 +66,25 @@ def ingest(library: Library, found: list[Found], *, root: Path, done: Say) -> Co
             counts.skipped.append(error.message)
         else:
             if document.source != name:
-                counts.same.append(f"{name}: the same as {document.source}")
+                copies.append((name, content))
             counts.new += created
             counts.unchanged += not created and document.source == name
         done(name)
+    for name, content in copies:  # again, because what a file was the same as may have become another text since
+        document, created = library.add_file(name=name, content=content)
+        counts.new += created
+        if not created:
+            counts.same.append(f"{name}: the same as {document.source}")
     return counts
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written: bytes that are no UTF-8 come as lone surrogates, which cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def remove_vanished(

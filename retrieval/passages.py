@@ -6,6 +6,7 @@ above it, the page it is on, the header of a table that had to be cut, is in its
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from langchain_text_splitters import Language, RecursiveCharacterTextSplitter
@@ -19,7 +20,7 @@ STRUCTURED = {"text/markdown", "text/html", "text/csv", "application/docx"}
 """Media types whose text is kept as markdown."""
 CODE = "text/x-"
 HEADER_LENGTH = 200
-_HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
+_HEADING = re.compile(r"^(#{1,6})[ \t]+(\S.*)")
 _PROSE = ["\n\n", "\n", ". ", " ", ""]
 _SENTENCE_END = re.compile(r"(?:[.!?][\"')\]]*\s+|\n)")
 
@@ -64,7 +65,8 @@ def _under_headings(text: str) -> list[tuple[tuple[str, ...], int, int]]:
         if heading:
             found.append((tuple(name for _, name in path), start, line.start))
             level = len(heading.group(1))
-            path = [*[entry for entry in path if entry[0] < level], (level, heading.group(2))]
+            named = heading.group(2).rstrip().rstrip("#").rstrip()
+            path = [*[entry for entry in path if entry[0] < level], (level, named)]
             start = line.end
     found.append((tuple(name for _, name in path), start, len(text)))
     return found
@@ -141,8 +143,10 @@ def _parts(text: str, start: int, end: int, limit: int, separators: list[str]) -
 
 def _code_separators(language: str) -> list[str]:
     """Where a language's source is best cut: before classes and functions, else between lines."""
-    known = {one.value for one in Language}
-    found = RecursiveCharacterTextSplitter.get_separators_for_language(Language(language)) if language in known else []
+    found: list[str] = []
+    if language in {one.value for one in Language}:
+        with suppress(ValueError):  # a language that the library names and knows no separators of
+            found = RecursiveCharacterTextSplitter.get_separators_for_language(Language(language))
     return [*(one for one in found if one.strip()), "\n\n", "\n", " ", ""]
 
 

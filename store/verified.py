@@ -15,7 +15,10 @@ MOST = 5_000
 
 @dataclass(frozen=True)
 class VerifiedAnswer:
-    """A question with the answer that a reviewer stands behind, without its citation markers."""
+    """A question with the answer that a reviewer stands behind, without its citation markers.
+
+    A follow-up question is what was searched for, the turns before it included: by itself it asks of anything.
+    """
 
     exchange_id: str
     question: str
@@ -31,7 +34,9 @@ def approved(session: Session, *, most: int = MOST) -> list[VerifiedAnswer]:
     """All approved answers, newest first, of exchanges whose person agreed; those that decline are left out."""
     query = _query().order_by(col(Feedback.updated_at).desc()).limit(most)
     return [
-        VerifiedAnswer(exchange.id, exchange.question, answers.without_citations(feedback.correction))
+        VerifiedAnswer(
+            exchange.id, exchange.search_query or exchange.question, answers.without_citations(feedback.correction)
+        )
         for exchange, feedback in session.exec(query)
         if not answers.declined(feedback.correction)
     ]

@@ -126,6 +126,9 @@ def test_an_exchange_that_was_shown_one_is_never_an_example(client: TestClient, 
         ("How do I enable backups?", "How do I disable backups?", False),
         ("What changed in version 2?", "What changed in version 3?", False),
         ("Can I delete a key?", "Can I not delete a key?", False),
+        ("Is smoking allowed inside the building?", "Is smoking allowed outside the building?", False),
+        ("What is the upload limit for free accounts?", "What is the upload limit for paid accounts?", False),
+        ("What is the upload limit for free accounts?", "What is the upload limit for accounts?", True),
         ("", "", False),
     ],
 )
@@ -137,3 +140,17 @@ def test_passages_keep_their_number_beside_a_verified_answer() -> None:
     found = [{"n": n, "text": str(n)} for n in (1, 2, 3)]
     assert [(p["n"], p["text"]) for p in with_answer(found, {"n": 1, "text": "a"}, 3)] == [(1, "a"), (2, "1"), (3, "2")]
     assert with_answer(found, None, 3) == found
+
+
+def test_a_follow_up_is_answered_where_it_is_asked_again_and_nowhere_else(client: TestClient, bot: QueuedBot) -> None:
+    def asked(first: str, who: str) -> dict[str, Any]:
+        turns = [{"role": "user", "content": first}, {"role": "assistant", "content": "Yes."}]
+        messages = [*turns, {"role": "user", "content": "How long does it take?"}]
+        found: dict[str, Any] = ask(client, messages=messages, headers=bot.headers(who)).json()["ratchet"]
+        return found
+
+    body = {"exchange_id": asked("Is there a river tour?", "chat")["exchange_id"], "rating": "down"}
+    corrected_ = client.post("/v1/feedback", json={**body, "correction": RIGHT}, headers=bot.headers("reviewer"))
+    assert corrected_.status_code == 200
+    assert asked("Is there a river tour?", "other")["passages"][0]["title"] == TITLE
+    assert all(one["title"] != TITLE for one in shown(client, bot, "How long does it take?"))

@@ -213,3 +213,42 @@ def test_documents_stay_when_their_whole_folder_is_gone_as_a_share_that_is_not_m
     assert remove_vanished(library, database, [folder], root=tmp_path) == ["docs/a.md"]
     path.unlink()
     assert remove_vanished(library, database, [folder], root=tmp_path) == ["docs/b.md"]
+
+
+def test_an_odd_file_is_skipped_with_its_reason_and_the_others_are_read(
+    tmp_path: Path, library: Library, database: Database
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text(AARE)
+    (folder / "b.pl").write_text("".join(f"sub f{n} {{ return {n}; }}\n" for n in range(90)))
+    (folder / "loop.txt").symlink_to("loop.txt")
+    (folder / os.fsdecode(b"n\xff.txt")).write_text("Bread rises in two hours.")
+    (folder / "z.txt").write_text("The port is old.")
+    counts = ingest(library, found_under([folder]), root=tmp_path, done=lambda name: None)
+    assert counts.new == 3 and len(counts.skipped) == 2
+    assert counts.skipped[0].endswith("loop.txt: the link leads to itself.")
+    assert counts.skipped[1] == "'docs/n\\udcff.txt': the name cannot be written as text: rename it."
+    with database.read() as session:
+        assert {document.source for document, _ in documents.present(session)} == {
+            "docs/a.md", "docs/b.pl", "docs/z.txt"
+        }  # fmt: skip
+
+
+def test_a_copy_whose_original_changed_in_the_same_run_keeps_the_old_text(
+    tmp_path: Path, library: Library, database: Database
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "policy.md").write_text("Old policy: 20 days of leave.")
+    ingest(library, found_under([folder]), root=tmp_path, done=lambda name: None)
+    (folder / "policy-2023.md").write_text("Old policy: 20 days of leave.")
+    (folder / "policy.md").write_text("New policy: 25 days of leave.")
+    counts = ingest(library, found_under([folder]), root=tmp_path, done=lambda name: None)
+    assert (counts.new, counts.same) == (2, [])
+    with database.read() as session:
+        kept = {document.source: document.text for document, _ in documents.present(session)}
+    assert kept == {
+        "docs/policy-2023.md": "Old policy: 20 days of leave.",
+        "docs/policy.md": "New policy: 25 days of leave.",
+    }

@@ -79,3 +79,9 @@ def test_a_longer_fence_holds_a_shorter_one() -> None:
 def test_large_texts_take_seconds_not_minutes() -> None:
     for text in ("- item\n" * 50_000, "".join(" " * n + "- a\n" for n in range(700)), "|-" * 200_000, "\n" * 300_000):
         check(text, pieces_of(text, 1_000), 1_000)
+
+
+def test_a_heading_is_read_in_the_time_that_its_length_takes() -> None:
+    blanks = " " * 200_000
+    [first, second] = pieces_of(f"# Aare {blanks}x\nIt is long.\n## Rhine ##\nIt is longer.\n", limit=1000)
+    assert first.title.startswith("T > Aare ") and second.title.endswith(" > Rhine")
