@@ -85,7 +85,7 @@ class TransformersEngine:
         self.base_digest = self._versions.base_digest
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self._turn_end = end_token(self.tokenizer)
-        self._end = end_tokens(self._versions.base, self.tokenizer)
+        self._end = end_tokens(self._versions.base, self.tokenizer) | {self._turn_end}
         self._waiting: deque[Answer] = deque()
         self._jobs: deque[Callable[[], None]] = deque()
         self._running: dict[Version, tuple[Batch, dict[Request, Answer]]] = {}

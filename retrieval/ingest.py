@@ -61,6 +61,8 @@ def ingest(library: Library, found: list[Found], *, root: Path, done: Say) -> Co
             continue
         try:
             content = files.read(file.path, inside=file.inside, max_bytes=library.limits.file_bytes)
+            if file.inside is not None and library.removed(name, content):
+                raise Invalid(f"{name}: somebody removed it. Ingest it by its own name to bring it back.")
             document, created = library.add_file(name=name, content=content)
         except (Invalid, TooLarge) as error:
             counts.skipped.append(error.message)
@@ -107,7 +109,7 @@ def remove_vanished(
             continue
         for document in known:
             if not (root / document.source).exists():
-                library.remove(document.id)
+                library.remove(document.id, vanished=True)
                 removed.append(document.source)
     return removed
 

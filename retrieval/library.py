@@ -16,13 +16,13 @@ from langchain_core.retrievers import BaseRetriever
 from retrieval import hostile, loaders, passages, ranking
 from retrieval.embedding import Embedder, Vectors
 from retrieval.index import Hit, Index
-from store import documents
+from store import chunks, documents
 from store.database import Database
 from store.documents import Filter
 from store.errors import Invalid, NotFound
 from store.models import Document
 
-RULES = "rules 1"
+RULES = "rules 2"
 """The version of parsing, splitting, flagging and embedding: raise it when files would become other passages."""
 
 
@@ -165,10 +165,15 @@ class Library:
         """The embeddings of texts as questions: shape (texts, dimensions), unit length."""
         return self._embedder.encode(texts)
 
-    def remove(self, document_id: str) -> None:
-        """Take a document out; raises NotFound."""
-        documents.remove(self._database, document_id)
+    def remove(self, document_id: str, *, vanished: bool = False) -> None:
+        """Take a document out, for good or because its file `vanished`; raises NotFound."""
+        documents.remove(self._database, document_id, vanished=vanished)
         self._index.changed()
+
+    def removed(self, name: str, content: bytes) -> bool:
+        """Whether somebody removed the document of this name while its file was as it is now."""
+        with self._database.read() as session:
+            return documents.removed_as_it_is(session, name, hashlib.sha256(content).hexdigest())
 
     def healthy(self) -> str:
         """An empty text, or what is wrong; raises what the store raises."""
@@ -176,8 +181,13 @@ class Library:
         return ""
 
     def trouble(self) -> str:
-        """An empty text, or why searches are slower than they could be."""
-        return self._index.trouble()
+        """An empty text, or why searches are slower than they could be, or do not find every document."""
+        with self._database.read() as session:
+            lost = chunks.of_other_models(session, self._embedder.name)
+        hidden = (
+            f"{lost} documents were embedded by another model and are not found: ingest them again." if lost else ""
+        )
+        return " ".join(one for one in (self._index.trouble(), hidden) if one)
 
     def retriever(self, k: int) -> BaseRetriever:
         """This library as a LangChain retriever."""

@@ -56,19 +56,25 @@ def _sections(text: str, media_type: str) -> list[tuple[tuple[str, ...], int, in
 
 
 def _under_headings(text: str) -> list[tuple[tuple[str, ...], int, int]]:
-    """Heading path, start and end of the text under each heading."""
+    """Heading path, start and end of the text under each heading; one with nothing under it is itself a text."""
     found: list[tuple[tuple[str, ...], int, int]] = []
     path: list[tuple[int, str]] = []
-    start = 0
+    start = begun = 0
+
+    def end(at: int, level: int) -> None:
+        alone = bool(path) and level <= path[-1][0] and not text[start:at].strip()
+        names = tuple(name for _, name in (path[:-1] if alone else path))
+        found.append((names, begun if alone else start, at))
+
     for line in blocks.lines(text, 0, len(text)):
         heading = None if line.fence else _HEADING.match(text[line.start : line.end].rstrip("\n"))
         if heading:
-            found.append((tuple(name for _, name in path), start, line.start))
             level = len(heading.group(1))
+            end(line.start, level)
             named = heading.group(2).rstrip().rstrip("#").rstrip()
             path = [*[entry for entry in path if entry[0] < level], (level, named)]
-            start = line.end
-    found.append((tuple(name for _, name in path), start, len(text)))
+            start, begun = line.end, line.start
+    end(len(text), 0)
     return found
 
 

@@ -50,6 +50,16 @@ def searchable(session: Session, model: str) -> Iterator[Searchable]:
     return (Searchable(*row) for row in session.exec(query))
 
 
+def of_other_models(session: Session, model: str) -> int:
+    """How many documents have live chunks of another embedding model only: no search finds them."""
+    live = select(Chunk.document_id).where(col(Chunk.retired_at).is_(None))
+    mine = live.where(Chunk.embedding_model == model)
+    others = select(func.count(col(Chunk.document_id).distinct())).where(
+        col(Chunk.retired_at).is_(None), col(Chunk.document_id).not_in(mine)
+    )
+    return session.exec(others).one()
+
+
 def passages(session: Session, ids: Sequence[str]) -> dict[str, Passage]:
     """The live ones of some chunks, by id."""
     query = select(*(getattr(Chunk, name) for name in Passage.__slots__))

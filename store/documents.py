@@ -67,6 +67,12 @@ def same_file(session: Session, source: str, origin: Origin) -> Document | None:
     return session.exec(query.where(col(Document.removed_at).is_(None))).first()
 
 
+def removed_as_it_is(session: Session, source: str, file_digest: str) -> bool:
+    """Whether the document from `source` was removed by somebody while it was of just these bytes."""
+    known = find(session, source)
+    return known is not None and known.removed_at is not None and known.file_digest == file_digest != ""
+
+
 def set_origin(database: Database, document: Document, origin: Origin) -> None:
     """Keep the bytes and rules that a document's unchanged passages come from now."""
     with database.write() as session:
@@ -146,13 +152,18 @@ def _replace_chunks(session: Session, document_id: str, drafts: Sequence[Draft],
         session.add(IndexEvent(chunk_id=chunk.id, operation="delete"))
 
 
-def remove(database: Database, document_id: str) -> Document:
-    """Take a document and its chunks out of what can be retrieved; raises NotFound."""
+def remove(database: Database, document_id: str, *, vanished: bool = False) -> Document:
+    """Take a document and its chunks out of what can be retrieved; raises NotFound.
+
+    One that `vanished` with its file comes back with it; one that somebody removed does not (`removed_as_it_is`).
+    """
     with database.write() as session:
         document = session.get(Document, document_id)
         if document is None or document.removed_at is not None:
             raise NotFound(f"no document {document_id}.", "`python -m retrieval list` shows the ids.")
         document.removed_at = now()
+        if vanished:
+            document.file_digest = document.rules = ""
         session.add(document)
         _replace_chunks(session, document_id, [], "")
     return document

@@ -252,3 +252,39 @@ def test_a_copy_whose_original_changed_in_the_same_run_keeps_the_old_text(
         "docs/policy-2023.md": "Old policy: 20 days of leave.",
         "docs/policy.md": "New policy: 25 days of leave.",
     }
+
+
+def test_what_somebody_removed_comes_back_by_its_own_name_or_another_content_only(
+    tmp_path: Path, library: Library, database: Database
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "pay.md").write_text("The salaries of all.")
+
+    def ingested(path: Path) -> tuple[int, list[str]]:
+        counts = ingest(library, found_under([path]), root=tmp_path, done=lambda name: None)
+        return counts.new, counts.skipped
+
+    def remove() -> None:
+        with database.read() as session:
+            [(document, _)] = documents.present(session)
+        library.remove(document.id)
+
+    assert ingested(folder) == (1, [])
+    remove()
+    said = "docs/pay.md: somebody removed it. Ingest it by its own name to bring it back."
+    assert ingested(folder) == (0, [said])
+    assert ingested(folder / "pay.md") == (1, [])
+    remove()
+    (folder / "pay.md").write_text("The salaries of none.")
+    assert ingested(folder) == (1, [])
+
+
+def test_documents_of_another_embedding_model_are_said_not_to_be_found(library: Library, database: Database) -> None:
+    library.add_text(source="note", title="Aare", text=AARE)
+    assert library.trouble() == ""
+    with database.write() as session:
+        [chunk] = documents.live_chunks(session)
+        chunk.embedding_model = "another"
+        session.add(chunk)
+    assert library.trouble() == "1 documents were embedded by another model and are not found: ingest them again."

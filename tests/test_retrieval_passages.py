@@ -85,3 +85,14 @@ def test_a_heading_is_read_in_the_time_that_its_length_takes() -> None:
     blanks = " " * 200_000
     [first, second] = pieces_of(f"# Aare {blanks}x\nIt is long.\n## Rhine ##\nIt is longer.\n", limit=1000)
     assert first.title.startswith("T > Aare ") and second.title.endswith(" > Rhine")
+
+
+def test_a_heading_with_nothing_under_it_is_a_passage_of_its_own() -> None:
+    text = "# Emergency\n\n## Fire brigade: dial 112\n## Reception: dial 9\nAsk for Ann.\n\n## No refunds\n"
+    pieces = pieces_of(text)
+    check(text, pieces, 200)
+    assert [(piece.title, piece.text) for piece in pieces] == [
+        ("T > Emergency", "## Fire brigade: dial 112"),
+        ("T > Emergency > Reception: dial 9", "Ask for Ann."),
+        ("T > Emergency", "## No refunds"),
+    ]
