@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from finetune.evaluate import Case, Report, interval, resampled_means, value_of
+from finetune.bootstrap import interval, resampled_means
+from finetune.evaluate import Case, Report, value_of
 from finetune.metrics import content_words, share_found
 from store.answers import DECLINE
 

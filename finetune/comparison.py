@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from finetune.evaluate import Floats, interval, resampled_means, resampled_strata
+from finetune.bootstrap import Floats, interval, resampled_means, resampled_strata
 from finetune.rated import LEAST_CASES
 
 SERVING = "serving"

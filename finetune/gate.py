@@ -10,6 +10,7 @@ other side's own answers brought about, because people found them wrong or right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from finetune.bootstrap import Floats
 from finetune.comparison import (
     LOSS,
     SERVING,
@@ -24,7 +25,7 @@ from finetune.comparison import (
     too_wide,
     verdict,
 )
-from finetune.evaluate import ALL, CaseScore, Floats, Report, value_of
+from finetune.evaluate import ALL, CaseScore, Report, value_of
 from finetune.rated import Rated
 
 OTHER = "other tasks"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.evaluate import Floats
+from finetune.bootstrap import Floats
 
 LEAST_CASES = 5
 """Fewer cases of either kind say nothing of that kind: then no case is weighed."""

@@ -6,7 +6,8 @@ A slice is a look, not a test: many are shown and none decides. Intervals are bo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetune.evaluate import CaseScore, Report, interval, resampled_means, value_of
+from finetune.bootstrap import interval, resampled_means
+from finetune.evaluate import CaseScore, Report, value_of
 
 SMALLEST = 5
 """A slice of fewer cases says nothing and is left out."""

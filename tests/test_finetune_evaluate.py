@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finetune.evaluate import UNBOUNDED, Case, EvaluationError, Report, evaluate, interval, resampled_means
+from finetune.bootstrap import interval, resampled_means
+from finetune.evaluate import UNBOUNDED, Case, EvaluationError, Report, evaluate
 from finetune.jobs import evaluate_job
 from finetune.judge import SELECTING, WordJudge
 from scheduler.goals import MEASURED

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from finetune.bootstrap import interval, resampled_means
 from finetune.comparison import Rules, compared
-from finetune.evaluate import CaseScore, Report, interval, resampled_means
+from finetune.evaluate import CaseScore, Report
 from finetune.gate import decide
 from finetune.people import METRIC, Said, corrected, labelled
 

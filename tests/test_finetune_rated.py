@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bench.gate_rated import KINDS, SHOWS, Answers, world
+from finetune.bootstrap import resampled_means, resampled_strata
 from finetune.comparison import Rules, compared
-from finetune.evaluate import resampled_means, resampled_strata
 from finetune.gate import decide
 from finetune.rated import LEAST_CASES, Rated, Signs
 
