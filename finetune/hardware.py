@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 TRAINER_SHARE = 0.6
 """Of the matrix rate, at 4 FLOPs per weight and token; 0.41 to 0.61 on an H200 (bench/results/train_gpu.json)."""
 GUESSED_SPEED = 150.0
 """Tokens per second where nothing could be measured."""
+BYTES_OF_A_WEIGHT, ROOM_SHARE = 4, 0.5
+"""A model is tried only where its weights take less than this share of the free memory."""
+TRY_SECONDS = 120
 RANK = 16
 """Of the LoRA weights that are tried; it hardly matters for the speed."""
 
@@ -97,7 +102,8 @@ def training_speed(base: Base, folder: str, modules: Sequence[str], *, threads: 
     what its products allow). Where the model does not fit beside what runs now, the products have to tell.
     """
     asked = f"{folder!r}, {list(modules)!r}, rank={RANK}, threads={threads}"
-    if rate := _said(f"from finetune.pace import training_rate; print(training_rate({asked}))"):
+    small = base.weights * BYTES_OF_A_WEIGHT < ROOM_SHARE * (this_machine().free_mb * 2**20 or _free_memory())
+    if small and (rate := _said(f"from finetune.pace import training_rate; print(training_rate({asked}))")):
         return float(rate)
     sizes = f"{base.hidden_size}, {base.inner_size}, threads={threads}"
     rate = _said(f"from finetune.precision import matrix_rate; print(matrix_rate({sizes}))")
@@ -110,8 +116,17 @@ def expected_speed(matrix_rate: float, base: Base) -> float:
 
 
 def _said(code: str) -> str:
-    """The last word that a Python process of its own prints in the checkout; empty where it fails."""
+    """The last word that a Python process of its own prints in the checkout; empty where it fails or takes too long."""
     checkout = Path(__file__).resolve().parent.parent
     nice = f"import os; os.nice(19); {code}"
-    run = subprocess.run([sys.executable, "-c", nice], cwd=checkout, capture_output=True, text=True, check=False)
+    try:
+        run = subprocess.run(
+            [sys.executable, "-c", nice], cwd=checkout, capture_output=True, text=True, timeout=TRY_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return ""
     return "" if run.returncode else (run.stdout.split() or [""])[-1]
+
+
+def _free_memory() -> int:
+    return int(psutil.virtual_memory().available)

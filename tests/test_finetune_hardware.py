@@ -65,6 +65,11 @@ def test_where_the_model_cannot_be_tried_its_products_tell(tiny_model: str) -> N
     assert found > 0 and found != GUESSED_SPEED
 
 
+def test_a_model_that_would_take_the_memory_is_not_tried(tiny_model: str) -> None:
+    huge = replace(base_of(tiny_model), weights=10**13)
+    assert training_speed(huge, tiny_model, ["q_proj"], threads=1) < 1
+
+
 def test_a_speed_that_cannot_be_measured_is_guessed(tiny_model: str) -> None:
     """A product of more numbers than can be counted."""
     base = replace(base_of(tiny_model), hidden_size=2**60, inner_size=2**60)
