@@ -63,12 +63,10 @@ def resampled_strata(
     Values of the stratum None keep their own share. `shares` are draws, one for each of the bootstrap's; both strata
     must have values. Deviations are stretched as in `resampled_means`.
     """
-    value, kind = np.asarray(values, float), np.array([2 if one is None else int(one) for one in strata])
+    value, kind = np.asarray(values, float), _kinds(strata)
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
-    count, share = len(names), float(np.median(shares))
-    own = float(np.mean(kind == 2))
-    means = [float(value[kind == one].mean()) if (kind == one).any() else 0.0 for one in range(3)]
-    mean = own * means[2] + (1 - own) * (share * means[0] + (1 - share) * means[1])
+    count, own, means = len(names), float(np.mean(kind == 2)), _means(value, kind)
+    mean = stratified_mean(values, strata, shares)
     if count < 2:
         return mean, mean + np.linspace(-1.0, 1.0, len(shares))
     draws, found = _drawn(count, seed, len(shares)), []
@@ -78,6 +76,23 @@ def resampled_strata(
         found.append(np.where(sizes > 0, sums / np.maximum(sizes, 1e-9), means[one]))
     drawn = own * found[2] + (1 - own) * (shares * found[0] + (1 - shares) * found[1])
     return mean, mean + _stretch(count) * (drawn - mean)
+
+
+def stratified_mean(values: Sequence[float], strata: Sequence[bool | None], shares: Floats) -> float:
+    """The mean of `resampled_strata` alone, at the median of `shares`."""
+    kind, share = _kinds(strata), float(np.median(shares))
+    own, (wrong, right, others) = float(np.mean(kind == 2)), _means(np.asarray(values, float), kind)
+    return own * others + (1 - own) * (share * wrong + (1 - share) * right)
+
+
+def _kinds(strata: Sequence[bool | None]) -> NDArray[np.int_]:
+    """False, True and None as 0, 1 and 2."""
+    return np.array([2 if one is None else int(one) for one in strata])
+
+
+def _means(values: Floats, kinds: NDArray[np.int_]) -> list[float]:
+    """The mean of each kind; 0 for one without values."""
+    return [float(values[kinds == kind].mean()) if (kinds == kind).any() else 0.0 for kind in range(3)]
 
 
 def interval(draws: Floats, *, confidence: float = 0.95) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from finetune.bootstrap import Floats, interval, resampled_means, resampled_strata
+from finetune.bootstrap import Floats, interval, resampled_means, resampled_strata, stratified_mean
 from finetune.rated import LEAST_CASES
 
 SERVING = "serving"
@@ -126,7 +126,7 @@ def compared(
         means = (float(ours.mean()), float(theirs.mean()), float(gains.mean()))
         return Comparison(metric, task, *means, draws, len(rows), against)
     difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed)
-    candidate, serving = (resampled_strata(one.tolist(), clusters, kinds, wrong)[0] for one in (ours, theirs))
+    candidate, serving = (stratified_mean(one.tolist(), kinds, wrong) for one in (ours, theirs))
     return Comparison(metric, task, candidate, serving, difference, draws, len(rows), against)
 
 

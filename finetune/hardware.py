@@ -98,8 +98,8 @@ def training_speed(base: Base, folder: str, modules: Sequence[str], *, threads: 
     """Tokens per second to expect of training where none was measured yet, with LoRA on these modules.
 
     A process of its own trains on some made-up tokens: how fast the device multiplies matrices does not tell, as what
-    lies between the products takes most of the time where these are fast (a 135M model on AMX trains at a third of
-    what its products allow). Where the model does not fit beside what runs now, the products have to tell.
+    lies between the products takes most of the time where these are fast. Where the model does not fit beside what runs
+    now, the products have to tell.
     """
     asked = f"{folder!r}, {list(modules)!r}, rank={RANK}, threads={threads}"
     small = base.weights * BYTES_OF_A_WEIGHT < ROOM_SHARE * (this_machine().free_mb * 2**20 or _free_memory())

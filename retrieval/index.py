@@ -191,8 +191,11 @@ class Index:
         return {"owner": 1, "store": len(now.ids), **self._cache.verify(now.event)}
 
     def trouble(self) -> str:
-        """An empty text, or why searches are exact instead of through Chroma: slower, with the same results."""
-        return self._cache.trouble if self._cache is not None else ""
+        """An empty text, or why searches are exact instead of through Chroma, or do not find every document."""
+        slow = self._cache.trouble if self._cache is not None else ""
+        hidden = self._snapshot.hidden if self._snapshot is not None else 0
+        lost = f"{hidden} documents were embedded by another model and are not found: ingest them again."
+        return " ".join(one for one in (slow, lost if hidden else "") if one)
 
     def close(self) -> None:
         """Leave the cache in order for the next process."""

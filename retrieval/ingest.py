@@ -3,6 +3,7 @@
 A file is one transaction, so that stopping at any moment leaves a consistent store.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,10 +52,14 @@ def name_of(file: Path, root: Path) -> str:
 
 
 def ingest(library: Library, found: list[Found], *, root: Path, done: Say) -> Counts:
-    """Ingest files, calling `done` with each name; one that cannot be read is skipped with its reason."""
-    counts = Counts(files=len(found))
-    copies: list[tuple[str, bytes]] = []
-    for file in found:
+    """Ingest files, calling `done` with each name; one that cannot be read is skipped with its reason.
+
+    A file of the same text as another one is looked at again when that one becomes another text after it.
+    """
+    counts, todo = Counts(files=len(found)), deque(found)
+    copies: dict[str, list[Found]] = {}
+    while todo:
+        file = todo.popleft()
         name = name_of(file.path, root)
         if not _is_text(name):
             counts.skipped.append(f"{name!a}: the name cannot be written as text: rename it.")
@@ -68,15 +73,14 @@ def ingest(library: Library, found: list[Found], *, root: Path, done: Say) -> Co
             counts.skipped.append(error.message)
         else:
             if document.source != name:
-                copies.append((name, content))
+                copies.setdefault(document.source, []).append(file)
+            elif created:
+                todo.extend(copies.pop(name, ()))
             counts.new += created
             counts.unchanged += not created and document.source == name
         done(name)
-    for name, content in copies:  # again, because what a file was the same as may have become another text since
-        document, created = library.add_file(name=name, content=content)
-        counts.new += created
-        if not created:
-            counts.same.append(f"{name}: the same as {document.source}")
+    shared = ((source, file) for source, some in copies.items() for file in some)
+    counts.same = [f"{name_of(file.path, root)}: the same as {source}" for source, file in shared]
     return counts
 
 

@@ -16,7 +16,7 @@ from langchain_core.retrievers import BaseRetriever
 from retrieval import hostile, loaders, passages, ranking
 from retrieval.embedding import Embedder, Vectors
 from retrieval.index import Hit, Index
-from store import chunks, documents
+from store import documents
 from store.database import Database
 from store.documents import Filter
 from store.errors import Invalid, NotFound
@@ -182,12 +182,7 @@ class Library:
 
     def trouble(self) -> str:
         """An empty text, or why searches are slower than they could be, or do not find every document."""
-        with self._database.read() as session:
-            lost = chunks.of_other_models(session, self._embedder.name)
-        hidden = (
-            f"{lost} documents were embedded by another model and are not found: ingest them again." if lost else ""
-        )
-        return " ".join(one for one in (self._index.trouble(), hidden) if one)
+        return self._index.trouble()
 
     def retriever(self, k: int) -> BaseRetriever:
         """This library as a LangChain retriever."""

@@ -19,7 +19,7 @@ from store.database import Database
 class Snapshot:
     """Row i is the passage `ids[i]` of the document `documents[i]` with the unit vector `vectors[i]`, float32.
 
-    `event` is the newest outbox event that it holds.
+    `event` is the newest outbox event that it holds; `hidden` documents were embedded by another model.
     """
 
     event: int
@@ -29,6 +29,7 @@ class Snapshot:
     vectors: Vectors
     words: Words
     titles: Words
+    hidden: int
 
 
 @dataclass
@@ -53,6 +54,7 @@ def read(database: Database, model: str) -> Snapshot:
     with database.read() as session:
         event = chunks.last_event(session)
         words = Words(gathered.texts(chunks.searchable(session, model)))
+        hidden = chunks.of_other_models(session, model)
     count = len(gathered.ids)
     vectors = np.frombuffer(gathered.vectors, dtype="<f4").reshape(count, -1) if count else np.zeros((0, 1), np.float32)
     return Snapshot(
@@ -63,4 +65,5 @@ def read(database: Database, model: str) -> Snapshot:
         vectors=vectors,
         words=words,
         titles=Words(gathered.titles),
+        hidden=hidden,
     )

@@ -17,6 +17,7 @@ from finetune.preferences import preferences, rows_for
 from finetune.reordered import OTHERS, other_orders
 from finetune.sides import Sides
 from scheduler import planning
+from scheduler.against import side_of
 from scheduler.workbench import Workbench, curated
 from store import adapters, deployments
 from store.errors import Invalid
@@ -189,4 +190,4 @@ def adapter_side(bench: Workbench, name: str | None) -> dict[str, str]:
         if Path(wanted).is_dir():
             return {"id": Path(wanted).name, "folder": wanted, "digest": ""}
         row: Adapter = adapters.get(session, wanted)
-    return {"id": row.id, "folder": str(adapters.place(row, bench.data)), "digest": row.digest}
+    return side_of(bench, row.id, row)

@@ -11,6 +11,7 @@ from sqlmodel import col, select
 
 from scheduler.steps import folder
 from scheduler.workbench import Workbench
+from store.adapters import FOLDER
 from store.models import Adapter, AdapterState, Cycle, CycleState
 
 ENDED = (CycleState.DONE, CycleState.FAILED, CycleState.CANCELLED)
@@ -45,7 +46,7 @@ def _weights(bench: Workbench, old: Sequence[str]) -> None:
         rows = session.exec(query).all()
     for cycle_id, name in rows:
         if cycle_id in old:
-            made = bench.data / "adapters" / name.rpartition("/")[2]
+            made = bench.data / FOLDER / name.rpartition("/")[2]
             for path in [made, *made.parent.glob(f"{made.name}-phase-*")]:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -54,7 +55,7 @@ def _left_over(bench: Workbench) -> None:
     """Delete the folders of trainings that no row of the registry came of."""
     with bench.database.read() as session:
         kept = {name.rpartition("/")[2] for name in session.exec(select(Adapter.folder))}
-    for path in (bench.data / "adapters").glob("*"):
+    for path in (bench.data / FOLDER).glob("*"):
         made = _MADE.fullmatch(path.name)
         if made and (made.group(1) not in kept or made.group(3)):
             shutil.rmtree(path, ignore_errors=True)

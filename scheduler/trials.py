@@ -93,9 +93,9 @@ def _adapters_of(bench: Workbench, cycle: Cycle, count: int) -> list[Adapter]:
     return found[:count]
 
 
-def _used(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """The examples that a run trains on."""
-    used = [row for phase in run["phases"] for row in read_rows(Path(phase["file"]))]
+def _used(run: dict[str, Any], last: int | None = None) -> list[dict[str, Any]]:
+    """The examples that a run trains on, up to the phase `last`."""
+    used = [row for phase in run["phases"][:last] for row in read_rows(Path(phase["file"]))]
     return used + (read_rows(Path(run["preference"]["file"]).with_name(PREFERRED)) if "preference" in run else [])
 
 
@@ -117,8 +117,7 @@ def _lineage(row: Adapter, run: dict[str, Any], last: int) -> dict[str, Any]:
     """What was entered before the training, without the examples of phases after the `last` that is kept."""
     if last == len(run["phases"]):
         return row.lineage
-    used = [example for phase in run["phases"][:last] for example in read_rows(Path(phase["file"]))]
-    return {**row.lineage, **lineage_of(used)}
+    return {**row.lineage, **lineage_of(_used(run, last))}
 
 
 def published(bench: Workbench, cycle: Cycle, adapter_id: str, run: dict[str, Any], made: dict[str, Any]) -> None:

@@ -51,13 +51,9 @@ def searchable(session: Session, model: str) -> Iterator[Searchable]:
 
 
 def of_other_models(session: Session, model: str) -> int:
-    """How many documents have live chunks of another embedding model only: no search finds them."""
-    live = select(Chunk.document_id).where(col(Chunk.retired_at).is_(None))
-    mine = live.where(Chunk.embedding_model == model)
-    others = select(func.count(col(Chunk.document_id).distinct())).where(
-        col(Chunk.retired_at).is_(None), col(Chunk.document_id).not_in(mine)
-    )
-    return session.exec(others).one()
+    """How many documents have live chunks of another embedding model: no search finds these."""
+    query = select(func.count(col(Chunk.document_id).distinct()))
+    return session.exec(query.where(col(Chunk.retired_at).is_(None), Chunk.embedding_model != model)).one()
 
 
 def passages(session: Session, ids: Sequence[str]) -> dict[str, Passage]:

@@ -287,4 +287,6 @@ def test_documents_of_another_embedding_model_are_said_not_to_be_found(library: 
         [chunk] = documents.live_chunks(session)
         chunk.embedding_model = "another"
         session.add(chunk)
+    library.add_text(source="other", title="Rhine", text="The river Rhine is 1,233 kilometres long.")
+    assert library.healthy() == ""
     assert library.trouble() == "1 documents were embedded by another model and are not found: ingest them again."
