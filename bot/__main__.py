@@ -16,10 +16,11 @@ from bot import starter
 from bot.api import create_app
 from bot.chat import Chat, Ended, Question, Token
 from bot.companion import Companion
-from bot.engine import Engine, TransformersEngine
+from bot.engine import TransformersEngine
 from bot.live import Live
 from bot.models import base_digest, chat_model
 from bot.oidc import Provider, checked
+from bot.protocols import Engine
 from bot.verified import Verified
 from bot.vllm import VllmEngine
 from configs.settings import ROOT, Settings, SettingsError, load_settings

@@ -27,10 +27,10 @@ from bot import (
 from bot.api_parts import Parts, signed_in
 from bot.auth import Access
 from bot.chat import Chat
-from bot.engine import Engine
 from bot.live import Live
 from bot.oidc import Provider
 from bot.preview import Previewer
+from bot.protocols import Engine
 from bot.rates import Rates
 from retrieval.library import Library
 from store.database import Database

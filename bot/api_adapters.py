@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from bot import api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from bot.dossier import dossier
-from store import adapters, deployments, people, previews, staleness
+from store import adapters, deployments, people, previews, rollbacks, staleness
 from store.models import Deployment
 
 MAX_TESTERS = 100
@@ -118,7 +118,7 @@ def change_canary(body: CanaryChange, parts: WithParts, admin: Admin) -> dict[st
 @router.post("/rollback")
 def roll_back(body: Rollback, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Take the canary back, else return to the adapter before, or to the one named."""
-    row = deployments.rollback(parts.database, actor=admin.person.id, comment=body.comment, to=body.to)
+    row = rollbacks.rollback(parts.database, actor=admin.person.id, comment=body.comment, to=body.to)
     return _deployed(parts, row)
 
 

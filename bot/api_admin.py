@@ -14,7 +14,18 @@ from sqlmodel import Session, col, or_, select
 
 from bot import api_exchanges, api_golden, api_labels, api_rankings, api_views
 from bot.api_parts import Admin, Name, Text, WithPage, WithParts, admin_only, ask_scheduler, listing
-from store import adapters, audit, cycles, deployments, exchanges, judge_labels, people, processes, staleness
+from store import (
+    adapters,
+    audit,
+    cycles,
+    deployments,
+    exchanges,
+    interventions,
+    judge_labels,
+    people,
+    processes,
+    staleness,
+)
 from store.errors import Invalid
 from store.models import AdapterState, AuditEntry, Cycle, CycleState, Schedule, now
 
@@ -142,14 +153,14 @@ def show_cycle(cycle_id: str, parts: WithParts) -> dict[str, Any]:
 @router.post("/cycles/{cycle_id}/cancel")
 def cancel_cycle(cycle_id: str, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Stop a cycle."""
-    cycles.cancel(parts.database, cycle_id, actor=admin.person.id)
+    interventions.cancel(parts.database, cycle_id, actor=admin.person.id)
     return show_cycle(cycle_id, parts)
 
 
 @router.post("/cycles/{cycle_id}/keep")
 def keep_adapter(cycle_id: str, body: Kept, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """End the watch of an adapter that stays; the other answer to what the watch asks is a rollback."""
-    cycles.keep(parts.database, cycle_id, actor=admin.person.id, comment=body.comment)
+    interventions.keep(parts.database, cycle_id, actor=admin.person.id, comment=body.comment)
     return show_cycle(cycle_id, parts)
 
 
@@ -161,7 +172,7 @@ def _cycle_view(session: Session, row: Cycle) -> dict[str, Any]:
 @router.post("/cycles/{cycle_id}/retry")
 def retry_cycle(cycle_id: str, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Let a failed cycle try its step again."""
-    cycles.retry(parts.database, cycle_id, actor=admin.person.id)
+    interventions.retry(parts.database, cycle_id, actor=admin.person.id)
     return show_cycle(cycle_id, parts)
 
 

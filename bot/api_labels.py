@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from bot.api_parts import Admin, Name, Text, WithParts, admin_only
 from bot.dossier import logged_case
-from store import adapters, case_labels, cycles
+from store import adapters, case_labels, interventions
 
 router = APIRouter(prefix="/adapters", dependencies=[Depends(admin_only)])
 
@@ -54,5 +54,5 @@ def label_case(adapter_id: str, case_id: Name, body: CaseWord, parts: WithParts,
 @router.post("/{adapter_id}/decide-again")
 def decide_again(adapter_id: str, body: Again, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Let the gate decide again on a candidate that it could not tell about."""
-    row = cycles.decide_again(parts.database, adapter_id, actor=admin.person.id, comment=body.comment)
+    row = interventions.decide_again(parts.database, adapter_id, actor=admin.person.id, comment=body.comment)
     return {"cycle_id": row.id, "state": row.state, "step": row.step}

@@ -11,7 +11,6 @@ from typing import Any
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from bot import citations, prompt
-from bot.engine import Engine
 from bot.events import MAX_QUESTION as MAX_QUESTION
 from bot.events import Ended as Ended
 from bot.events import Event as Event
@@ -20,14 +19,14 @@ from bot.events import Queued as Queued
 from bot.events import Started as Started
 from bot.events import Token as Token
 from bot.events import given_passages
-from bot.generation import Generation
 from bot.langchain_model import EngineModel
 from bot.live import Live
 from bot.pace import Pace
+from bot.protocols import Engine, Generation
 from bot.verified import Verified, with_answer
 from bot.writing import Writing
 from retrieval.library import Library
-from store import answers, exchanges
+from store import answers, exchanges, histories
 from store.database import Database
 from store.errors import Busy, NotLoaded, RatchetError
 from store.models import Conversation, Exchange, ExchangeState, Person
@@ -76,7 +75,7 @@ class Chat:
         """
         begun = time.monotonic()
         text = question.text()
-        conversation_id, parent_id = exchanges.find_conversation(
+        conversation_id, parent_id = histories.find_conversation(
             self._database,
             person_id=question.person.id,
             conversation_id=question.conversation_id,
@@ -152,7 +151,7 @@ class Chat:
         if earlier or parent_id is None or (question.conversation_id is None and question.replaces is None):
             return earlier
         with self._database.read() as session:
-            return exchanges.turns(session, parent_id, characters=MAX_QUESTION)
+            return histories.turns(session, parent_id, characters=MAX_QUESTION)
 
     def _write(
         self,
@@ -197,7 +196,7 @@ class Chat:
             busy.retry_after = max(busy.retry_after, self.pace.retry_after())
             raise
         try:
-            exchanges.begin(self._database, exchange, title=exchanges.title_of(question.messages))
+            exchanges.begin(self._database, exchange, title=histories.title_of(question.messages))
         except RatchetError:
             generation.cancel()
             raise
@@ -238,7 +237,7 @@ class Chat:
             answer=answer,
             citations=ended.citations,
             declined=ended.declined,
-            history_digest=exchanges.history_digest(exchange.person_id, turns),
+            history_digest=histories.history_digest(exchange.person_id, turns),
             timings={**writing.timings, "total_ms": 1000 * (time.monotonic() - writing.started)},
             prompt_tokens=ended.prompt_tokens,
             completion_tokens=ended.completion_tokens,

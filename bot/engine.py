@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from transformers import AutoTokenizer
@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from bot.adapters import out_of_memory
 from bot.decoding import Batch, Request, advance_all
 from bot.forward import scored
-from bot.generation import Answer, Generation, end_tokens
+from bot.generation import Answer, end_tokens
 from bot.versions import Version, Versions, trim
 from store.errors import Busy, Invalid, NoRoom, NotLoaded, RatchetError, Unavailable
 from store.models import BASE
@@ -26,37 +26,6 @@ from store.turns import end_token
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-
-
-class Engine(Protocol):
-    """What the bot needs of a model: the embedded engine below, or a server behind the same calls."""
-
-    name: str
-    context_tokens: int
-
-    def stream(
-        self,
-        messages: Sequence[dict[str, str]],
-        *,
-        adapter: str,
-        max_tokens: int,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-    ) -> Generation: ...
-
-    def count(self, messages: Sequence[dict[str, str]]) -> int: ...
-
-    def load(self, adapter: str, folder: Path, *, digest: str) -> None: ...
-
-    def unload(self, adapter: str) -> None: ...
-
-    def loaded(self) -> list[str]: ...
-
-    def healthy(self) -> str: ...
-
-    def close(self) -> None: ...
 
 
 class TransformersEngine:

@@ -3,36 +3,13 @@
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from bot.decoding import Request
 from bot.versions import Version
 from store.errors import Unavailable
 
 _END = object()
-
-
-class Generation(Protocol):
-    """An answer being written: iterate over its text; then the counts and the finish reason are known.
-
-    While it waits for a slot, `position` is its place in the queue (1 is next); 0 once it has one. `started` waits up
-    to `timeout` seconds for that.
-    """
-
-    prompt_tokens: int
-    finish_reason: str
-
-    @property
-    def completion_tokens(self) -> int: ...
-
-    @property
-    def position(self) -> int: ...
-
-    def started(self, timeout: float) -> bool: ...
-
-    def __iter__(self) -> Iterator[str]: ...
-
-    def cancel(self) -> None: ...
 
 
 class Answer:

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_mess
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-from bot.generation import Generation
+from bot.protocols import Generation
 
 _ROLES = {"human": "user", "ai": "assistant", "system": "system"}
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
-from bot.engine import Engine
-from store import adapters, deployments, exchanges, processes
+from bot.protocols import Engine
+from store import adapters, deployments, exchanges, histories, processes, rollbacks
 from store.database import Database
 from store.errors import BrokenAdapter, OtherBase, RatchetError, Unavailable
 from store.models import BASE, Adapter, Deployment
@@ -88,7 +88,7 @@ class Live:
     def adapter_for(self, conversation_id: str, person_id: str) -> str:
         """The version that answers a new request of a person in a conversation."""
         row = self.serving
-        pinned = exchanges.pinned(self._database, conversation_id) if row.canary is not None else None
+        pinned = histories.pinned(self._database, conversation_id) if row.canary is not None else None
         return chosen(row, pinned=pinned, conversation_id=conversation_id, person_id=person_id)
 
     def healthy(self) -> str:
@@ -136,7 +136,7 @@ class Live:
                 self._load(adapter)
             except OtherBase as error:
                 self._broken = (row.generation, error.message)
-                deployments.set_aside(self._database, adapter.id, actor="bot", comment=error.message)
+                rollbacks.set_aside(self._database, adapter.id, actor="bot", comment=error.message)
                 return False
             except BrokenAdapter as error:
                 self._quarantine(adapter.id, row.generation, error.message)
@@ -177,7 +177,7 @@ class Live:
 
     def _quarantine(self, adapter_id: str, generation: int, message: str) -> None:
         self._broken = (generation, f"adapter {adapter_id} is quarantined: {message}")
-        deployments.quarantine(self._database, adapter_id, actor="bot", comment=message)
+        rollbacks.quarantine(self._database, adapter_id, actor="bot", comment=message)
 
     def _unload_but(self, keep: set[str]) -> None:
         with self._holding:
@@ -203,7 +203,7 @@ class Live:
         except OtherBase:
             raise
         except BrokenAdapter as error:
-            deployments.quarantine(self._database, adapter_id, actor="bot", comment=error.message)
+            rollbacks.quarantine(self._database, adapter_id, actor="bot", comment=error.message)
             raise
         finally:
             with self._holding:

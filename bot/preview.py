@@ -7,9 +7,8 @@ import random
 from collections.abc import Mapping
 
 from bot.chat import Chat, Prompt
-from bot.engine import Engine
-from bot.generation import Generation
 from bot.live import Live
+from bot.protocols import Engine, Generation
 from store import adapters, previews
 from store.database import Database
 from store.errors import Conflict, Invalid

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.events import Queued, Token
-from bot.generation import Generation
 from bot.pace import Stay
+from bot.protocols import Generation
 
 QUEUE_LOOK_SECONDS = 0.2
 

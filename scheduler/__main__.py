@@ -79,25 +79,10 @@ def bench_of(settings: Settings) -> Workbench:
         min_score=settings.retrieval.min_score,
         **_taught(taxonomy),
         **_training(settings),
-        held_out_share=settings.evaluation.held_out_share,
-        max_cases=settings.evaluation.max_cases,
-        answer_tokens=settings.generation.max_tokens,
-        context_tokens=settings.generation.context_tokens,
-        batch=settings.evaluation.batch,
-        alternative_cases=settings.evaluation.alternative_cases,
-        judge=settings.judge.model_dump(),
+        **_measuring(settings),
         fitted=FittedJudge(meaning(settings.judge.meaning)),
-        primary=tuple(settings.gate.primary),
-        margin=settings.gate.margin,
-        loss_margin=settings.gate.loss_margin,
-        min_cases=settings.gate.min_cases,
-        min_agreement=settings.gate.min_agreement,
-        min_labels=settings.gate.min_labels,
         approval_days=settings.scheduler.approval_days,
         keep_datasets=settings.scheduler.keep_datasets,
-        watch_hours=settings.watch.hours,
-        max_decline_rise=settings.watch.max_decline_rise,
-        complete_canary_hours=settings.watch.complete_canary_hours,
     )
 
 
@@ -125,6 +110,29 @@ def _training(settings: Settings) -> dict[str, Any]:
         "qlora": training.qlora,
         "threads": training.threads,
         "seed": training.seed,
+    }
+
+
+def _measuring(settings: Settings) -> dict[str, Any]:
+    """Everything of a workbench that the settings of evaluation, gate and watch say."""
+    evaluation, generation, gate, watch = settings.evaluation, settings.generation, settings.gate, settings.watch
+    return {
+        "held_out_share": evaluation.held_out_share,
+        "max_cases": evaluation.max_cases,
+        "answer_tokens": generation.max_tokens,
+        "context_tokens": generation.context_tokens,
+        "batch": evaluation.batch,
+        "alternative_cases": evaluation.alternative_cases,
+        "judge": settings.judge.model_dump(),
+        "primary": tuple(gate.primary),
+        "margin": gate.margin,
+        "loss_margin": gate.loss_margin,
+        "min_cases": gate.min_cases,
+        "min_agreement": gate.min_agreement,
+        "min_labels": gate.min_labels,
+        "watch_hours": watch.hours,
+        "max_decline_rise": watch.max_decline_rise,
+        "complete_canary_hours": watch.complete_canary_hours,
     }
 
 

@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from scheduler.watch import Watched
 from scheduler.workbench import Workbench
-from store import adapters, cycles, deployments
+from store import adapters, cycles, deployments, rollbacks
 from store.database import Database
 from store.models import Adapter, AdapterState, Cycle, CycleState, CycleStep, Outcome, now
 from store.signing import Signer, signed_text
@@ -56,7 +56,7 @@ def act_on(database: Database, found: Watched, *, adapter_id: str) -> None:
     Raises Conflict when somebody else has taken the adapter back meanwhile.
     """
     if found.verdict == "roll back":
-        deployments.rollback(database, actor="watch", comment=found.sentence, of=adapter_id)
+        rollbacks.rollback(database, actor="watch", comment=found.sentence, of=adapter_id)
     elif found.verdict == "complete":
         deployments.change_canary(database, actor="watch", comment=found.sentence, share=deployments.EVERYBODY)
 

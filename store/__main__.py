@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.settings import Settings, SettingsError, load_settings
-from store import adapters, deployments, exchanges, golden, judge_labels, labels, people, transfer
+from store import adapters, deployments, exchanges, golden, judge_labels, labels, people, rollbacks, transfer
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
 from store.listing import list_adapters, list_cycles, list_exchanges, show
@@ -158,7 +158,7 @@ def _reject(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 def _rollback(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    row = deployments.rollback(database, actor=ACTOR, comment=options.comment, to=options.to)
+    row = rollbacks.rollback(database, actor=ACTOR, comment=options.comment, to=options.to)
     print(f"rolled back: {row.adapter} serves new requests.")
 
 

@@ -13,10 +13,10 @@ from sqlalchemy import CursorResult, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, and_, col, or_, select
 
-from store import adapters, audit
+from store import audit
 from store.database import Database
-from store.errors import Conflict, LostLease, NotFound
-from store.models import AdapterState, Cycle, CycleState, CycleStep, Outcome, now
+from store.errors import LostLease, NotFound
+from store.models import Cycle, CycleState, CycleStep, Outcome, now
 from store.progress import with_curve
 
 LEASE = timedelta(seconds=60)
@@ -201,90 +201,10 @@ def resume(database: Database, cycle_id: str, *, step: str, state: CycleState) -
             session.add(cycle)
 
 
-def keep(database: Database, cycle_id: str, *, actor: str, comment: str) -> Cycle:
-    """End the watch of a live adapter because a person says that it stays; nothing is deployed by it.
-
-    Raises Invalid without a comment, NotFound, or Conflict when the cycle watches nothing.
-    """
-    adapters.need_comment(comment, "keeping")
-    with database.write() as session:
-        cycle = get(session, cycle_id)
-        if cycle.state != CycleState.WATCHING:
-            raise Conflict(f"cycle {cycle_id} is {cycle.state}: it watches no adapter.")
-        cycle.state, cycle.outcome, cycle.finished_at = CycleState.DONE, Outcome.PROMOTED, now()
-        cycle.fence, cycle.lease_until = cycle.fence + 1, None
-        session.add(cycle)
-        audit.record(session, actor=actor, action="cycle.kept", subject=cycle_id, comment=comment)
-        return cycle
-
-
 def asks(session: Session, cycle_id: str) -> str:
     """What the watch of a cycle asks an admin, as a sentence; empty when nothing."""
     step = session.get(CycleStep, (cycle_id, WATCH))
     return str(step.progress.get("asks", "")) if step is not None and step.finished_at is None else ""
-
-
-def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
-    """Stop a cycle; the adapter that it has waiting for approval is rejected: nobody would watch it.
-
-    Raises NotFound, or Conflict when it has ended.
-    """
-    with database.write() as session:
-        cycle = get(session, cycle_id)
-        if cycle.state not in OPEN:
-            raise Conflict(f"cycle {cycle_id} is {cycle.state} already.")
-        if cycle.state == CycleState.AWAITING_APPROVAL and cycle.adapter_id is not None:
-            adapter = adapters.get(session, cycle.adapter_id)
-            if adapter.state == AdapterState.AWAITING_APPROVAL:
-                why = "its cycle was cancelled"
-                adapters.move(session, adapter.id, AdapterState.REJECTED, actor=actor, comment=why, decided_at=now())
-        cycle.state, cycle.finished_at, cycle.fence = CycleState.CANCELLED, now(), cycle.fence + 1
-        cycle.lease_until = None
-        session.add(cycle)
-        audit.record(session, actor=actor, action="cycle.cancelled", subject=cycle_id)
-        return cycle
-
-
-def retry(database: Database, cycle_id: str, *, actor: str) -> Cycle:
-    """Let a failed cycle try its step again, three times anew; what it finished before stays.
-
-    Raises NotFound, or Conflict when it has not failed or another cycle runs.
-    """
-    with database.write() as session:
-        cycle = get(session, cycle_id)
-        if cycle.state != CycleState.FAILED:
-            raise Conflict(f"cycle {cycle_id} is {cycle.state}: only a failed one can be tried again.")
-        state = CycleState.WATCHING if cycle.step == WATCH else CycleState.RUNNING
-        other = session.exec(select(Cycle.id).where(Cycle.state == CycleState.RUNNING)).first()
-        if other is not None and state == CycleState.RUNNING:
-            raise Conflict(f"cycle {other} is running.", "Wait for its end, or cancel it.")
-        cycle.state, cycle.attempts, cycle.error, cycle.finished_at = state, 0, "", None
-        session.add(cycle)
-        audit.record(session, actor=actor, action="cycle.retried", subject=cycle_id, details={"step": cycle.step})
-        return cycle
-
-
-def decide_again(database: Database, adapter_id: str, *, actor: str, comment: str, step: str = "gate") -> Cycle:
-    """Take up the cycle of a candidate that the gate could not tell about, at its gate: people have labelled since.
-
-    Raises NotFound, Invalid without a comment, or Conflict when its cycle ended otherwise or another one runs.
-    """
-    adapters.need_comment(comment, "deciding again")
-    with database.write() as session:
-        row = adapters.get(session, adapter_id)
-        cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
-        if cycle is None or cycle.outcome != Outcome.NOT_ENOUGH_EVIDENCE or cycle.adapter_id != adapter_id:
-            raise Conflict(
-                f"adapter {adapter_id} is {row.state}: decided again is only what the gate could not tell about."
-            )
-        other = session.exec(select(Cycle.id).where(Cycle.state == CycleState.RUNNING)).first()
-        if other is not None:
-            raise Conflict(f"cycle {other} is running.", "Wait for its end, or cancel it.")
-        cycle.state, cycle.outcome, cycle.step, cycle.finished_at = CycleState.RUNNING, None, step, None
-        cycle.attempts, cycle.error, cycle.lease_until = 0, "", None
-        session.add(cycle)
-        audit.record(session, actor=actor, action="cycle.decided_again", subject=cycle.id, comment=comment)
-        return cycle
 
 
 def get(session: Session, cycle_id: str) -> Cycle:

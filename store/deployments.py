@@ -44,11 +44,11 @@ def begin_with(database: Database, *, folder: str, digest: str, base_model: str)
         session.add(row)
         said = "a fresh store begins with the starter"
         audit.record(session, actor="first start", action="adapter.approved", subject=STARTER, comment=said)
-        _deploy(session, STARTER, actor="first start", comment=said)
+        deploy(session, STARTER, actor="first start", comment=said)
     return True
 
 
-def _deploy(
+def deploy(
     session: Session,
     adapter_id: str,
     *,
@@ -110,9 +110,9 @@ def approve(
             replaced = serving.adapter
             move(session, adapter_id, S.APPROVED, actor=actor, comment=comment, decided_at=now(), replaced=replaced)
             if share == EVERYBODY:
-                _deploy(session, adapter_id, actor=actor, comment=comment)
+                deploy(session, adapter_id, actor=actor, comment=comment)
             else:
-                _deploy(session, replaced, actor=actor, comment=comment, canary=adapter_id, share=share, testers=ids)
+                deploy(session, replaced, actor=actor, comment=comment, canary=adapter_id, share=share, testers=ids)
     if stale:
         raise Conflict(
             f"adapter {adapter_id} was compared with {row.compared_with}, but {serving.adapter} serves now.",
@@ -178,12 +178,12 @@ def loaded(database: Database, adapter_id: str) -> bool:
         if adapter_id == serving.canary:
             move(session, adapter_id, S.CANARY, actor="bot", comment="loaded")
         else:
-            _retire_live(session, actor="bot")
+            retire_live(session, actor="bot")
             move(session, adapter_id, S.LIVE, actor="bot", comment="loaded")
     return True
 
 
-def _retire_live(session: Session, *, actor: str, but: str = "") -> None:
+def retire_live(session: Session, *, actor: str, but: str = "") -> None:
     for other in session.exec(select(Adapter).where(Adapter.state == S.LIVE, Adapter.id != but)):
         move(session, other.id, S.RETIRED, actor=actor)
 
@@ -212,107 +212,12 @@ def change_canary(
         _check_share(wanted, ids)
         if wanted == EVERYBODY:
             return _complete(session, row.canary, actor=actor, comment=comment)
-        return _deploy(session, row.adapter, actor=actor, comment=comment, canary=row.canary, share=wanted, testers=ids)
+        return deploy(session, row.adapter, actor=actor, comment=comment, canary=row.canary, share=wanted, testers=ids)
 
 
 def _complete(session: Session, canary: str, *, actor: str, comment: str) -> Deployment:
     """Give everybody the canary; one that no bot has loaded yet goes live when a bot has."""
     if get(session, canary).state == S.CANARY:
-        _retire_live(session, actor=actor)
+        retire_live(session, actor=actor)
         move(session, canary, S.LIVE, actor=actor, comment=comment, decided_at=now())
-    return _deploy(session, canary, actor=actor, comment=comment)
-
-
-def rollback(
-    database: Database, *, actor: str, comment: str, to: str | None = None, of: str | None = None
-) -> Deployment:
-    """Take the deployed adapter back and return to the one it replaced, or to `to` (`base` is always possible).
-
-    While a canary runs it is the canary that is taken back, and what serves the others stays; `to` ends it as well.
-    With `of` only that adapter is taken back.
-
-    Raises Conflict when the base already serves, the target never was live, or `of` is not deployed; Invalid without
-    a comment.
-    """
-    need_comment(comment, "rolling back")
-    with database.write() as session:
-        row = deployment(session)
-        if of is not None and of != (row.canary or row.adapter):
-            raise Conflict(f"adapter {of} is not deployed any more: there is nothing to roll back.")
-        if row.canary is not None and to in (None, row.adapter):
-            return _end_canary(session, row, S.ROLLED_BACK, actor=actor, comment=comment)
-        if row.adapter == BASE and to in (None, BASE):
-            raise Conflict("the base model serves already: there is nothing to roll back.")
-        target = to or _before(session, row.adapter)
-        if target == row.adapter:
-            raise Conflict(f"{target} serves already.")
-        if target != BASE and not _was_live(session, target):
-            raise Conflict(f"adapter {target} is {get(session, target).state}: only one that was live can come back.")
-        if row.canary is not None:
-            move(session, row.canary, S.ROLLED_BACK, actor=actor, comment=comment)
-        if row.adapter != BASE and get(session, row.adapter).state in (S.LIVE, S.APPROVED):
-            move(session, row.adapter, S.ROLLED_BACK, actor=actor, comment=comment)
-        return _return_to(session, target, actor=actor, comment=comment)
-
-
-def _end_canary(session: Session, row: Deployment, after: S, *, actor: str, comment: str) -> Deployment:
-    move(session, row.canary or "", after, actor=actor, comment=comment)
-    return _deploy(session, row.adapter, actor=actor, comment=comment)
-
-
-def _before(session: Session, adapter_id: str) -> str:
-    target = get(session, adapter_id).replaced
-    while target != BASE and not _was_live(session, target):
-        target = get(session, target).replaced
-    return target
-
-
-def _was_live(session: Session, adapter_id: str) -> bool:
-    """Whether an adapter can serve again; it is still live when the one that replaced it was never loaded."""
-    state = get(session, adapter_id).state
-    return state in (S.LIVE, S.RETIRED, S.ROLLED_BACK)
-
-
-def _return_to(session: Session, target: str, *, actor: str, comment: str) -> Deployment:
-    _retire_live(session, actor=actor, but=target)
-    if target != BASE and get(session, target).state != S.LIVE:
-        move(session, target, S.LIVE, actor=actor, comment=comment)
-    return _deploy(session, target, actor=actor, comment=comment)
-
-
-def set_aside(database: Database, adapter_id: str, *, actor: str, comment: str) -> None:
-    """Take an adapter back that this base model cannot take: the base serves, or what serves beside a canary.
-
-    That is no fault of the adapter's: a rollback to it brings it back. Nothing is done where it is not deployed.
-    """
-    with database.write() as session:
-        row = deployment(session)
-        if row.canary == adapter_id:
-            _end_canary(session, row, S.ROLLED_BACK, actor=actor, comment=comment)
-        elif row.adapter == adapter_id:
-            move(session, adapter_id, S.ROLLED_BACK, actor=actor, comment=comment)
-            _return_beside(session, row, BASE, actor=actor, comment=comment)
-
-
-def quarantine(database: Database, adapter_id: str, *, actor: str, comment: str) -> None:
-    """Take an adapter out of use for good and note why; if it is deployed, what served before it serves alone.
-
-    A canary of another adapter goes on beside what is returned to.
-    """
-    with database.write() as session:
-        row, serving = get(session, adapter_id), deployment(session)
-        if row.state == S.QUARANTINED:
-            return
-        move(session, adapter_id, S.QUARANTINED, actor=actor, comment=comment, note=f"{row.note} {comment}".strip())
-        if serving.canary == adapter_id:
-            _deploy(session, serving.adapter, actor=actor, comment=comment)
-        elif serving.adapter == adapter_id:
-            _return_beside(session, serving, _before(session, adapter_id), actor=actor, comment=comment)
-
-
-def _return_beside(session: Session, row: Deployment, target: str, *, actor: str, comment: str) -> None:
-    """Return to `target`; a canary goes on beside it."""
-    canary, share, testers = row.canary, row.share, row.testers
-    back = _return_to(session, target, actor=actor, comment=comment)
-    back.canary, back.share, back.testers = canary, share, testers
-    session.add(back)
+    return deploy(session, canary, actor=actor, comment=comment)

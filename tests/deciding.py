@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from store import adapters, cycles, exchanges, labels
+from store import adapters, cycles, exchanges, histories, labels
 from store.database import Database
 from store.models import Adapter, AdapterState, Conversation, Cycle, Exchange, ExchangeState, Feedback, Label, now
 from tests.queued import QUESTION, RIVER, QueuedBot
@@ -71,7 +71,7 @@ def train(database: Database, claim: cycles.Claim, *, step: int, steps: int = 40
 def one_exchange(bot: QueuedBot, *, question: str = QUESTION, answer: str = "288 km [1].", **values: Any) -> Exchange:
     """An exchange that ended, logged as the bot logs it."""
     person = bot.people["chat"]
-    talk, parent = exchanges.find_conversation(
+    talk, parent = histories.find_conversation(
         bot.database, person_id=person.id, conversation_id=None, messages=[{"role": "user", "content": question}]
     )
     passage = {"n": 1, "document": None, "title": "The Aare", "text": RIVER, "digest": "x", "score": 0.8, "flags": []}

@@ -12,7 +12,7 @@ from bot.adapters import WEIGHTS
 from bot.engine import TransformersEngine
 from bot.live import Live, chosen
 from finetune import card
-from store import adapters, deployments, exchanges, people, processes
+from store import adapters, deployments, exchanges, histories, people, processes, rollbacks
 from store.database import Database
 from store.errors import BrokenAdapter, OtherBase, Unavailable
 from store.models import BASE, Conversation, Deployment, Exchange, Person, Role
@@ -106,7 +106,7 @@ def test_a_canary_is_loaded_beside_what_serves_reported_and_unloaded_when_taken_
     with database.read() as session:
         (process,) = processes.alive(session, "bot")
     assert (process.adapter, process.canary) == (first, second)
-    deployments.rollback(database, actor="ann", comment="bad")
+    rollbacks.rollback(database, actor="ann", comment="bad")
     bot.look()
     assert served(bot) == (first, None)
     until(lambda: engine.loaded() == [BASE, first])
@@ -128,7 +128,7 @@ def test_what_a_request_has_just_chosen_is_still_there_right_after_a_change(
 ) -> None:
     adapter = approved(database, share=0.5)
     bot.look()
-    deployments.rollback(database, actor="ann", comment="bad")
+    rollbacks.rollback(database, actor="ann", comment="bad")
     until(lambda: bot.serving.canary is None)
     assert "".join(engine.stream([], adapter=adapter, max_tokens=9)) == engine.default
 
@@ -196,8 +196,8 @@ def test_an_error_that_nobody_foresaw_is_shown_and_a_rollback_is_still_followed(
     approved(database)
     until(lambda: bot.trouble() == "the deployment could not be followed: LookupError('a shelf is empty').")
     assert served(bot) == (first, None) and bot.healthy() == ""
-    deployments.rollback(database, actor="ann", comment="back")
-    deployments.rollback(database, actor="ann", comment="back to the base", to=BASE)
+    rollbacks.rollback(database, actor="ann", comment="back")
+    rollbacks.rollback(database, actor="ann", comment="back to the base", to=BASE)
     until(lambda: served(bot) == (BASE, None) and bot.trouble() == "")
 
 
@@ -286,7 +286,7 @@ def test_an_adapter_for_another_base_model_is_set_aside_not_quarantined(
         pass
     assert state(database, second) == S.ROLLED_BACK
     del engine.broken[second]
-    deployments.rollback(database, actor="ann", comment="the old model is back", to=second)
+    rollbacks.rollback(database, actor="ann", comment="the old model is back", to=second)
     bot.look()
     assert served(bot) == (second, None) and state(database, first) == S.RETIRED
 
@@ -298,7 +298,7 @@ def test_a_question_asked_while_a_rollback_comes_is_answered_by_what_serves_then
 
         def roll_back() -> None:
             bot.engine.meanwhile = lambda: None
-            deployments.rollback(bot.database, actor="ann", comment="bad")
+            rollbacks.rollback(bot.database, actor="ann", comment="bad")
             until(lambda: bot.engine.loaded() == [BASE])
 
         bot.engine.meanwhile = roll_back
@@ -355,7 +355,7 @@ def test_a_real_canary_answers_beside_the_base_and_one_with_a_flipped_bit_never_
     deployments.approve(database, first, actor="ann", comment="try it", share=0.5)
     bot.look()
     assert state(database, first) == S.CANARY and said(tiny, first) != said(tiny, BASE)
-    deployments.rollback(database, actor="ann", comment="the next one")
+    rollbacks.rollback(database, actor="ann", comment="the next one")
     second = files(database, tiny, tiny_adapter, tmp_path / "second")
     weights = bytearray((tmp_path / "second" / WEIGHTS).read_bytes())
     weights[-1] ^= 1
@@ -399,15 +399,15 @@ def test_a_conversation_is_pinned_with_its_first_exchange_and_a_rollback_breaks_
     database: Database, bot: Live
 ) -> None:
     ann = conversation(database)
-    assert exchanges.pinned(database, "co_1") is None
+    assert histories.pinned(database, "co_1") is None
     first = approved(database, share=0.99)
     bot.look()
     assert bot.adapter_for("co_1", ann.id) == first
     exchanges.begin(database, Exchange(conversation_id="co_1", person_id=ann.id, question="?", adapter=first))
-    assert exchanges.pinned(database, "co_1") == first
+    assert histories.pinned(database, "co_1") == first
     deployments.change_canary(database, actor="eve", comment="less", share=0.0001)
     bot.look()
     assert bot.adapter_for("co_1", ann.id) == first and bot.adapter_for("co_2", ann.id) == BASE
-    deployments.rollback(database, actor="eve", comment="bad")
+    rollbacks.rollback(database, actor="eve", comment="bad")
     bot.look()
     assert bot.adapter_for("co_1", ann.id) == BASE

@@ -8,7 +8,7 @@ import pytest
 
 from bot import starter
 from bot.live import Live
-from store import adapters, deployments
+from store import adapters, deployments, rollbacks
 from store.database import Database
 from store.errors import BrokenAdapter
 from store.models import BASE, Adapter
@@ -53,7 +53,7 @@ def test_rolling_back_to_the_base_is_one_call_and_a_restart_leaves_it_there(
 ) -> None:
     installed(database, folder, tmp_path)
     bot.look()
-    deployments.rollback(database, actor="ann", comment="plain, please")
+    rollbacks.rollback(database, actor="ann", comment="plain, please")
     assert serving(database) == BASE and not installed(database, folder, tmp_path)
     assert serving(database) == BASE and state(database, deployments.STARTER) == S.ROLLED_BACK
 

@@ -9,7 +9,7 @@ import pytest
 from scheduler import cycle
 from scheduler.decisions import follow_decisions
 from scheduler.workbench import Workbench
-from store import adapters, cycles, deployments
+from store import adapters, cycles, deployments, rollbacks
 from store.database import Database
 from store.models import AdapterState, Cycle, CycleState, CycleStep, Outcome, now
 from tests.test_store_adapters import made, state
@@ -67,7 +67,7 @@ def test_a_cycle_whose_canary_was_taken_back_ends_as_rejected(database: Database
     cycle_id, _ = as_canary(database)
     if watched:
         assert look(database, cycle_id).state == CycleState.WATCHING
-    deployments.rollback(database, actor="ann", comment="bad")
+    rollbacks.rollback(database, actor="ann", comment="bad")
     row = look(database, cycle_id)
     assert (row.state, row.outcome) == (CycleState.DONE, Outcome.REJECTED)
 
@@ -78,7 +78,7 @@ def test_a_cycle_whose_live_adapter_was_rolled_back_while_watched_ends_as_reject
     assert look(database, cycle_id).state == CycleState.AWAITING_APPROVAL
     deployments.loaded(database, adapter)
     assert look(database, cycle_id, hours=1).state == CycleState.WATCHING
-    deployments.rollback(database, actor="ann", comment="bad")
+    rollbacks.rollback(database, actor="ann", comment="bad")
     row = look(database, cycle_id, hours=1)
     assert (row.state, row.outcome) == (CycleState.DONE, Outcome.REJECTED)
     assert row.results["watch"]["sentence"] == f"{adapter} is rolled_back: it was taken back."

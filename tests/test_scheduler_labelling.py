@@ -11,7 +11,7 @@ from retrieval.embedding import Embedder
 from scheduler.labelling import label_all, vectors_of
 from scheduler.tasks import TaskSpec
 from scheduler.workbench import Workbench
-from store import exchanges, labels
+from store import exchanges, histories, labels
 from store.database import Database
 from store.errors import Invalid, NotFound
 from store.models import Exchange, ExchangeState, Label
@@ -48,7 +48,7 @@ def work(database: Database, tmp_path: Path, encode: Counted) -> Workbench:
 
 def ask(database: Database, question: str, answer: str = "", parent: Exchange | None = None) -> Exchange:
     person = ann(database)
-    conversation, parent_id = exchanges.find_conversation(
+    conversation, parent_id = histories.find_conversation(
         database,
         person_id=person.id,
         conversation_id=None if parent is None else parent.conversation_id,

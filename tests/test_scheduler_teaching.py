@@ -14,7 +14,7 @@ from finetune.examples import Kind
 from finetune.preferences import preferences
 from scheduler import teaching
 from scheduler.workbench import Workbench, curated
-from store import cycles, exchanges, people, taught
+from store import cycles, exchanges, interventions, people, taught
 from store.answers import DECLINE
 from store.database import Database
 from store.errors import Invalid
@@ -59,7 +59,7 @@ def told(work: Workbench, said: str, seen: list[str] | None = None) -> dict[str,
         return said
 
     found = teaching.ask(work, claim, made=answers)
-    cycles.cancel(work.database, claim.cycle_id, actor="test")
+    interventions.cancel(work.database, claim.cycle_id, actor="test")
     return found
 
 

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from scheduler.decisions import act_on
 from scheduler.sequential import paths_of_level, paths_of_others
 from scheduler.watch import ALPHA, ENOUGH_RATINGS, LEAST, Watched, look, rises
-from store import adapters, deployments, exchanges, people
+from store import adapters, deployments, exchanges, people, rollbacks
 from store.database import Database
 from store.errors import Conflict, NotFound
 from store.models import AdapterState as S
@@ -344,7 +344,7 @@ def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database
 
 def test_the_watch_never_rolls_back_what_came_after_its_adapter(database: Database, ann: Person) -> None:
     as_canary(database)
-    deployments.rollback(database, actor="eve", comment="bad")
+    rollbacks.rollback(database, actor="eve", comment="bad")
     with pytest.raises(Conflict, match="v2 is not deployed any more"):
         act_on(database, Watched("roll back", "declines rose."), adapter_id="v2")
     assert deployed(database) == ("v1", None, S.ROLLED_BACK)

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from store import adapters, deployments
+from store import adapters, deployments, rollbacks
 from store.adapters import ARROWS, allowed
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
@@ -116,18 +116,18 @@ def test_a_newer_live_adapter_retires_the_older(database: Database) -> None:
 
 def test_rolling_back_walks_from_v2_to_v1_to_base(database: Database) -> None:
     first, second = live(database), live(database)
-    assert deployments.rollback(database, actor="ann", comment="complaints").adapter == first
+    assert rollbacks.rollback(database, actor="ann", comment="complaints").adapter == first
     assert (state(database, first), state(database, second)) == (S.LIVE, S.ROLLED_BACK)
-    assert deployments.rollback(database, actor="ann", comment="complaints").adapter == BASE
+    assert rollbacks.rollback(database, actor="ann", comment="complaints").adapter == BASE
     assert state(database, first) == S.ROLLED_BACK
     with pytest.raises(Conflict, match="the base model serves already"):
-        deployments.rollback(database, actor="ann", comment="once more")
+        rollbacks.rollback(database, actor="ann", comment="once more")
 
 
 def test_rolling_back_to_one_that_was_live_returns_to_it(database: Database) -> None:
     first, second = live(database), live(database)
-    deployments.rollback(database, actor="ann", comment="bad", to=BASE)
-    assert deployments.rollback(database, actor="ann", comment="it was fine", to=first).adapter == first
+    rollbacks.rollback(database, actor="ann", comment="bad", to=BASE)
+    assert rollbacks.rollback(database, actor="ann", comment="it was fine", to=first).adapter == first
     assert (state(database, first), state(database, second)) == (S.LIVE, S.ROLLED_BACK)
 
 
@@ -135,7 +135,7 @@ def test_rolling_back_raises_the_generation_so_that_bots_follow(database: Databa
     live(database)
     with database.read() as session:
         before = deployments.deployment(session).generation
-    assert deployments.rollback(database, actor="ann", comment="bad").generation == before + 1
+    assert rollbacks.rollback(database, actor="ann", comment="bad").generation == before + 1
 
 
 @pytest.mark.parametrize("never", [S.REJECTED, S.CANDIDATE, S.AWAITING_APPROVAL, S.EXPIRED, S.QUARANTINED, S.TRAINING])
@@ -143,7 +143,7 @@ def test_an_adapter_that_was_never_live_is_no_target_of_a_rollback(database: Dat
     live(database)
     adapter = made(database, never)
     with pytest.raises(Conflict, match="only one that was live can come back"):
-        deployments.rollback(database, actor="ann", comment="bad", to=adapter)
+        rollbacks.rollback(database, actor="ann", comment="bad", to=adapter)
 
 
 def test_a_rejected_adapter_is_never_deployable(database: Database) -> None:
@@ -152,17 +152,17 @@ def test_a_rejected_adapter_is_never_deployable(database: Database) -> None:
     with pytest.raises(Conflict, match="is rejected"):
         deployments.approve(database, adapter, actor="ann", comment="after all")
     with pytest.raises(Conflict, match="is rejected"):
-        deployments.rollback(database, actor="ann", comment="after all", to=adapter)
+        rollbacks.rollback(database, actor="ann", comment="after all", to=adapter)
     assert not deployments.loaded(database, adapter)
     assert (state(database, adapter), serving(database)) == (S.REJECTED, BASE)
 
 
 def test_quarantining_the_live_adapter_deploys_what_it_replaced(database: Database) -> None:
     first, second = live(database), live(database)
-    deployments.quarantine(database, second, actor="bot", comment="a flipped bit")
+    rollbacks.quarantine(database, second, actor="bot", comment="a flipped bit")
     assert (serving(database), state(database, first), state(database, second)) == (first, S.LIVE, S.QUARANTINED)
-    deployments.quarantine(database, second, actor="bot", comment="again")
-    deployments.quarantine(database, first, actor="bot", comment="a flipped bit")
+    rollbacks.quarantine(database, second, actor="bot", comment="again")
+    rollbacks.quarantine(database, first, actor="bot", comment="a flipped bit")
     assert serving(database) == BASE
 
 
@@ -170,7 +170,7 @@ def test_quarantining_one_that_no_bot_could_load_keeps_the_live_one(database: Da
     first = live(database)
     second = made(database, compared_with=first)
     deployments.approve(database, second, actor="ann", comment="better")
-    deployments.quarantine(database, second, actor="bot", comment="a flipped bit")
+    rollbacks.quarantine(database, second, actor="bot", comment="a flipped bit")
     assert (serving(database), state(database, first)) == (first, S.LIVE)
 
 
@@ -178,7 +178,7 @@ def test_rolling_back_one_that_no_bot_had_loaded_keeps_the_live_one(database: Da
     first = live(database)
     second = made(database, compared_with=first)
     deployments.approve(database, second, actor="ann", comment="better")
-    assert deployments.rollback(database, actor="ann", comment="not yet").adapter == first
+    assert rollbacks.rollback(database, actor="ann", comment="not yet").adapter == first
     assert (state(database, first), state(database, second)) == (S.LIVE, S.ROLLED_BACK)
 
 
@@ -186,7 +186,7 @@ def test_only_what_serves_is_live(database: Database) -> None:
     first = live(database)
     second = made(database, compared_with=first)
     deployments.approve(database, second, actor="ann", comment="better")
-    deployments.rollback(database, actor="ann", comment="neither", to=BASE)
+    rollbacks.rollback(database, actor="ann", comment="neither", to=BASE)
     assert serving(database) == BASE
     assert S.LIVE not in {state(database, first), state(database, second)}
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from store import adapters, audit, conversations, cycles, exchanges, people, progress, trends
+from store import adapters, audit, conversations, cycles, exchanges, histories, interventions, people, progress, trends
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import Adapter, Cycle, Exchange, Person, Role
@@ -86,12 +86,12 @@ def test_deleting_ones_data_leaves_the_account_and_other_people(database: Databa
 
 def test_asking_again_makes_a_sibling_in_the_same_conversation(database: Database, ann: Person) -> None:
     first = asked(database, ann, [user("Bread?")], "Yes.")
-    found = exchanges.find_conversation(
+    found = histories.find_conversation(
         database, person_id=ann.id, conversation_id=None, messages=[user("Bread?")], replaces=first.id
     )
     assert found == (first.conversation_id, None)
     with pytest.raises(NotFound, match="no exchange"):
-        exchanges.find_conversation(
+        histories.find_conversation(
             database, person_id="pe_x", conversation_id=None, messages=[user("x")], replaces=first.id
         )
 
@@ -119,13 +119,13 @@ def test_an_unknown_rating_to_look_for_is_an_error(database: Database) -> None:
 def test_a_failed_cycle_goes_on_from_its_step_and_only_a_failed_one(database: Database) -> None:
     cycle, _ = cycles.start(database, slot_key="a", first_step="collect", started_by="test")
     with pytest.raises(Conflict, match="is running: only a failed one can be tried again"):
-        cycles.retry(database, cycle.id, actor="test")
+        interventions.retry(database, cycle.id, actor="test")
     for _ in range(cycles.MAX_ATTEMPTS):
         claim = cycles.claim(database)
         assert claim is not None
         cycles.fail_step(database, claim, "no")
     assert cycles.claim(database) is None
-    assert cycles.retry(database, cycle.id, actor="test").state == "running"
+    assert interventions.retry(database, cycle.id, actor="test").state == "running"
     again = cycles.claim(database)
     assert again is not None and (again.step, again.fence) == ("collect", claim.fence + 1)
 
@@ -135,7 +135,7 @@ def test_a_failed_cycle_waits_while_another_runs(database: Database) -> None:
         session.add(Cycle(id="cy_f", slot_key="f", state="failed"))
     running, _ = cycles.start(database, slot_key="a", first_step="collect", started_by="test")
     with pytest.raises(Conflict, match=f"cycle {running.id} is running"):
-        cycles.retry(database, "cy_f", actor="test")
+        interventions.retry(database, "cy_f", actor="test")
 
 
 def test_the_curve_of_the_loss_is_thinned_and_begins_anew_with_the_steps() -> None:

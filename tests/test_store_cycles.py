@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from store import cycles
+from store import cycles, interventions
 from store.cycles import Claim
 from store.database import Database
 from store.errors import Conflict, LostLease, NotFound
@@ -135,12 +135,12 @@ def test_attempts_count_per_step(database: Database) -> None:
 def test_a_cancelled_cycle_takes_no_more_writes(database: Database) -> None:
     cycle = started(database)
     claim = claimed(database)
-    assert cycles.cancel(database, cycle.id, actor="ann").state == CycleState.CANCELLED
+    assert interventions.cancel(database, cycle.id, actor="ann").state == CycleState.CANCELLED
     with pytest.raises(LostLease):
         cycles.finish_step(database, claim, result={}, next_step="classify")
     assert cycles.claim(database) is None
     with pytest.raises(Conflict, match=f"cycle {cycle.id} is cancelled already"):
-        cycles.cancel(database, cycle.id, actor="ann")
+        interventions.cancel(database, cycle.id, actor="ann")
 
 
 def test_a_cancelled_cycle_leaves_no_adapter_that_could_be_approved_and_is_watched_by_nobody(
@@ -149,7 +149,7 @@ def test_a_cancelled_cycle_leaves_no_adapter_that_could_be_approved_and_is_watch
     adapter, cycle = made(database), started(database)
     waits = {"result": {}, "next_step": "watch", "state": CycleState.AWAITING_APPROVAL, "adapter_id": adapter}
     cycles.finish_step(database, claimed(database), **waits)
-    cycles.cancel(database, cycle.id, actor="ann")
+    interventions.cancel(database, cycle.id, actor="ann")
     assert state(database, adapter) == AdapterState.REJECTED
 
 
@@ -159,7 +159,7 @@ def test_a_watch_that_failed_is_watched_again_and_holds_up_no_cycle(database: Da
     for _ in range(cycles.MAX_ATTEMPTS):
         cycles.fail_step(database, claimed(database), "no")
     cycles.start(database, slot_key="night-2", first_step="collect", started_by="test")
-    assert cycles.retry(database, cycle.id, actor="ann").state == CycleState.WATCHING
+    assert interventions.retry(database, cycle.id, actor="ann").state == CycleState.WATCHING
     watched = cycles.claim(database, states=[CycleState.WATCHING])
     assert watched is not None and watched.step == "watch"
 
@@ -186,7 +186,7 @@ def test_a_cycle_that_awaits_approval_holds_no_lease_and_does_not_block(database
     assert cycles.claim(database) is None
     assert cycle_of(database, cycle.id).lease_until is None
     other = started(database, "night-2")
-    cycles.cancel(database, other.id, actor="ann")
+    interventions.cancel(database, other.id, actor="ann")
     cycles.resume(database, cycle.id, step="watch", state=CycleState.WATCHING)
     assert claimed(database).step == "watch"
 
@@ -208,4 +208,4 @@ def test_ending_writes_the_outcome_once(database: Database) -> None:
 
 def test_an_unknown_cycle_is_not_found(database: Database) -> None:
     with pytest.raises(NotFound, match="no cycle cy_none"):
-        cycles.cancel(database, "cy_none", actor="ann")
+        interventions.cancel(database, "cy_none", actor="ann")

@@ -9,7 +9,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 from sqlmodel import select
 
-from store import adapters, deployments, people
+from store import adapters, deployments, people, rollbacks
 from store.database import Database, open_database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import BASE, AuditEntry, Deployment, Role
@@ -82,7 +82,7 @@ def test_a_canary_is_changed_then_completed_and_the_one_before_retires(database:
     done = deployments.change_canary(database, actor="eve", comment="all well", share=1)
     assert (done.adapter, done.canary, done.share, done.testers) == (second, None, 0, [])
     assert (state(database, first), state(database, second)) == (S.RETIRED, S.LIVE)
-    assert deployments.rollback(database, actor="eve", comment="after all").adapter == first
+    assert rollbacks.rollback(database, actor="eve", comment="after all").adapter == first
 
 
 def test_each_change_of_a_canary_is_a_new_generation_with_its_reason(database: Database) -> None:
@@ -124,21 +124,21 @@ def test_rolling_back_takes_the_canary_and_leaves_what_serves(database: Database
     deployments.approve(database, second, actor="ann", comment="try it", share=0.1)
     if is_loaded:
         deployments.loaded(database, second)
-    found = deployments.rollback(database, actor="ann", comment="bad", to=first if named else None)
+    found = rollbacks.rollback(database, actor="ann", comment="bad", to=first if named else None)
     assert (found.adapter, found.canary, found.testers) == (first, None, [])
     assert (state(database, first), state(database, second)) == (S.LIVE, S.ROLLED_BACK)
 
 
 def test_a_canary_beside_the_base_can_be_taken_back(database: Database) -> None:
     adapter = canary(database)
-    assert deployments.rollback(database, actor="ann", comment="bad").adapter == BASE
+    assert rollbacks.rollback(database, actor="ann", comment="bad").adapter == BASE
     assert state(database, adapter) == S.ROLLED_BACK
 
 
 def test_rolling_back_to_another_one_ends_the_canary_as_well(database: Database) -> None:
     first, second = live(database), live(database)
     third = canary(database)
-    found = deployments.rollback(database, actor="ann", comment="all bad", to=first)
+    found = rollbacks.rollback(database, actor="ann", comment="all bad", to=first)
     assert (found.adapter, found.canary) == (first, None)
     assert [state(database, one) for one in (first, second, third)] == [S.LIVE, S.ROLLED_BACK, S.ROLLED_BACK]
 
@@ -146,9 +146,9 @@ def test_rolling_back_to_another_one_ends_the_canary_as_well(database: Database)
 def test_a_refused_rollback_leaves_the_canary_running(database: Database) -> None:
     adapter = canary(database)
     with pytest.raises(Conflict, match=f"adapter {adapter} is canary: only one that was live can come back"):
-        deployments.rollback(database, actor="ann", comment="?", to=adapter)
+        rollbacks.rollback(database, actor="ann", comment="?", to=adapter)
     with pytest.raises(Conflict, match="adapter v9 is not deployed any more"):
-        deployments.rollback(database, actor="watch", comment="declines rose", of="v9")
+        rollbacks.rollback(database, actor="watch", comment="declines rose", of="v9")
     assert (row(database).canary, state(database, adapter)) == (adapter, S.CANARY)
 
 
@@ -164,7 +164,7 @@ def test_approving_another_one_while_a_canary_runs_is_refused(database: Database
 def test_quarantining_a_canary_ends_it_and_says_why(database: Database) -> None:
     first = live(database)
     second = canary(database)
-    deployments.quarantine(database, second, actor="bot", comment="a flipped bit.")
+    rollbacks.quarantine(database, second, actor="bot", comment="a flipped bit.")
     assert (serving(database), row(database).canary) == (first, None)
     assert (state(database, first), state(database, second)) == (S.LIVE, S.QUARANTINED)
     with database.read() as session:
@@ -174,7 +174,7 @@ def test_quarantining_a_canary_ends_it_and_says_why(database: Database) -> None:
 def test_quarantining_what_serves_keeps_the_canary_running(database: Database) -> None:
     first, second = live(database), live(database)
     third = canary(database, share=0.3)
-    deployments.quarantine(database, second, actor="bot", comment="a flipped bit.")
+    rollbacks.quarantine(database, second, actor="bot", comment="a flipped bit.")
     found = row(database)
     assert (found.adapter, found.canary, found.share) == (first, third, 0.3)
     assert state(database, third) == S.CANARY
@@ -202,12 +202,12 @@ def test_a_database_of_the_first_schema_is_upgraded_with_what_it_holds(tmp_path:
 def test_an_adapter_for_another_base_model_is_taken_back_and_may_return(database: Database) -> None:
     first, second = live(database), live(database)
     beside = canary(database, share=0.2)
-    deployments.set_aside(database, second, actor="bot", comment="made for another model.")
+    rollbacks.set_aside(database, second, actor="bot", comment="made for another model.")
     assert (row(database).adapter, row(database).canary, row(database).share) == (BASE, beside, 0.2)
     assert (state(database, second), state(database, first)) == (S.ROLLED_BACK, S.RETIRED)
-    deployments.set_aside(database, beside, actor="bot", comment="made for another model.")
+    rollbacks.set_aside(database, beside, actor="bot", comment="made for another model.")
     generation = row(database).generation
-    deployments.set_aside(database, second, actor="bot", comment="again.")
+    rollbacks.set_aside(database, second, actor="bot", comment="again.")
     assert (row(database).adapter, row(database).canary, row(database).generation) == (BASE, None, generation)
-    deployments.rollback(database, actor="ann", comment="the old model is back", to=second)
+    rollbacks.rollback(database, actor="ann", comment="the old model is back", to=second)
     assert (row(database).adapter, state(database, second)) == (second, S.LIVE)

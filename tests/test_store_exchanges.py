@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from store import conversations, exchanges, people, processes
+from store import conversations, exchanges, histories, people, processes
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
 from store.models import Conversation, Exchange, ExchangeState, Person, Process, Role, now
@@ -31,14 +31,14 @@ def asked(
     database: Database, person: Person, messages: Messages, answer: str, conversation: str | None = None
 ) -> Exchange:
     """One exchange, logged as the bot logs it."""
-    conversation_id, parent = exchanges.find_conversation(
+    conversation_id, parent = histories.find_conversation(
         database, person_id=person.id, conversation_id=conversation, messages=messages
     )
     row = Exchange(
         conversation_id=conversation_id, parent_id=parent, person_id=person.id, question=messages[-1]["content"]
     )
     exchanges.begin(database, row)
-    digest = exchanges.history_digest(person.id, [*messages, bot(answer)])
+    digest = histories.history_digest(person.id, [*messages, bot(answer)])
     exchanges.finish(
         database, row.id, state=ExchangeState.FINISHED, answer=answer, history_digest=digest, messages=messages
     )
@@ -57,7 +57,7 @@ def test_an_edit_is_a_sibling(database: Database, ann: Person) -> None:
     edited = asked(database, ann, [user("Hello?"), bot("Hi!"), user("And then?")], "Then that.")
     assert (edited.conversation_id, edited.parent_id) == (one.conversation_id, first.id)
     with database.read() as session:
-        assert exchanges.turns(session, edited.id) == [
+        assert histories.turns(session, edited.id) == [
             user("Hello?"),
             bot("Hi!"),
             user("And then?"),
@@ -73,11 +73,11 @@ def test_no_match_starts_a_new_conversation(database: Database, ann: Person) -> 
 
 def test_a_new_conversation_is_entered_with_its_first_exchange(database: Database, ann: Person) -> None:
     messages = [user("Hello?"), bot("Something we never said"), user("And now?")]
-    found, _ = exchanges.find_conversation(database, person_id=ann.id, conversation_id=None, messages=messages)
+    found, _ = histories.find_conversation(database, person_id=ann.id, conversation_id=None, messages=messages)
     with database.read() as session:
         assert session.get(Conversation, found) is None
     row = Exchange(conversation_id=found, person_id=ann.id, question="And now?", adapter="v1")
-    exchanges.begin(database, row, title=exchanges.title_of(messages))
+    exchanges.begin(database, row, title=histories.title_of(messages))
     with database.read() as session:
         kept = session.get_one(Conversation, found)
     assert (kept.person_id, kept.title, kept.pinned_adapter) == (ann.id, "Hello?", "v1")

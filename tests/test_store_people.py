@@ -7,7 +7,7 @@ import pytest
 from argon2 import extract_parameters
 from sqlmodel import select
 
-from store import adapters, embeddings, exchanges, labels, people
+from store import adapters, embeddings, exchanges, histories, labels, people
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
 from store.models import (
@@ -166,7 +166,7 @@ def test_a_set_up_secret_is_no_session(database: Database) -> None:
 
 
 def asked(database: Database, person: Person) -> str:
-    conversation, _ = exchanges.find_conversation(
+    conversation, _ = histories.find_conversation(
         database, person_id=person.id, conversation_id=None, messages=[{"role": "user", "content": "secret question"}]
     )
     row = Exchange(conversation_id=conversation, person_id=person.id, question="secret question")

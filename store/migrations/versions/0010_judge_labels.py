@@ -1,3 +1,5 @@
+"""What people say of logged answers, metric by metric."""
+
 import sqlalchemy as sa
 from alembic import op
 

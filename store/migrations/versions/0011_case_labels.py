@@ -1,3 +1,5 @@
+"""What people say of two sides' answers to held-out cases."""
+
 import sqlalchemy as sa
 from alembic import op
 

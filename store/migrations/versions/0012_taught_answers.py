@@ -1,3 +1,5 @@
+"""What a teacher model answers to logged questions."""
+
 import sqlalchemy as sa
 from alembic import op
 
