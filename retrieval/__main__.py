@@ -252,14 +252,16 @@ def _remove(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 def _rebuild(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    with _owned(settings, database) as index:
+    with _owned(settings, database) as (library, index):
+        renewed = library.embed_anew()
         index.rebuild()
         counts = index.verify()
-    print(f"rebuilt the index: {counts['index']} passages.")
+    anew = f" {renewed} documents of another embedding model were embedded anew." if renewed else ""
+    print(f"rebuilt the index: {counts['index']} passages.{anew}")
 
 
 def _verify(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    with _owned(settings, database) as index:
+    with _owned(settings, database) as (_, index):
         counts = index.verify()
     print(
         f"store {counts['store']}, index {counts['index']}, missing {counts['missing']}, extra {counts['extra']}, "
@@ -270,13 +272,13 @@ def _verify(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 @contextmanager
-def _owned(settings: Settings, database: Database) -> Iterator[Index]:
-    """The index with Chroma's cache; raises Unavailable while another process has it."""
-    _, index = library_of(settings, database, cached=True)
+def _owned(settings: Settings, database: Database) -> Iterator[tuple[Library, Index]]:
+    """The library and its index with Chroma's cache; raises Unavailable while another process has it."""
+    library, index = library_of(settings, database, cached=True)
     try:
         if not index.owner:
             raise Unavailable("the index folder belongs to a running bot.", "Stop the bot; it also rebuilds by itself.")
-        yield index
+        yield library, index
     finally:
         index.close()
 

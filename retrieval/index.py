@@ -194,7 +194,7 @@ class Index:
         """An empty text, or why searches are exact instead of through Chroma, or do not find every document."""
         slow = self._cache.trouble if self._cache is not None else ""
         hidden = self._snapshot.hidden if self._snapshot is not None else 0
-        lost = f"{hidden} documents were embedded by another model and are not found: ingest them again."
+        lost = f"{hidden} documents were embedded by another model and are not found: `python -m retrieval rebuild`."
         return " ".join(one for one in (slow, lost if hidden else "") if one)
 
     def close(self) -> None:

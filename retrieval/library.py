@@ -16,7 +16,7 @@ from langchain_core.retrievers import BaseRetriever
 from retrieval import hostile, loaders, passages, ranking
 from retrieval.embedding import Embedder, Vectors
 from retrieval.index import Hit, Index
-from store import documents
+from store import chunks, documents
 from store.database import Database
 from store.documents import Filter
 from store.errors import Invalid, NotFound
@@ -129,22 +129,37 @@ class Library:
         flags: list[tuple[str, ...]],
         origin: documents.Origin,
     ) -> Document:
-        drafts = [
-            documents.Draft(piece.title, piece.text, piece.start, piece.end, embedding, flagged, parts)
-            for piece, (embedding, parts), flagged in zip(pieces, self._embeddings(pieces), flags, strict=True)
-        ]
         kept = documents.save(
             self._database,
             source=source,
             title=loaded.title,
             media_type=loaded.media_type,
             text=loaded.text,
-            drafts=drafts,
+            drafts=self._drafts(pieces, flags),
             model=self._embedder.name,
             origin=origin,
         )
         self._index.changed()
         return kept
+
+    def embed_anew(self) -> int:
+        """Embed what only another embedding model has embedded, its passages as they are; how many documents."""
+        with self._database.read() as session:
+            left = chunks.of_other_models(session, self._embedder.name)
+        for document_id in left:
+            with self._database.read() as session:
+                kept = documents.pieces_of(session, document_id)
+            drafts = self._drafts([passages.Piece(*one[:4]) for one in kept], [one[4] for one in kept])
+            documents.replace_chunks(self._database, document_id, drafts, self._embedder.name)
+        if left:
+            self._index.changed()
+        return len(left)
+
+    def _drafts(self, pieces: list[passages.Piece], flags: Sequence[tuple[str, ...]]) -> list[documents.Draft]:
+        return [
+            documents.Draft(piece.title, piece.text, piece.start, piece.end, embedding, flagged, parts)
+            for piece, (embedding, parts), flagged in zip(pieces, self._embeddings(pieces), flags, strict=True)
+        ]
 
     def _embeddings(self, pieces: list[passages.Piece]) -> list[tuple[bytes, bytes]]:
         """For each piece its vector as float32 and those of its sentences as int8; what is known is not made again."""

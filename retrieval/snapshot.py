@@ -54,7 +54,7 @@ def read(database: Database, model: str) -> Snapshot:
     with database.read() as session:
         event = chunks.last_event(session)
         words = Words(gathered.texts(chunks.searchable(session, model)))
-        hidden = chunks.of_other_models(session, model)
+        hidden = len(chunks.of_other_models(session, model))
     count = len(gathered.ids)
     vectors = np.frombuffer(gathered.vectors, dtype="<f4").reshape(count, -1) if count else np.zeros((0, 1), np.float32)
     return Snapshot(

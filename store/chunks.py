@@ -50,10 +50,10 @@ def searchable(session: Session, model: str) -> Iterator[Searchable]:
     return (Searchable(*row) for row in session.exec(query))
 
 
-def of_other_models(session: Session, model: str) -> int:
-    """How many documents have live chunks of another embedding model: no search finds these."""
-    query = select(func.count(col(Chunk.document_id).distinct()))
-    return session.exec(query.where(col(Chunk.retired_at).is_(None), Chunk.embedding_model != model)).one()
+def of_other_models(session: Session, model: str) -> list[str]:
+    """The ids of documents with live chunks of another embedding model: no search finds these."""
+    query = select(Chunk.document_id).where(col(Chunk.retired_at).is_(None), Chunk.embedding_model != model)
+    return list(session.exec(query.distinct().order_by(col(Chunk.document_id))))
 
 
 def passages(session: Session, ids: Sequence[str]) -> dict[str, Passage]:

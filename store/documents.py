@@ -118,6 +118,14 @@ def save(
     return document
 
 
+def replace_chunks(database: Database, document_id: str, drafts: Sequence[Draft], model: str) -> None:
+    """Keep other chunks of a document as it is, as another embedding model has them; not where it was removed since."""
+    with database.write() as session:
+        document = session.get(Document, document_id)
+        if document is not None and document.removed_at is None:
+            _replace_chunks(session, document_id, drafts, model)
+
+
 def _replace_chunks(session: Session, document_id: str, drafts: Sequence[Draft], model: str) -> None:
     query = select(Chunk).where(Chunk.document_id == document_id, col(Chunk.retired_at).is_(None))
     old: dict[tuple[str, str], list[Chunk]] = {}
@@ -190,10 +198,14 @@ def live_chunks(session: Session) -> list[Chunk]:
     return list(session.exec(query))
 
 
-def pieces_of(session: Session, document_id: str, model: str) -> list[tuple[str, str, int, int, tuple[str, ...]]]:
-    """Title, text, start, end and flags of a document's chunks as this embedding model has them, in order."""
+def pieces_of(
+    session: Session, document_id: str, model: str | None = None
+) -> list[tuple[str, str, int, int, tuple[str, ...]]]:
+    """Title, text, start, end and flags of a document's chunks as an embedding model has them, or any, in order."""
     query = select(Chunk).where(Chunk.document_id == document_id, col(Chunk.retired_at).is_(None))
-    chunks = session.exec(query.where(Chunk.embedding_model == model).order_by(col(Chunk.ordinal)))
+    if model is not None:
+        query = query.where(Chunk.embedding_model == model)
+    chunks = session.exec(query.order_by(col(Chunk.ordinal)))
     return [(chunk.title, chunk.text, chunk.start, chunk.end, tuple(chunk.flags)) for chunk in chunks]
 
 

@@ -280,13 +280,22 @@ def test_what_somebody_removed_comes_back_by_its_own_name_or_another_content_onl
     assert ingested(folder) == (1, [])
 
 
-def test_documents_of_another_embedding_model_are_said_not_to_be_found(library: Library, database: Database) -> None:
+def test_documents_of_another_embedding_model_are_not_found_until_embedded_anew(
+    library: Library, database: Database
+) -> None:
     library.add_text(source="note", title="Aare", text=AARE)
     assert library.trouble() == ""
     with database.write() as session:
         [chunk] = documents.live_chunks(session)
-        chunk.embedding_model = "another"
+        chunk.embedding_model, chunk.flags = "another", ["hidden"]
         session.add(chunk)
     library.add_text(source="other", title="Rhine", text="The river Rhine is 1,233 kilometres long.")
     assert library.healthy() == ""
-    assert library.trouble() == "1 documents were embedded by another model and are not found: ingest them again."
+    said = "1 documents were embedded by another model and are not found: `python -m retrieval rebuild`."
+    assert library.trouble() == said
+    assert "Aare" not in {found["title"] for found in library.search("the river Aare", 5)}
+
+    assert library.embed_anew() == 1
+    [found] = [found for found in library.search("the river Aare", 5) if found["title"] == "Aare"]
+    assert (found["text"], found["flags"]) == (AARE, ["hidden"])
+    assert (library.trouble(), library.embed_anew()) == ("", 0)
