@@ -169,6 +169,7 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         tasks=lambda: _tasks(settings),
         data=settings.server.data,
         approvers=settings.gate.approvers,
+        approval_days=settings.scheduler.approval_days,
         min_labels=settings.gate.min_labels,
         provider=_provider(settings),
         requests_per_minute=settings.server.requests_per_minute,

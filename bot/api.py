@@ -55,6 +55,7 @@ def create_app(
     tasks: Callable[[], Collection[str]],
     data: Path,
     approvers: int = 1,
+    approval_days: float | None = None,
     min_labels: int = 20,
     provider: Provider | None = None,
     requests_per_minute: int = 6_000,
@@ -63,8 +64,9 @@ def create_app(
     """The application over these parts.
 
     `open_chat` lets anonymous requests from this machine chat; `tasks` names the taxonomy's tasks of this moment; in
-    the folder `data` lies the key that signs; so many `approvers` must agree before an adapter is deployed, and so many
-    `min_labels` of held-out cases count at the gate; people may sign in through `provider`.
+    the folder `data` lies the key that signs; so many `approvers` must agree before an adapter is deployed, within
+    `approval_days` after its gate, and so many `min_labels` of held-out cases count there; people may sign in through
+    `provider`.
     """
     access = Access(
         database,
@@ -86,6 +88,7 @@ def create_app(
         signer=Signer(data),
         data=data,
         approvers=approvers,
+        approval_days=approval_days,
         min_labels=min_labels,
         provider=provider,
     )

@@ -95,6 +95,7 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
         testers=body.testers,
         approvers=parts.approvers,
         signer=parts.signer,
+        days=parts.approval_days,
     )
     return api_views.adapter(row)
 

@@ -54,6 +54,7 @@ class Parts:
     signer: Signer
     data: Path
     approvers: int = 1
+    approval_days: float | None = None
     min_labels: int = 20
     provider: Provider | None = None
 

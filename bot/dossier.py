@@ -11,7 +11,7 @@ from sqlmodel import Session, select
 
 from store import adapters, approvals, people
 from store.models import Adapter, Cycle, CycleStep, Exchange, Feedback
-from store.signing import Signer, signed_text
+from store.signing import SIGNATURE, Signer, signed_text
 
 SHOWN = 20
 """Wins and losses that are shown, each, the largest first."""
@@ -226,7 +226,7 @@ def _plain(metric: str) -> str:
 
 def digests(row: Adapter, signer: Signer) -> dict[str, Any]:
     """What an approval is bound to, the gate's signature of it, and whether that still fits."""
-    signature = row.verdict.get("signature")
+    signature = row.verdict.get(SIGNATURE)
     fits = None if signature is None else signer.verifies(signed_text(row), signature)
     return {
         "adapter": row.digest,

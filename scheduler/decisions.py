@@ -1,23 +1,25 @@
 """What follows from decisions: the gate moves adapters, cycles go on or expire, and the watch has its way."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import col, select
 
 from scheduler.watch import Watched
 from scheduler.workbench import Workbench
 from store import adapters, cycles, deployments, rollbacks
 from store.database import Database
-from store.models import Adapter, AdapterState, Cycle, CycleState, CycleStep, Outcome, now
-from store.signing import Signer, signed_text
+from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
+from store.signing import SIGNATURE, Signer, signed_text
 
 
 def follow_decisions(bench: Workbench) -> None:
     """Take up the cycles whose adapter was decided on, and let those expire that nobody decided on."""
     with bench.database.read() as session:
         query = select(Cycle).where(Cycle.state == CycleState.AWAITING_APPROVAL)
-        waiting = [(one, session.get(Adapter, one.adapter_id), _since(session, one)) for one in session.exec(query)]
+        waiting = [
+            (one, session.get(Adapter, one.adapter_id), cycles.gated_at(session, one)) for one in session.exec(query)
+        ]
     for cycle, adapter, since in waiting:
         if adapter is None:
             continue
@@ -32,12 +34,6 @@ def follow_decisions(bench: Workbench) -> None:
             cycles.resume(bench.database, cycle.id, step="evaluate", state=CycleState.RUNNING)
         elif state in _ENDS:
             cycles.end(bench.database, cycle.id, outcome=_ENDS[state], actor="scheduler")
-
-
-def _since(session: Session, cycle: Cycle) -> datetime:
-    """Since when a cycle waits for a decision: since its gate was last passed."""
-    step = session.get(CycleStep, (cycle.id, "gate"))
-    return (step.finished_at if step is not None else None) or cycle.created_at
 
 
 _ENDS = {
@@ -84,7 +80,7 @@ def judged(
         for name, value in kept.items():
             setattr(row, name, value)
         if signer is not None:
-            row.verdict = {**verdict, "signature": signer.sign(signed_text(row))}
+            row.verdict = {**verdict, SIGNATURE: signer.sign(signed_text(row))}
         session.add(row)
         if row.state != AdapterState.CANDIDATE:  # an admin has rejected it meanwhile
             return

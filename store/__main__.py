@@ -20,7 +20,7 @@ from store import adapters, deployments, exchanges, golden, judge_labels, labels
 from store.database import Database, open_database, restore
 from store.errors import Invalid, NotFound, RatchetError
 from store.listing import list_adapters, list_cycles, list_exchanges, show
-from store.models import AdapterState, Role
+from store.models import Role
 from store.signing import Signer
 
 ACTOR = "command"
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _approve(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     testers = options.testers or []
-    row = deployments.approve(
+    deployments.approve(
         database,
         options.adapter,
         actor=ACTOR,
@@ -116,10 +116,8 @@ def _approve(options: argparse.Namespace, settings: Settings, database: Database
         testers=testers,
         approvers=settings.gate.approvers,
         signer=Signer(settings.server.data),
+        days=settings.scheduler.approval_days,
     )
-    if row.state == AdapterState.AWAITING_APPROVAL:
-        print(f"noted: {options.adapter} waits for another person, {settings.gate.approvers} must approve.")
-        return
     print(f"approved {options.adapter}{_whom(options.share, testers)}: running bots load it now.")
 
 

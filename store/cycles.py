@@ -6,7 +6,7 @@ then match no row. It knows the names of the steps only as strings: `scheduler/c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, update
@@ -213,6 +213,12 @@ def get(session: Session, cycle_id: str) -> Cycle:
     if row is None:
         raise NotFound(f"no cycle {cycle_id}.", "`python -m store cycles` lists them.")
     return row
+
+
+def gated_at(session: Session, cycle: Cycle) -> datetime:
+    """Since when a cycle waits for a decision: since its gate was last passed."""
+    step = session.get(CycleStep, (cycle.id, "gate"))
+    return (step.finished_at if step is not None else None) or cycle.created_at
 
 
 def steps(session: Session, cycle_id: str) -> list[CycleStep]:

@@ -4,16 +4,17 @@ An adapter's state changes only through `store.adapters.move`; here is what such
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlmodel import Session, select
 
-from store import approvals, audit, people
+from store import approvals, audit, cycles, people
 from store.adapters import get, move, need_comment, report_digest
 from store.database import Database
 from store.errors import Conflict, Invalid
-from store.models import BASE, Adapter, Deployment, now
+from store.models import BASE, Adapter, Cycle, Deployment, now
 from store.models import AdapterState as S
-from store.signing import Signer, signed_text
+from store.signing import SIGNATURE, Signer, signed_text
 
 STARTER = "starter"
 """The id and the origin of the adapter that a fresh store begins with."""
@@ -80,30 +81,35 @@ def approve(
     testers: Sequence[str] = (),
     approvers: int = 1,
     signer: Signer | None = None,
+    days: float | None = None,
 ) -> Adapter:
     """Approve an awaiting adapter, bound to its digests, and deploy it to every bot.
 
-    Where `approvers` is 2 or more, the first ones are only noted; the last one's call deploys, with its share. With a
-    `signer` the gate's signature of the digests is checked.
+    Where `approvers` is 2 or more, the first ones are only noted; the call of the last one who agrees to the same share
+    and testers deploys. After more than `days` since its gate it is too late. With a `signer` the gate's signature is
+    checked, and must be there.
 
     A `share` below 1 makes it a canary: it answers that share of the conversations and the `testers`, people by name
     or id; what served before answers the rest.
 
     Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
-    another canary runs, when the same person approves twice, when the signature is another one, or when what serves has
-    changed since it was evaluated (it then becomes a candidate again, to be evaluated against the adapter that serves
-    now).
+    another canary runs, when the same person approves twice or nobody known does, when it is too late, when the
+    signature is another one or missing, or when what serves has changed since it was evaluated (it then becomes a
+    candidate again, to be evaluated against the adapter that serves now).
     """
     need_comment(comment, "approving")
     _check_share(share, testers)
     with database.write() as session:
         row, serving = get(session, adapter_id), deployment(session)
         _check_approvable(row, serving, signer)
+        _check_in_time(session, row, days)
         stale = serving.adapter != row.compared_with
         ids = _ids(session, testers)
         if stale:
             move(session, adapter_id, S.CANDIDATE, actor=actor, comment=f"{serving.adapter} serves now")
-        elif approvers > 1 and not approvals.enough(session, row, actor=actor, comment=comment, needed=approvers):
+        elif approvers > 1 and not approvals.enough(
+            session, row, actor=actor, comment=comment, needed=approvers, share=share, testers=ids
+        ):
             return row
         else:
             _supersede_approved(session, actor)
@@ -131,8 +137,7 @@ def _check_approvable(row: Adapter, serving: Deployment, signer: Signer | None) 
         )
     if row.report_digest != report_digest(row.report):
         raise Conflict(f"the report of adapter {row.id} does not match the digest it was gated with.")
-    signature = row.verdict.get("signature")
-    if signer is not None and signature and not signer.verifies(signed_text(row), signature):
+    if signer is not None and not signer.verifies(signed_text(row), row.verdict.get(SIGNATURE, "")):
         raise Conflict(
             f"what the gate signed of adapter {row.id} is not what the database holds now.",
             "Run a cycle: the adapter that it trains is evaluated and signed anew.",
@@ -141,6 +146,16 @@ def _check_approvable(row: Adapter, serving: Deployment, signer: Signer | None) 
         raise Conflict(
             f"adapter {serving.canary} is a canary for {serving.share:.0%} of the conversations.",
             "Complete it with share 1 or roll it back, then approve the next one.",
+        )
+
+
+def _check_in_time(session: Session, row: Adapter, days: float | None) -> None:
+    """Whoever expires adapters may not run; a decision on old figures is refused all the same."""
+    cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
+    if days is not None and cycle is not None and now() - cycles.gated_at(session, cycle) > timedelta(days=days):
+        raise Conflict(
+            f"adapter {row.id} passed the gate more than {days:g} days ago: its approval has expired.",
+            "Run a cycle: what it trains is evaluated on today's log.",
         )
 
 

@@ -19,7 +19,7 @@ def rollback(
     """Take the deployed adapter back and return to the one it replaced, or to `to` (`base` is always possible).
 
     While a canary runs it is the canary that is taken back, and what serves the others stays; `to` ends it as well.
-    With `of` only that adapter is taken back.
+    With `of` only that adapter is taken back: what serves beside a canary too, and the canary goes on then.
 
     Raises Conflict when the base already serves, the target never was live, or `of` is not deployed; Invalid without
     a comment.
@@ -27,8 +27,10 @@ def rollback(
     need_comment(comment, "rolling back")
     with database.write() as session:
         row = deployment(session)
-        if of is not None and of != (row.canary or row.adapter):
+        if of is not None and of not in (row.canary, row.adapter):
             raise Conflict(f"adapter {of} is not deployed any more: there is nothing to roll back.")
+        if row.canary is not None and of == row.adapter:
+            return _from_under_canary(session, row, actor=actor, comment=comment)
         if row.canary is not None and to in (None, row.adapter):
             return _end_canary(session, row, S.ROLLED_BACK, actor=actor, comment=comment)
         if row.adapter == BASE and to in (None, BASE):
@@ -50,9 +52,16 @@ def _end_canary(session: Session, row: Deployment, after: S, *, actor: str, comm
     return deploy(session, row.adapter, actor=actor, comment=comment)
 
 
+def _from_under_canary(session: Session, row: Deployment, *, actor: str, comment: str) -> Deployment:
+    target = _before(session, row.adapter)
+    move(session, row.adapter, S.ROLLED_BACK, actor=actor, comment=comment)
+    return _return_beside(session, row, target, actor=actor, comment=comment)
+
+
 def _before(session: Session, adapter_id: str) -> str:
+    """What an adapter replaced, or what that one did: none that was itself taken back, or out of use."""
     target = get(session, adapter_id).replaced
-    while target != BASE and not _was_live(session, target):
+    while target != BASE and get(session, target).state not in (S.LIVE, S.RETIRED):
         target = get(session, target).replaced
     return target
 
@@ -100,9 +109,10 @@ def quarantine(database: Database, adapter_id: str, *, actor: str, comment: str)
             _return_beside(session, serving, _before(session, adapter_id), actor=actor, comment=comment)
 
 
-def _return_beside(session: Session, row: Deployment, target: str, *, actor: str, comment: str) -> None:
+def _return_beside(session: Session, row: Deployment, target: str, *, actor: str, comment: str) -> Deployment:
     """Return to `target`; a canary goes on beside it."""
     canary, share, testers = row.canary, row.share, row.testers
     back = _return_to(session, target, actor=actor, comment=comment)
     back.canary, back.share, back.testers = canary, share, testers
     session.add(back)
+    return back

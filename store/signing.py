@@ -15,11 +15,13 @@ from store.errors import Unavailable
 from store.models import Adapter
 
 KEY = "signing.key"
+SIGNATURE = "signature"
+"""Where a verdict keeps the signature."""
 _BYTES = 32
 
 
 class Signer:
-    """Signs and checks short texts with the key of one data folder."""
+    """Signs and checks texts with the key of one data folder."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / KEY
@@ -65,6 +67,11 @@ class Signer:
 
 
 def signed_text(row: Adapter) -> str:
-    """What is signed of an adapter: its id and the digests of its folder, dataset and report, as canonical JSON."""
-    signed = {"adapter": row.id, "digest": row.digest, "dataset": row.dataset_digest, "report": row.report_digest}
-    return json.dumps({**signed, "verdict": row.verdict.get("verdict", "")}, sort_keys=True)
+    """What is signed of an adapter, as canonical JSON.
+
+    Its id, the digests of its folder, dataset and report, its recipe, what it was compared with, and the whole verdict.
+    """
+    digests = {"digest": row.digest, "dataset": row.dataset_digest, "report": row.report_digest}
+    verdict = {name: value for name, value in row.verdict.items() if name != SIGNATURE}
+    said = {"adapter": row.id, "recipe": row.recipe, "compared_with": row.compared_with, "verdict": verdict}
+    return json.dumps({**digests, **said}, sort_keys=True)

@@ -1,6 +1,7 @@
 """Rows for the tests of the pages, written by the store: exchanges, a cycle with its course, adapters."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from store import adapters, cycles, exchanges, histories, labels
 from store.database import Database
 from store.models import Adapter, AdapterState, Conversation, Cycle, Exchange, ExchangeState, Feedback, Label, now
+from store.signing import SIGNATURE, Signer, signed_text
 from tests.queued import QUESTION, RIVER, QueuedBot
 
 PRIMARY: dict[str, Any] = {
@@ -35,7 +37,14 @@ def awaiting(database: Database, *, report: dict[str, Any] | None = None, **valu
     row = adapters.create(database, actor="test", verdict=verdict, **kept, **values)
     with database.write() as session:
         adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test")
-        return adapters.move(session, row.id, AdapterState.AWAITING_APPROVAL, actor="test")
+        return signed(database, adapters.move(session, row.id, AdapterState.AWAITING_APPROVAL, actor="test"))
+
+
+def signed(database: Database, row: Adapter) -> Adapter:
+    """An adapter with the gate's signature, by the key beside the database."""
+    signer = Signer(Path(database.url.removeprefix("sqlite:///")).parent)
+    row.verdict = {**row.verdict, SIGNATURE: signer.sign(signed_text(row))}
+    return row
 
 
 def evaluated(bot: QueuedBot, *answers: tuple[str, float, str, float]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from store import adapters, cycles, processes, requests
 from store.models import Adapter, AdapterState, AuditEntry, CycleState, Exchange
+from tests.deciding import signed
 from tests.queued import QueuedBot, error, queued_bot, until
 
 VERDICT = {
@@ -44,7 +45,8 @@ def awaiting(bot: QueuedBot) -> Adapter:
     )
     with bot.database.write() as session:
         adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test")
-        return adapters.move(session, row.id, AdapterState.AWAITING_APPROVAL, actor="test", verdict=VERDICT)
+        row = adapters.move(session, row.id, AdapterState.AWAITING_APPROVAL, actor="test", verdict=VERDICT)
+        return signed(bot.database, row)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import BASE, Adapter
 from store.models import AdapterState as S
+from tests.deciding import signed
 
 
 def made(database: Database, state: S = S.AWAITING_APPROVAL, *, compared_with: str = BASE) -> str:
@@ -18,7 +19,7 @@ def made(database: Database, state: S = S.AWAITING_APPROVAL, *, compared_with: s
     with database.write() as session:
         row.state, row.report, row.compared_with = state, {"cases": 30}, compared_with
         row.report_digest = adapters.report_digest(row.report)
-        session.add(row)
+        session.add(signed(database, row))
     return row.id
 
 

@@ -1,7 +1,9 @@
 """Claims about canaries in the registry: who gets one, how it ends, and that what serves the others stays."""
 
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -12,8 +14,9 @@ from sqlmodel import select
 from store import adapters, deployments, people, rollbacks
 from store.database import Database, open_database
 from store.errors import Conflict, Invalid, NotFound
-from store.models import BASE, AuditEntry, Deployment, Role
+from store.models import BASE, AuditEntry, Cycle, Deployment, Person, Role, now
 from store.models import AdapterState as S
+from store.signing import SIGNATURE, Signer
 from tests.test_store_adapters import live, made, serving, state
 
 MIGRATIONS = Path(deployments.__file__).parent / "migrations"
@@ -178,6 +181,81 @@ def test_quarantining_what_serves_keeps_the_canary_running(database: Database) -
     found = row(database)
     assert (found.adapter, found.canary, found.share) == (first, third, 0.3)
     assert state(database, third) == S.CANARY
+
+
+def test_what_serves_beside_a_canary_is_taken_back_alone(database: Database) -> None:
+    first, second = live(database), live(database)
+    third = canary(database, share=0.3)
+    found = rollbacks.rollback(database, actor="watch", comment="declines rose", of=second)
+    assert (found.adapter, found.canary, found.share) == (first, third, 0.3)
+    assert [state(database, one) for one in (first, second, third)] == [S.LIVE, S.ROLLED_BACK, S.CANARY]
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    assert rollbacks.rollback(database, actor="ann", comment="worse").adapter == first
+
+
+def test_a_rollback_does_not_return_to_what_was_taken_back_itself(database: Database) -> None:
+    first = live(database)
+    canary(database)
+    rollbacks.rollback(database, actor="watch", comment="declines rose", of=first)
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    assert rollbacks.rollback(database, actor="ann", comment="worse").adapter == BASE
+    assert state(database, first) == S.ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("digest", "another"),
+        ("dataset_digest", "another"),
+        ("recipe", {"phases": []}),
+        ("verdict", {"verdict": "promote", "reasons": ["better"]}),
+        ("verdict", {}),
+    ],
+)
+def test_what_the_gate_did_not_sign_is_not_approved(database: Database, tmp_path: Path, name: str, value: Any) -> None:
+    adapter = made(database)
+    signer = Signer(Path(database.url.removeprefix("sqlite:///")).parent)
+    with database.write() as session:
+        kept = adapters.get(session, adapter)
+        mark = {SIGNATURE: kept.verdict[SIGNATURE]} if value else {}
+        setattr(kept, name, {**value, **mark} if name == "verdict" else value)
+        session.add(kept)
+    with pytest.raises(Conflict, match="what the gate signed of adapter v1 is not what the database holds now"):
+        deployments.approve(database, adapter, actor="ann", comment="good", signer=signer)
+    assert state(database, adapter) == S.AWAITING_APPROVAL
+
+
+def test_two_people_agree_to_the_same_share_and_are_admins_still(database: Database) -> None:
+    adapter, comment = made(database), "cites better"
+    ann, ben, eve = (people.add(database, name, role=Role.ADMIN, actor="test") for name in ("ann", "ben", "eve"))
+
+    def agree(who: str, **terms: Any) -> str:
+        deployments.approve(database, adapter, actor=who, comment=comment, approvers=2, **terms)
+        return state(database, adapter)
+
+    with pytest.raises(Conflict, match="command is none that is known as an admin"):
+        agree("command")
+    assert agree(ann.id, share=0.01) == S.AWAITING_APPROVAL
+    assert agree(ben.id) == S.AWAITING_APPROVAL
+    with database.write() as session:
+        demoted = session.get_one(Person, ben.id)
+        demoted.role = Role.REVIEWER
+        session.add(demoted)
+    assert agree(eve.id) == S.AWAITING_APPROVAL
+    assert agree(ann.id) == S.APPROVED
+    assert (serving(database), row(database).canary) == (adapter, None)
+
+
+def test_an_approval_after_its_days_is_refused_without_a_scheduler(database: Database) -> None:
+    adapter = made(database)
+    with database.write() as session:
+        kept = adapters.get(session, adapter)
+        kept.cycle_id = "cy_1"
+        session.add_all([kept, Cycle(id="cy_1", slot_key="x", created_at=now() - timedelta(days=8))])
+    with pytest.raises(Conflict, match="passed the gate more than 7 days ago: its approval has expired"):
+        deployments.approve(database, adapter, actor="ann", comment="late", days=7)
+    deployments.approve(database, adapter, actor="ann", comment="in time", days=9)
+    assert state(database, adapter) == S.APPROVED
 
 
 def test_a_database_of_the_first_schema_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
