@@ -84,6 +84,8 @@ def judged(
         session.add(row)
         if row.state != AdapterState.CANDIDATE:  # an admin has rejected it meanwhile
             return
+        if adapters.rests_on_erased(row):
+            state, said = AdapterState.QUARANTINED, adapters.ERASED
         if state == AdapterState.AWAITING_APPROVAL:
             query = select(Adapter).where(Adapter.state == AdapterState.AWAITING_APPROVAL, col(Adapter.id) != row.id)
             for older in session.exec(query):

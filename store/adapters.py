@@ -23,6 +23,10 @@ FOLDER = "adapters"
 FORGOTTEN = "answer_digest"
 """In a report's case: the SHA-256 of an answer that is not kept any more."""
 
+ERASED = "it rests on what somebody said who was erased"
+COULD_SERVE = (S.CANDIDATE, S.AWAITING_APPROVAL, S.RETIRED, S.ROLLED_BACK)
+"""The states of an adapter that does not serve and yet may."""
+
 ARROWS: dict[S, dict[S, str]] = {
     S.TRAINING: {S.CANDIDATE: "its folder was published with digests"},
     S.CANDIDATE: {S.AWAITING_APPROVAL: "the gate said promote", S.REJECTED: "the gate or an admin said no"},
@@ -80,6 +84,11 @@ def get(session: Session, adapter_id: str) -> Adapter:
     if row is None:
         raise NotFound(f"no adapter {adapter_id}.", "`python -m store adapters` lists them.")
     return row
+
+
+def rests_on_erased(row: Adapter) -> bool:
+    """Whether an adapter was trained on what somebody said who was erased since."""
+    return bool(row.lineage.get("erased"))
 
 
 def place(row: Adapter, data: Path) -> Path:

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from sqlmodel import Session, select
 
-from store import approvals, audit, cycles, people
-from store.adapters import get, move, need_comment, report_digest
+from store import adapters, approvals, audit, cycles, people
+from store.adapters import ERASED, get, move, need_comment, report_digest
 from store.database import Database
 from store.errors import Conflict, Invalid
 from store.models import BASE, Adapter, Cycle, Deployment, now
@@ -135,6 +135,10 @@ def _check_approvable(row: Adapter, serving: Deployment, signer: Signer | None) 
             f"adapter {row.id} has not passed the gate.",
             "Run `python -m scheduler once`: only adapters with the verdict promote can be approved.",
         )
+    if adapters.rests_on_erased(row):
+        raise Conflict(
+            f"adapter {row.id} cannot be approved: {ERASED}.", "Run a cycle: the next one is trained without."
+        )
     if row.report_digest != report_digest(row.report):
         raise Conflict(f"the report of adapter {row.id} does not match the digest it was gated with.")
     if signer is not None and not signer.verifies(signed_text(row), row.verdict.get(SIGNATURE, "")):
@@ -200,7 +204,8 @@ def loaded(database: Database, adapter_id: str) -> bool:
 
 def retire_live(session: Session, *, actor: str, but: str = "") -> None:
     for other in session.exec(select(Adapter).where(Adapter.state == S.LIVE, Adapter.id != but)):
-        move(session, other.id, S.RETIRED, actor=actor)
+        gone = adapters.rests_on_erased(other)
+        move(session, other.id, S.QUARANTINED if gone else S.RETIRED, actor=actor, comment=ERASED if gone else "")
 
 
 def change_canary(

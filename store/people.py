@@ -10,11 +10,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError, VerifyMismatchError
 from sqlmodel import Session, col, delete, func, or_, select
 
-from store import audit, conversations
+from store import adapters, audit, conversations
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
 from store.models import (
     Adapter,
+    AdapterState,
     Conversation,
     Exchange,
     Identity,
@@ -220,12 +221,13 @@ def claim_setup(database: Database, secret: str, *, name: str, password: str) ->
 def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
     """Erase a person: exchanges, feedback, labels, embeddings, keys and sessions go, a tombstone stays.
 
-    Adapters trained on their rows are flagged in their lineage. Returns how many rows of each kind went.
+    Adapters trained on their rows are flagged in their lineage, and quarantined where they could come to serve; what
+    serves goes on until another one replaces it, and does not come back. Returns how many rows of each kind went.
     """
     with database.write() as session:
         person = find(session, name_or_id)
         exchanges = list(session.exec(select(Exchange.id).where(Exchange.person_id == person.id)))
-        flagged = _flag_adapters(session, person.id)
+        flagged = _flag_adapters(session, person.id, actor=actor)
         conversations.forget(session, exchanges)
         conversations.forget_feedback(session, person.id)
         session.exec(delete(Preview).where(col(Preview.person_id) == person.id))
@@ -240,11 +242,13 @@ def erase(database: Database, name_or_id: str, *, actor: str) -> dict[str, int]:
     return counts
 
 
-def _flag_adapters(session: Session, person_id: str) -> int:
+def _flag_adapters(session: Session, person_id: str, *, actor: str) -> int:
     flagged = 0
     for adapter in session.exec(select(Adapter)):
         if person_id in adapter.lineage.get("people", []):
             adapter.lineage = {**adapter.lineage, "erased": [*adapter.lineage.get("erased", []), person_id]}
             session.add(adapter)
             flagged += 1
+            if adapter.state in adapters.COULD_SERVE:
+                adapters.move(session, adapter.id, AdapterState.QUARANTINED, actor=actor, comment=adapters.ERASED)
     return flagged

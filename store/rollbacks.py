@@ -5,11 +5,11 @@ What is deployed otherwise changes in `store/deployments.py`.
 
 from sqlmodel import Session
 
-from store.adapters import get, move, need_comment
+from store.adapters import ERASED, get, move, need_comment, rests_on_erased
 from store.database import Database
 from store.deployments import deploy, deployment, retire_live
 from store.errors import Conflict
-from store.models import BASE, Deployment
+from store.models import BASE, Adapter, Deployment
 from store.models import AdapterState as S
 
 
@@ -40,6 +40,8 @@ def rollback(
             raise Conflict(f"{target} serves already.")
         if target != BASE and not _was_live(session, target):
             raise Conflict(f"adapter {target} is {get(session, target).state}: only one that was live can come back.")
+        if target != BASE and rests_on_erased(get(session, target)):
+            raise Conflict(f"adapter {target} cannot come back: {ERASED}.")
         if row.canary is not None:
             move(session, row.canary, S.ROLLED_BACK, actor=actor, comment=comment)
         if row.adapter != BASE and get(session, row.adapter).state in (S.LIVE, S.APPROVED):
@@ -59,11 +61,15 @@ def _from_under_canary(session: Session, row: Deployment, *, actor: str, comment
 
 
 def _before(session: Session, adapter_id: str) -> str:
-    """What an adapter replaced, or what that one did: none that was itself taken back, or out of use."""
+    """What an adapter replaced, or what that one did: none that was itself taken back, is out of use or must be."""
     target = get(session, adapter_id).replaced
-    while target != BASE and get(session, target).state not in (S.LIVE, S.RETIRED):
+    while target != BASE and not _may_return(get(session, target)):
         target = get(session, target).replaced
     return target
+
+
+def _may_return(row: Adapter) -> bool:
+    return row.state in (S.LIVE, S.RETIRED) and not rests_on_erased(row)
 
 
 def _was_live(session: Session, adapter_id: str) -> bool:

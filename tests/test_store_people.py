@@ -7,10 +7,12 @@ import pytest
 from argon2 import extract_parameters
 from sqlmodel import select
 
-from store import adapters, embeddings, exchanges, histories, labels, people
+from scheduler.decisions import judged
+from store import adapters, embeddings, exchanges, histories, labels, people, rollbacks
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
 from store.models import (
+    BASE,
     Conversation,
     Embedding,
     Exchange,
@@ -23,6 +25,8 @@ from store.models import (
     Role,
     now,
 )
+from store.models import AdapterState as S
+from tests.test_store_adapters import live, made, state
 
 PASSWORD = "correct horse battery"
 
@@ -177,6 +181,34 @@ def asked(database: Database, person: Person) -> str:
     vectors = {"question": b"secret vector", "answer": b"", "words": b""}
     embeddings.save(database, [Embedding(exchange_id=row.id, model="m", **vectors)])
     return row.id
+
+
+def test_what_rests_on_an_erased_person_serves_no_more_once_it_is_replaced(database: Database) -> None:
+    person = ann(database)
+    first, second = live(database), live(database)
+    waits, failed = made(database, compared_with=second), made(database, S.REJECTED)
+    with database.write() as session:
+        for name in (first, second, waits, failed):
+            row = adapters.get(session, name)
+            row.lineage = {"people": [person.id]}
+            session.add(row)
+    assert people.erase(database, "ann", actor="admin")["adapters_flagged"] == 4
+    states = [state(database, name) for name in (first, second, waits, failed)]
+    assert states == [S.QUARANTINED, S.LIVE, S.QUARANTINED, S.REJECTED]
+    third = live(database)
+    assert state(database, second) == S.QUARANTINED
+    assert rollbacks.rollback(database, actor="eve", comment="bad").adapter == BASE
+    assert state(database, third) == S.ROLLED_BACK
+
+
+def test_what_is_trained_on_somebody_erased_meanwhile_is_quarantined_at_the_gate(database: Database) -> None:
+    adapter = made(database, S.CANDIDATE)
+    with database.write() as session:
+        row = adapters.get(session, adapter)
+        row.lineage = {"erased": ["pe_1"]}
+        session.add(row)
+    judged(database, adapter, {"cases": 30}, {"verdict": "promote"}, serving=BASE)
+    assert state(database, adapter) == S.QUARANTINED
 
 
 def test_erasing_leaves_a_tombstone_and_nothing_that_was_said(database: Database) -> None:
