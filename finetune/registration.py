@@ -1,6 +1,6 @@
 """A PEFT LoRA folder that was trained elsewhere becomes a candidate, checked before anything is entered.
 
-Whether its shapes fit the base model shows when it is loaded. It needs no torch.
+It needs no torch.
 """
 
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, deserialize
 
-from finetune import card
+from finetune import card, fits
 from store import adapters
 from store.database import Database
 from store.errors import BrokenAdapter
@@ -28,16 +28,19 @@ def register(
     *,
     data: Path,
     base_model: str,
+    base_folder: Path,
     base_digest: str,
     comment: str,
     actor: str,
 ) -> Adapter:
     """Copy a PEFT LoRA folder into the data folder and enter it as a candidate with its digest.
 
-    Raises BrokenAdapter, and enters nothing, for a folder that is incomplete, unreadable, not LoRA or not finite.
+    Raises BrokenAdapter, and enters nothing, for a folder that is incomplete, unreadable, not LoRA, not finite or of
+    another base model. The next cycle that comes to evaluate takes it to its gate.
     """
     config = _config(folder)
     _check_weights(folder / WEIGHTS)
+    fits.check(config, fits.shapes_in(folder), base_model=base_model, base_folder=base_folder)
     row = adapters.create(database, actor=actor, origin="registered", base_model=base_model, note=comment)
     target = data / "adapters" / f"{row.id}-registered"
     recipe = {"rank": config.get("r"), "alpha": config.get("lora_alpha"), "target_modules": config["target_modules"]}

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, and_, col, or_, select
 
 from finetune import card
 from scheduler.workbench import Workbench
 from store import adapters
-from store.models import BASE, Adapter
+from store.models import BASE, Adapter, AuditEntry
+from store.models import AdapterState as S
 
 
 def side_of(bench: Workbench, adapter_id: str, row: Adapter | None) -> dict[str, str]:
@@ -20,10 +21,16 @@ def side_of(bench: Workbench, adapter_id: str, row: Adapter | None) -> dict[str,
 
 
 def anchor_of(bench: Workbench, session: Session) -> Adapter | None:
-    """What candidates are held against for ever: this base model's first adapter that was promoted, else the base."""
-    query = select(Adapter).where(
-        Adapter.origin == "trained", col(Adapter.state).in_(["live", "retired", "approved", "canary"])
+    """What candidates are held against for ever: this base model's first adapter that was promoted, else the base.
+
+    One that made way for another stays it, whatever was rolled back since; one that was taken back before is none.
+    """
+    once = select(AuditEntry.subject).where(AuditEntry.action == f"adapter.{S.RETIRED}")
+    stands = or_(
+        col(Adapter.state).in_([S.LIVE, S.RETIRED, S.APPROVED, S.CANARY]),
+        and_(Adapter.state == S.ROLLED_BACK, col(Adapter.id).in_(once)),
     )
+    query = select(Adapter).where(Adapter.origin == "trained", stands)
     base = bench.base_digest()
     rows = [row for row in session.exec(query) if card.base_of(adapters.place(row, bench.data)) == base]
     return min(rows, key=lambda row: row.decided_at or row.created_at, default=None)

@@ -170,6 +170,7 @@ def _register(options: argparse.Namespace, settings: Settings, database: Databas
         Path(options.folder),
         data=settings.server.data.resolve(),
         base_model=settings.models.chat,
+        base_folder=Path(folder),
         base_digest=base_digest(folder),
         comment=options.comment,
         actor=ACTOR,

@@ -201,12 +201,22 @@ def test_a_folder_is_published_in_one_step_with_digests(tiny_model: str, tmp_pat
 # registering what was trained elsewhere
 
 
-def registered(database: Database, folder: Path, tmp_path: Path) -> Adapter:
+def load_config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def registered(database: Database, folder: Path, tmp_path: Path, base: str | None = None) -> Adapter:
+    given = load_config(folder) if base is None else {}
     return register(
         database,
         folder,
         data=tmp_path / "data",
         base_model="tiny",
+        base_folder=Path(base or given.get("base_model_name_or_path", "")),
         base_digest="b" * 64,
         comment="from the lab",
         actor="ann",
@@ -272,6 +282,34 @@ def test_a_folder_that_cannot_serve_is_refused_and_nothing_is_entered(
     with database.read() as session:
         assert session.exec(select(Adapter)).all() == []
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("named", "fits"), [("elsewhere/Tiny", True), ("", True), ("meta/Llama-8B", False)])
+def test_an_adapter_of_another_base_model_is_refused_by_its_name(
+    database: Database, tiny_model: str, tiny_adapter: Path, tmp_path: Path, named: str, fits: bool
+) -> None:
+    folder = altered(tiny_adapter, tmp_path, lambda tensor: tensor)
+    configured(base_model_name_or_path=named)(folder)
+    if fits:
+        assert registered(database, folder, tmp_path, tiny_model).state == AdapterState.CANDIDATE
+        return
+    with pytest.raises(BrokenAdapter, match="was trained on meta/Llama-8B, and the base model here is tiny"):
+        registered(database, folder, tmp_path, tiny_model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"), [("A", r"_A.weight has the shape \[4, "), ("B", "_B.weight has the shape")]
+)
+def test_an_adapter_of_another_base_model_is_refused_by_its_shapes(
+    database: Database, tiny_model: str, tiny_adapter: Path, tmp_path: Path, kind: str, sentence: str
+) -> None:
+    def other(tensor: torch.Tensor) -> torch.Tensor:
+        side = 1 if kind == "A" else 0
+        return torch.cat([tensor, tensor], side) if tensor.shape[1 - side] == 4 else tensor
+
+    folder = altered(tiny_adapter, tmp_path, other)
+    with pytest.raises(BrokenAdapter, match=f"{sentence}.*does not fit .* of the base model tiny"):
+        registered(database, folder, tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])

@@ -18,7 +18,7 @@ from scheduler.workbench import Workbench
 from store import adapters, case_labels, cycles, people
 from store.database import Database
 from store.errors import Invalid
-from store.models import Adapter, AdapterState, Ask, AuditEntry, CaseLabel, Conversation, Cycle, Exchange, Role
+from store.models import BASE, Adapter, AdapterState, Ask, AuditEntry, CaseLabel, Conversation, Cycle, Exchange, Role
 from tests.test_finetune_gate import COUNTS, noisy, report
 from tests.test_scheduler_workbench import bench
 
@@ -328,6 +328,40 @@ def test_the_anchor_and_its_known_answers_are_of_todays_base_model(work: Workben
     assert against.known_answers(today, anchor) == str(kept)
     assert against.known_answers(replace(today, answer_tokens=80), anchor) == ""
     assert against.known_answers(replace(today, base_digest=lambda: "old"), anchor) == ""
+
+
+def test_the_anchor_does_not_move_when_adapters_are_rolled_back_past_it(work: Workbench) -> None:
+    today = replace(work, base_digest=lambda: "new")
+    for name in ("first", "second", "third"):
+        served_once(work, name, "new")
+
+    def at(name: str, *states: AdapterState) -> str:
+        with work.database.write() as session:
+            for state in states:
+                adapters.move(session, name, state, actor="test")
+            found = against.anchor_of(today, session)
+        return found.id if found else BASE
+
+    assert at("v1") == "v1"
+    assert at("v1", AdapterState.LIVE, AdapterState.ROLLED_BACK) == "v2"
+    assert at("v2", AdapterState.LIVE, AdapterState.RETIRED, AdapterState.LIVE, AdapterState.ROLLED_BACK) == "v2"
+    assert at("v2", AdapterState.QUARANTINED) == "v3"
+
+
+def test_what_was_registered_by_hand_stands_at_the_next_gate(work: Workbench) -> None:
+    cycle = finalists(work, 1)[0]
+    known = replace(work, base_digest=lambda: "new")
+    for base in ("new", "old"):
+        folder = work.data / "adapters" / base
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"base_digest": base}))
+        row = adapters.create(work.database, actor="test", origin="registered", folder=str(folder))
+        with work.database.write() as session:
+            adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test")
+    found = trials.contenders(known, cycle)
+    assert found[0].id == cycle.adapter_id
+    assert [Path(row.folder).name for row in found if row.origin == "registered"] == ["new"]
+    assert [row.id for row in trials.contenders(known, cycle)] == [row.id for row in found]
 
 
 @pytest.mark.skipif(not available(), reason="TRL is not installed: pip install -e .[preference]")
