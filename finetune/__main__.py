@@ -202,7 +202,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         judge=judge,
     )
     if options.job is not None:
-        instead.measure(job, rows, engine=engine, candidate=reports[0], judge=judge, show=_show)
+        others = len(job.get("others", ()))
+        instead.measure(job, rows, engine=engine, candidates=reports[: others + 1], judge=judge, show=_show)
         (Path(job["out"]) / "judge.json").write_text(json.dumps(tried.as_json()))
     engine.close()
     _hand_over(options, job, reports, len(rows))

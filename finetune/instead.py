@@ -13,6 +13,7 @@ from finetune.judge import Judge
 from store.models import BASE
 
 ALTERNATIVES, VERIFIED, TOO_LONG = "alternatives.json", "verified.json", "too_long.json"
+_FILES = {"alternatives": ALTERNATIVES, "verified": VERIFIED, "too_long": TOO_LONG}
 MOST_VERIFIED = 50
 """Approved questions that a candidate is asked, the newest: beyond these, verified answers stay in use."""
 
@@ -22,32 +23,34 @@ def measure(
     rows: list[dict[str, Any]],
     *,
     engine: Any,
-    candidate: Report,
+    candidates: Sequence[Report],
     judge: Judge,
     show: Show,
 ) -> None:
     """Ask what the job wants beside the cases, a batch at a time, and write it into the job's folder.
 
-    `engine` has the base, what serves, and the candidate under its report's name. A prompt that its context does not
-    hold is not asked.
+    Every other way is asked once and held against each candidate; approved questions are asked of each. `engine` has
+    the base, what serves, and the candidates under their reports' names. A prompt that its context does not hold is not
+    asked.
     """
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     if cases := cases_of(rows)[: job.get("alternatives", 0)]:
-        _alternatives(job, cases, engine=engine, candidate=candidate, judge=judge, show=show)
+        _alternatives(job, cases, engine=engine, candidates=candidates, judge=judge, show=show)
     if job.get("verified"):
         some = _askable(engine, cases_of(read_rows(Path(job["verified"])))[:MOST_VERIFIED])
-        said = [
-            text
-            for start in range(0, len(some), job["batch"])
-            for text in _answers(engine, candidate.model, some[start : start + job["batch"]], job["max_tokens"])
-        ]
-        passed = {case.id: passes(case, text, judge) for case, text in zip(some, said, strict=True)}
+        passed = {one.model: _passed(job, some, engine, one.model, judge) for one in candidates}
         (out / VERIFIED).write_text(json.dumps(passed))
 
 
+def _passed(job: Mapping[str, Any], some: list[Case], engine: Any, adapter: str, judge: Judge) -> dict[str, bool]:
+    batches = (some[start : start + job["batch"]] for start in range(0, len(some), job["batch"]))
+    said = [text for batch in batches for text in _answers(engine, adapter, batch, job["max_tokens"])]
+    return {case.id: passes(case, text, judge) for case, text in zip(some, said, strict=True)}
+
+
 def _alternatives(
-    job: Mapping[str, Any], cases: list[Case], *, engine: Any, candidate: Report, judge: Judge, show: Show
+    job: Mapping[str, Any], cases: list[Case], *, engine: Any, candidates: Sequence[Report], judge: Judge, show: Show
 ) -> None:
     """Ask the cases in every other way; how many of each way are too long for the model is written beside."""
 
@@ -66,7 +69,7 @@ def _alternatives(
             too_long[name] = [len(asked) - len(askable), len(asked)]
         if askable:
             found[name] = _report(name, askable, engine, job, judge, adapter=adapter)
-    compared = against(candidate, found, metrics=job["primary"])
+    compared = {one.model: against(one, found, metrics=job["primary"]) for one in candidates}
     (Path(job["out"]) / ALTERNATIVES).write_text(json.dumps(compared))
     (Path(job["out"]) / TOO_LONG).write_text(json.dumps(too_long))
 
@@ -122,7 +125,8 @@ def better_than_training(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def read(out: Path) -> dict[str, Any]:
-    """What `measure` wrote, for the registry; nothing where it was not asked to."""
-    files = {"alternatives": out / ALTERNATIVES, "verified": out / VERIFIED, "too_long": out / TOO_LONG}
-    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+def read(out: Path, model: str) -> dict[str, Any]:
+    """What `measure` wrote of a candidate, for the registry; nothing where it was not asked to."""
+    found = {name: json.loads((out / file).read_text()) for name, file in _FILES.items() if (out / file).exists()}
+    theirs = {name: part[model] for name, part in found.items() if name != "too_long" and model in part}
+    return {**theirs, **({"too_long": found["too_long"]} if "too_long" in found else {})}

@@ -229,7 +229,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     best = min(range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -lead(verdicts[place]), place))
     for place, adapter_id in enumerate(ids):
         report = _kept(bench, cycle, reports[place], serving, anchor)
-        beside = instead.read(out) if place == 0 else {}
+        beside = instead.read(out, reports[place].model)
         report |= {**beside, "judge": tried}
         shown = json.loads(verdicts[place].to_json())
         shown["reasons"] = [*shown["reasons"], *instead.better_than_training(beside)]

@@ -138,9 +138,13 @@ def test_an_evaluation_also_asks_the_alternatives_and_the_approved_questions(tmp
         **{"verified": str(tmp_path / "verified.jsonl"), "primary": ["answer_accuracy"], "max_tokens": 9, "batch": 2},
     }
     candidate = Report("v1", "words", tuple(scored(row["id"]) for row in rows), ())
-    instead.measure(job, rows, engine=Echo(), candidate=candidate, judge=WordJudge(), show=lambda _: None)
-    found = instead.read(tmp_path / "out")
+    second = Report("v2", "words", candidate.cases, ())
+    instead.measure(job, rows, engine=Echo(), candidates=[candidate, second], judge=WordJudge(), show=lambda _: None)
+    found = instead.read(tmp_path / "out", candidate.model)
     assert found["verified"] == {row["id"]: True for row in approved}
+    theirs = instead.read(tmp_path / "out", "v2")
+    assert theirs["verified"] == {row["id"]: False for row in approved}
+    assert theirs["alternatives"] == found["alternatives"]
     by_name = {one["what"]: one for one in found["alternatives"]}
     strict = by_name["the base with a stricter prompt"]
     assert (strict["n"], strict["best"]) == (3, True)
@@ -168,13 +172,15 @@ def test_what_serves_is_asked_over_the_passages_of_other_settings(tmp_path: Path
     cases = tuple(CaseScore(row["id"], "facts", row["id"], True, "x", scores, None, 0) for row in rows)
     candidate = Report("v2", "words", cases, ())
     instead.measure(
-        job | {"primary": metrics}, rows, engine=Echo(), candidate=candidate, judge=WordJudge(), show=lambda _: None
+        job | {"primary": metrics}, rows, engine=Echo(), candidates=[candidate], judge=WordJudge(), show=lambda _: None
     )
-    found = {(one["what"], one["metric"]): one for one in instead.read(tmp_path / "out")["alternatives"]}
+    found = {
+        (one["what"], one["metric"]): one for one in instead.read(tmp_path / "out", candidate.model)["alternatives"]
+    }
     five, one = found["five passages", "source_attribution"], found["one passage", "source_attribution"]
     assert (five["n"], five["mean"], five["best"]) == (2, 1.0, True)
     assert one["mean"] < 0.5 and not one["best"]
-    said = instead.better_than_training(instead.read(tmp_path / "out"))
+    said = instead.better_than_training(instead.read(tmp_path / "out", candidate.model))
     assert any("five passages has source attribution 1.00, +0.60 against the candidate" in line for line in said)
 
 
@@ -192,8 +198,8 @@ def test_what_is_too_long_to_be_asked_another_way_is_left_out_and_said(tmp_path:
     }
     candidate = Report("v1", "words", tuple(scored(one["id"]) for one in rows), ())
     engine = Echo(context_tokens=50)
-    instead.measure(job, rows, engine=engine, candidate=candidate, judge=WordJudge(), show=lambda _: None)
-    found = instead.read(tmp_path / "out")
+    instead.measure(job, rows, engine=engine, candidates=[candidate], judge=WordJudge(), show=lambda _: None)
+    found = instead.read(tmp_path / "out", candidate.model)
     assert {one["what"]: one["n"] for one in found["alternatives"]} == {EXAMPLES: 3, "five passages": 1}
     assert found["too_long"] == {**{name: [3, 3] for name in PROMPTS}, "five passages": [2, 3]}
     assert list(found["verified"]) == ["c1"]
@@ -219,5 +225,5 @@ def test_an_approved_question_is_passed_by_being_right_and_citing_what_answers()
 def test_nothing_is_asked_that_the_job_does_not_want(tmp_path: Path) -> None:
     job = {"out": str(tmp_path), "alternatives": 0, "verified": ""}
     candidate = Report("v1", "words", (), ())
-    instead.measure(job, [], engine=Echo(), candidate=candidate, judge=WordJudge(), show=lambda _: None)
-    assert instead.read(tmp_path) == {}
+    instead.measure(job, [], engine=Echo(), candidates=[candidate], judge=WordJudge(), show=lambda _: None)
+    assert instead.read(tmp_path, candidate.model) == {}
