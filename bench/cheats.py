@@ -12,7 +12,6 @@ a part of its examples by its recipe, and all are held against the base on the c
 """
 
 import argparse
-import hashlib
 import json
 import random
 import tempfile
@@ -114,7 +113,6 @@ def trained(
         "out": str(work / name),
         "base_model": settings.models.chat,
         "base_folder": folder,
-        "dataset_digest": hashlib.sha256(file.read_bytes()).hexdigest(),
         "max_tokens": settings.training.max_tokens,
         "seed": SEED,
         "threads": 1,

@@ -233,7 +233,6 @@ def train(settings: Settings, folder: str) -> None:
         "out": str(work / "out"),
         "base_model": settings.models.chat,
         "base_folder": folder,
-        "dataset_digest": hashlib.sha256((work / "train.jsonl").read_bytes()).hexdigest(),
         "max_tokens": settings.training.max_tokens,
         "seed": SEED,
         "threads": settings.training.threads,

@@ -148,7 +148,6 @@ def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[s
         "out": str(options.out),
         "base_model": settings.models.chat,
         "base_folder": folder,
-        "dataset_digest": json.loads((data / "funnel.json").read_text())["digest"],
         "max_tokens": settings.training.max_tokens,
         "seed": settings.training.seed,
         "threads": settings.training.threads,

@@ -13,8 +13,8 @@ from finetune.examples import says_again
 from finetune.fitted import FittedJudge
 from finetune.forgetting import by_task, forgotten
 from finetune.judge import SELECTING, Judge
+from finetune.phase import read_digest, train_phase
 from finetune.phase import read_rows as read_rows
-from finetune.phase import train_phase
 from finetune.probe import losses
 from store.errors import Invalid
 
@@ -68,6 +68,7 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
         **figures,
         "digest": next(phase["digest"] for phase in phases if phase["folder"] == out.name),
         "folder": str(out),
+        "dataset_digest": read_digest(job["phases"][: len(parts) - bool(forgot)]),
         "seconds": round(totals["seconds"], 1),
         "tokens_per_second": round(rate, 1),
         "loss": round(sum(tail) / max(1, len(tail)), 4),
@@ -109,7 +110,7 @@ def _published(
             target,
             base_model=job["base_model"],
             base_digest=base_digest,
-            dataset_digest=job["dataset_digest"],
+            dataset_digest=read_digest(job["phases"][: number + 1]),
             facts=facts,
         )
         kept.append({**said, "digest": digest})

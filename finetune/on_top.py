@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune import card
 from finetune.jobs import Show
-from finetune.phase import read_rows
+from finetune.phase import read_digest, read_rows
 from finetune.prefer import prefer
 
 KEPT = ("method", "rows", "steps", "seconds")
@@ -40,12 +40,13 @@ def on_top(
         "margins": done["margins"],
         "losses": done["losses"],
     }
+    digest_of_data = read_digest([*run["phases"], chosen])
     digest = card.publish(
         part,
         out,
         base_model=job["base_model"],
         base_digest=base_digest,
-        dataset_digest=job["dataset_digest"],
+        dataset_digest=digest_of_data,
         facts=facts,
     )
     last = {**before["phases"][-1], "folder": out.name, "digest": digest}
@@ -54,6 +55,7 @@ def on_top(
         "name": run["name"],
         "folder": str(out),
         "digest": digest,
+        "dataset_digest": digest_of_data,
         "phases": [*before["phases"][:-1], last],
         "preference": facts["preference"],
         "probe_loss": None,

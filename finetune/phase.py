@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ LEAST_WATCHED = 16
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON lines file."""
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def read_digest(parts: Sequence[Mapping[str, Any]]) -> str:
+    """What identifies the data that a run reads: the SHA-256 of its file; of several, that of theirs in order."""
+    found = [hashlib.sha256(Path(part["file"]).read_bytes()).hexdigest() for part in parts]
+    return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
 
 
 def set_aside(rows: list[dict[str, Any]], share: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

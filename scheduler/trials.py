@@ -48,7 +48,6 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "runs": [{**run, "out": str(out)} for run, out in zip(runs, outs, strict=True)],
         "base_model": bench.base_model,
         "base_folder": bench.base_folder(),
-        "dataset_digest": cycle.results["curate"]["digest"],
         "max_tokens": bench.max_tokens,
         "seed": bench.seed,
         "threads": bench.threads,
@@ -137,7 +136,7 @@ def published(bench: Workbench, cycle: Cycle, adapter_id: str, run: dict[str, An
             actor="scheduler",
             folder=made["folder"],
             digest=made["digest"],
-            dataset_digest=cycle.results["curate"]["digest"],
+            dataset_digest=made["dataset_digest"],
             recipe={"phases": phases, **named},
             lineage={**_lineage(row, run, last), "cycle": cycle.id, **kept},
         )

@@ -39,7 +39,7 @@ def job(tiny_model: str, tmp_path: Path) -> dict[str, Any]:
     """What every job has; the probe holds two examples of each task."""
     probe = [row(task, n, said) for task, said in (("a", "alpha alpha"), ("b", "beta beta")) for n in (90, 91)]
     return {
-        "base_model": "tiny", "base_folder": tiny_model, "dataset_digest": "d", "max_tokens": 128, "seed": 1,
+        "base_model": "tiny", "base_folder": tiny_model, "max_tokens": 128, "seed": 1,
         "threads": 1, "probe": written(tmp_path / "probe.jsonl", probe), "margin": 0.02,
     }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Claims about the trainer: it learns the answers only, repeats itself exactly, and publishes whole folders."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -164,7 +165,6 @@ def job(tiny_model: str, folder: Path, phases: int = 1) -> dict[str, Any]:
         "out": str(folder / "adapters" / "v1-3"),
         "base_model": "tiny",
         "base_folder": tiny_model,
-        "dataset_digest": "d" * 64,
         "max_tokens": 256,
         "seed": 1,
         "threads": 1,
@@ -193,7 +193,11 @@ def test_a_folder_is_published_in_one_step_with_digests(tiny_model: str, tmp_pat
         == {CONFIG, WEIGHTS, "README.md", "loss.png"}
         == {p.name for p in out.iterdir()} - {"manifest.json"}
     )
-    assert (manifest["base_model"], manifest["dataset_digest"], manifest["steps"]) == ("tiny", "d" * 64, 8)
+    read = [hashlib.sha256(Path(phase["file"]).read_bytes()).hexdigest() for phase in made["phases"]]
+    both = hashlib.sha256("".join(read).encode()).hexdigest()
+    assert (manifest["base_model"], manifest["dataset_digest"], manifest["steps"]) == ("tiny", both, 8)
+    first = json.loads((out.with_name(f"{out.name}-phase-1") / "manifest.json").read_text())
+    assert (first["dataset_digest"], done["dataset_digest"]) == (read[0], both)
     assert sorted(path.name for path in out.parent.iterdir()) == [out.name, f"{out.name}-phase-1"]
     assert tiny_model not in (out / CONFIG).read_text() + (out / "README.md").read_text()
 

@@ -172,7 +172,13 @@ def test_a_variant_that_left_early_is_registered_and_rejected_with_its_reason(wo
     (work.data / "phase-0.jsonl").write_text(json.dumps({"id": "e", "person": "p", "documents": []}) + "\n")
     adapter = adapters.create(work.database, actor="test")
     left = "Left the tournament after 50% of its examples."
-    made = {"folder": "x/v1-1", "digest": "d", "phases": [{"phase": 1, "folder": "v1-1"}], "left": left}
+    made = {
+        "folder": "x/v1-1",
+        "digest": "d",
+        "dataset_digest": "s",
+        "phases": [{"phase": 1, "folder": "v1-1"}],
+        "left": left,
+    }
     trials.enter_lineage(work, adapter.id, run)
     trials.published(work, row, adapter.id, run, made)
     with work.database.read() as session:
@@ -194,7 +200,9 @@ def test_an_adapter_of_phases_names_each_in_its_lineage_and_rests_on_what_it_was
     ]
     adapter = adapters.create(work.database, actor="test")
     trials.enter_lineage(work, adapter.id, run)
-    trials.published(work, row, adapter.id, run, {"folder": "x/v1-1", "digest": "d", "phases": phases})
+    trials.published(
+        work, row, adapter.id, run, {"folder": "x/v1-1", "digest": "d", "dataset_digest": "s", "phases": phases}
+    )
     with work.database.read() as session:
         found = adapters.get(session, adapter.id)
     assert found.lineage["phases"] == phases and found.lineage["people"] == ["p0"]
@@ -385,7 +393,7 @@ def test_who_is_erased_while_an_adapter_trains_is_flagged_in_it(work: Workbench)
     assert people.erase(work.database, "ann", actor="test")["adapters_flagged"] == 1
     file.write_text(json.dumps(rows[1]) + "\n")
     trials.enter_lineage(work, adapter.id, run)
-    made = {"folder": "x/v1-1", "digest": "d", "phases": [{"phase": 1, "folder": "v1-1"}]}
+    made = {"folder": "x/v1-1", "digest": "d", "dataset_digest": "s", "phases": [{"phase": 1, "folder": "v1-1"}]}
     trials.published(work, row, adapter.id, run, made)
     with work.database.read() as session:
         lineage = adapters.get(session, adapter.id).lineage

@@ -123,7 +123,12 @@ def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(
     row, _ = cycles.start(database, slot_key="s", first_step="train", started_by="test")
     row.results, row.plan = {"curate": {"data": "data", "digest": made.digest()}}, {"phases": phases}
     adapter = adapters.create(database, actor="test")
-    trained = {"folder": str(tmp_path), "digest": "d", "phases": [{"phase": 1, "folder": tmp_path.name}]}
+    trained = {
+        "folder": str(tmp_path),
+        "digest": "d",
+        "dataset_digest": "s",
+        "phases": [{"phase": 1, "folder": tmp_path.name}],
+    }
     [run] = runs_of(row.plan, tmp_path / "data")
     trials.enter_lineage(work, adapter.id, run)
     trials.published(work, row, adapter.id, run, trained)
