@@ -78,15 +78,14 @@ def changes(row: Adapter) -> dict[str, Any]:
 
 
 def data(row: Adapter, cycle: Cycle | None) -> dict[str, Any]:
-    """What it was trained on: counts by kind, people and documents, and the funnel of curation."""
+    """What it was trained on: rows by kind, exchanges, people and documents; and the funnel that they came through."""
     curate = (cycle.results if cycle else {}).get("curate", {})
     funnel: Mapping[str, int] = curate.get("funnel", {})
-    kinds = {name.removeprefix("train: "): n for name, n in funnel.items() if name.startswith("train: ")}
     rested = row.lineage
     return {
         "examples": len(rested.get("examples", ())),
         "held_out": curate.get("held_out"),
-        "kinds": kinds,
+        "kinds": rested.get("kinds", {}),
         "exchanges": funnel.get("exchanges", 0),
         "people": len(rested.get("people", [])),
         "documents": len(rested.get("documents", [])),

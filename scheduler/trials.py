@@ -5,6 +5,7 @@ finalists meet at the same gate, the best of them goes on and the others end as 
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def enter_lineage(bench: Workbench, adapter_id: str, run: dict[str, Any]) -> Non
     """
     with bench.database.write() as session:
         row = adapters.get(session, adapter_id)
-        before, found = row.lineage, lineage_of(_used(run))
+        before, found = row.lineage, _rests_on(_used(run))
         people = sorted({*before.get("people", []), *found["people"]})
         examples = {**before.get("examples", {}), **found["examples"]}
         row.lineage = {**before, **found, "people": people, "examples": examples}
@@ -116,7 +117,13 @@ def _lineage(row: Adapter, run: dict[str, Any], last: int) -> dict[str, Any]:
     """What was entered before the training, without the examples of phases after the `last` that is kept."""
     if last == len(run["phases"]):
         return row.lineage
-    return {**row.lineage, **lineage_of(_used(run, last))}
+    return {**row.lineage, **_rests_on(_used(run, last))}
+
+
+def _rests_on(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What an adapter rests on, and how many rows of each kind it was trained on."""
+    kinds = Counter(row["kind"] for row in rows if row.get("kind"))
+    return {**lineage_of(rows), "kinds": dict(sorted(kinds.items()))}
 
 
 def published(bench: Workbench, cycle: Cycle, adapter_id: str, run: dict[str, Any], made: dict[str, Any]) -> None:

@@ -48,7 +48,12 @@ def gated(bot: QueuedBot, folder: Path, exchange: str) -> str:
     row = adapters.create(bot.database, actor="test", cycle_id="cy_1", base_model="tiny")
     with bot.database.write() as session:
         session.add(Cycle(id="cy_1", slot_key="x", adapter_id=row.id, results=results, plan=plan))
-        values = {"digest": "d1", "dataset_digest": "d2", "folder": str(folder), "lineage": {"people": ["pe_1"]}}
+        values = {
+            "digest": "d1",
+            "dataset_digest": "d2",
+            "folder": str(folder),
+            "lineage": {"people": ["pe_1"], "kinds": {"correction": 2}},
+        }
         adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test", **values)
     report = {
         "candidate": {"judge": "words", "cases": [case(exchange, 1.0), case("gone", 0.0)], "summaries": [DEPTH]},
@@ -83,7 +88,7 @@ def test_a_dossier_shows_both_answers_with_the_passages_that_were_seen(
 
 def test_a_dossier_tells_data_cost_and_expectation(client: TestClient, adapter: str) -> None:
     found = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
-    assert found["data"]["kinds"] == {"correction": 3}
+    assert found["data"]["kinds"] == {"correction": 2}
     assert found["data"]["funnel"][0] == {"rule": "stale", "removed": 4, "left": 5}
     assert (found["cost"]["train_seconds"], found["cost"]["evaluate_seconds"]) == (12.5, None)
     assert found["expectation"] == {

@@ -385,7 +385,9 @@ def test_who_is_erased_while_an_adapter_trains_is_flagged_in_it(work: Workbench)
     row.results = {"curate": {"digest": "d"}}
     ann, ben = (people.add(work.database, name, role=Role.CHAT, actor="test") for name in ("ann", "ben"))
     file = work.data / "phase-0.jsonl"
-    rows = [{"id": f"ex_{person.name}", "person": person.id, "documents": []} for person in (ann, ben)]
+    rows = [
+        {"id": f"ex_{person.name}", "person": person.id, "documents": [], "kind": "correction"} for person in (ann, ben)
+    ]
     file.write_text("".join(json.dumps(one) + "\n" for one in rows))
     run = {"name": "", "phases": [{**PHASE, "file": str(file)}]}
     adapter = adapters.create(work.database, actor="test")
@@ -398,7 +400,7 @@ def test_who_is_erased_while_an_adapter_trains_is_flagged_in_it(work: Workbench)
     with work.database.read() as session:
         lineage = adapters.get(session, adapter.id).lineage
     assert lineage["erased"] == [ann.id] and lineage["people"] == sorted([ann.id, ben.id])
-    assert sorted(lineage["examples"]) == ["ex_ann", "ex_ben"]
+    assert sorted(lineage["examples"]) == ["ex_ann", "ex_ben"] and lineage["kinds"] == {"correction": 1}
 
 
 def test_an_adapter_is_found_where_the_data_folder_is_now(work: Workbench) -> None:
