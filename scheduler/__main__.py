@@ -22,11 +22,12 @@ from configs.tasks import Taxonomy, load_tasks
 from finetune import judges, teacher
 from finetune.examples import Rules
 from finetune.fitted import FittedJudge
-from finetune.hardware import Base, base_of, this_machine, training_speed
+from finetune.hardware import GUESSED_SPEED, Base, base_of, this_machine, training_speed
 from finetune.redact import REDACTORS
 from retrieval.__main__ import library_of
 from retrieval.embedding import Embedder
 from scheduler import commands, foreground, jobs, planning
+from scheduler.speed import Speed
 from scheduler.strategy import SETTINGS
 from scheduler.tasks import Classifier, TaskSpec
 from scheduler.workbench import Workbench
@@ -54,11 +55,11 @@ def bench_of(settings: Settings) -> Workbench:
     def base() -> Base:
         return base_of(base_folder())
 
-    @cache
-    def speed() -> float:
+    def measure() -> float:
         modules = dict.fromkeys(m for task in taxonomy.tasks.values() for m in task.recipe.target_modules)
         return training_speed(base(), base_folder(), list(modules), threads=settings.training.threads)
 
+    speed = Speed(measure, guess=GUESSED_SPEED)
     database = open_database(settings.database_url)
     return Workbench(
         database=database,
@@ -72,7 +73,8 @@ def bench_of(settings: Settings) -> Workbench:
         base_digest=digest,
         base=base,
         machine=this_machine,
-        speed=speed,
+        speed=speed.known,
+        speed_soon=speed.soon,
         index=lambda: library_of(settings, database)[1],
         learn=settings.retrieval.learn,
         passages=settings.retrieval.passages,

@@ -157,7 +157,7 @@ def wanted(strategy: str | None, comment: str) -> dict[str, str]:
 
 COUNTED: dict[str, Callable[[Workbench], dict[str, Any]]] = {
     "report": planning.report_now,
-    "plan": planning.plan_now,
+    "plan": planning.shown_now,
     "faults": trouble.faults_now,
     "gaps": trouble.gaps_now,
     "groundedness": judged.groundedness_now,

@@ -167,6 +167,11 @@ def _last_cycle(bench: Workbench) -> datetime | None:
         return session.exec(query.order_by(col(Cycle.created_at).desc()).limit(1)).first()
 
 
+def shown_now(bench: Workbench) -> dict[str, Any]:
+    """The plan that a page shows: where the trainer's speed is not measured yet, by a guess."""
+    return plan_now(replace(bench, speed=bench.speed_soon))
+
+
 def _speed(bench: Workbench) -> float:
     """The trainer's tokens per second, as this base model's latest cycle measured it; before one, what to expect."""
     with bench.database.read() as session:

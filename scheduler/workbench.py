@@ -45,7 +45,9 @@ class Workbench:
     base: Callable[[], Base]
     machine: Callable[[], Machine]
     speed: Callable[[], float]
-    """Tokens per second to expect of the trainer before it ever ran here."""
+    """Tokens per second to expect of the trainer before it ever ran here; measuring that may take minutes."""
+    speed_soon: Callable[[], float]
+    """The same, or a guess where that is not known within seconds."""
     index: Callable[[], Index]
     learn: bool
     passages: int

@@ -139,6 +139,7 @@ def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(
             "documents": ["document:notes"],
             "examples": {key: [documents.text_digest(RIVER)]},
             "cycle": row.id,
+            "kinds": {"upvoted": 1},
         }
         assert [one.id for one in staleness.resting_on(session, notes.id).adapters] == [adapter.id]
         assert staleness.trained_on(session, lineage).stale == 0
