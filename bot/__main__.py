@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +24,7 @@ from bot.oidc import Provider, checked
 from bot.protocols import Engine
 from bot.verified import Verified
 from bot.vllm import VllmEngine
+from configs.command_line import exit_status
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from retrieval.__main__ import ingest, library_of
 from retrieval.index import Index
@@ -45,15 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
         made = commands.add_parser(name, help=text, epilog=f"example: python -m bot {name}")
         made.set_defaults(run=run)
     options = parser.parse_args(arguments)
-    try:
+
+    def begin() -> None:
         settings = load_settings()
-        options.run(settings, open_database(settings.database_url))
-    except (RatchetError, SettingsError) as error:
-        print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    return 0
+        with suppress(KeyboardInterrupt):
+            options.run(settings, open_database(settings.database_url))
+
+    return exit_status(begin, RatchetError)
 
 
 def _parts(settings: Settings, database: Database) -> tuple[Chat, Library, Index, Engine, Live]:

@@ -15,11 +15,19 @@ def read(path: Path) -> dict[str, Any]:
     """The sections of a settings file; raises SettingsError."""
     try:
         values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise SettingsError(f"the settings file {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise SettingsError(f"the settings file {path} holds {type(values).__name__}, expected sections.")
     return values
+
+
+def parsed(value: str, name: str) -> Any:
+    """What a variable says, as YAML reads it; raises SettingsError."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{name} is {value!r}, which YAML cannot read: put it into quotes.") from error
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

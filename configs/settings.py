@@ -5,14 +5,15 @@ It reads no other source and keeps no global: each `__main__` loads the settings
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from croniter import CroniterError, croniter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from configs.reading import SettingsError as SettingsError
-from configs.reading import merge, put, read, sentence
+from configs.reading import merge, parsed, put, read, sentence
 from configs.tasks import Taxonomy, load_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +28,7 @@ SHORT = {
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 def _switch(value: object) -> object:
@@ -187,11 +188,21 @@ class Gate(_Section):
     min_labels: int = Field(ge=2)
 
 
+def _five_fields(cron: str) -> str:
+    try:
+        croniter(cron, datetime.now(UTC)).get_next(datetime)
+    except (CroniterError, ValueError, KeyError) as error:
+        raise ValueError(f'expected a moment to come in cron fields, such as "0 2 * * *" ({error})') from error
+    if len(cron.split()) != 5:
+        raise ValueError('expected the five fields of cron, such as "0 2 * * *"')
+    return cron
+
+
 class Scheduler(_Section):
     """When cycles run, and what stays of them."""
 
     embedded: bool
-    cron: str
+    cron: Annotated[str, AfterValidator(_five_fields)]
     approval_days: float = Field(gt=0)
     keep_datasets: int = Field(ge=0)
 
@@ -262,7 +273,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     for name, value in environment.items():
         path = SHORT.get(name) or (name[9:].lower().replace("__", ".") if name.startswith("RATCHET__") else None)
         if path is not None and value != "":
-            put(values, path, yaml.safe_load(value) if not path.endswith(("url", "data", "folder")) else value, name)
+            put(values, path, parsed(value, name) if not path.endswith(("url", "data", "folder")) else value, name)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:

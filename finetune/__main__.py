@@ -17,7 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from configs.settings import Settings, SettingsError, load_settings
+from configs.command_line import WrongUsage, exit_status
+from configs.settings import Settings, load_settings
 from finetune import instead, jobs, judges
 from finetune.admission import Labelled, honest_of
 from finetune.contest import contest
@@ -28,21 +29,16 @@ from finetune.judge import METRICS, JudgeInputError, judge_rows
 from finetune.phase import search_job
 from finetune.train import TrainingError
 from store.errors import Invalid, NotFound, RatchetError
+from store.lines import text_lines
 
-PROBLEMS = (RatchetError, SettingsError, JudgeInputError, EvaluationError, GateInputError, TrainingError)
+PROBLEMS = (RatchetError, JudgeInputError, EvaluationError, GateInputError, TrainingError)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except PROBLEMS as error:
-        hint = getattr(error, "hint", "")
-        print(f"{error} {hint}".strip(), file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: options.run(options), *PROBLEMS)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,7 +136,7 @@ def _job(options: argparse.Namespace, settings: Settings, folder: str) -> dict[s
     from scheduler.dataset_files import PROBE, phases_by_hand
 
     if options.data is None or options.out is None:
-        raise Invalid("train needs --data and --out.", "See python -m finetune train --help.")
+        raise WrongUsage("train needs --data and --out: see python -m finetune train --help.")
     data = _data(options.data, "train.jsonl")
     phases = phases_by_hand(_bench(settings), data, task=options.task, strategy=options.strategy)
     return {
@@ -239,7 +235,7 @@ def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, An
     from scheduler.dataset_files import adapter_side
 
     if options.data is None:
-        raise Invalid("evaluate needs --data.", "See python -m finetune evaluate --help.")
+        raise WrongUsage("evaluate needs --data: see python -m finetune evaluate --help.")
     bench = _bench(settings)
     return {
         "judge": settings.judge.model_dump(),
@@ -272,22 +268,17 @@ def _fitted(spec: Mapping[str, Any]) -> FittedJudge:
 
 
 def _judge(options: argparse.Namespace) -> None:
-    rows: list[Any] = []
-    try:
-        lines = options.file.read_text().splitlines()
-    except OSError as error:
-        raise NotFound(f"{options.file} cannot be read: {error}.") from error
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise JudgeInputError(f"Line {number}: not JSON ({error}).") from error
+    rows: dict[int, Any] = {}
+    for number, line in text_lines(options.file):
+        try:
+            rows[number] = json.loads(line)
+        except ValueError as error:
+            raise JudgeInputError(f"Line {number}: not JSON ({error}).") from error
     settings = load_settings()
     judges.check(settings.judge.model_dump(), settings.tested)
     spec = settings.judge.model_dump()
     judge = judges.made(spec) or _fitted(spec)
-    scores = judge_rows(rows, metric=options.metric, judge=judge)
+    scores = judge_rows(rows.values(), metric=options.metric, judge=judge, numbers=rows)
     print(json.dumps(scores) if options.json else "\n".join(f"{row['score']:.3f}" for row in scores))
 
 

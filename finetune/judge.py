@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, Protocol
 
 from finetune.metrics import (
@@ -230,12 +230,17 @@ METRICS: dict[str, Callable[[dict[str, Any], int, Judge], float]] = {
 }
 
 
-def judge_rows(rows: Iterable[Any], *, metric: str, judge: Judge) -> list[dict[str, float]]:
-    """Score rows, numbered from line 1, by `support`, `accuracy` or `relevance`; `{"score": …}` for each, in order."""
+def judge_rows(
+    rows: Iterable[Any], *, metric: str, judge: Judge, numbers: Iterable[int] | None = None
+) -> list[dict[str, float]]:
+    """Score rows by `support`, `accuracy` or `relevance`; `{"score": …}` for each, in order.
+
+    A bad one is named by its line: its number, else its place from 1.
+    """
     if metric not in METRICS:
         raise JudgeInputError(f'Found the metric "{metric}", expected one of {", ".join(METRICS)}.')
     scores: list[dict[str, float]] = []
-    for line, row in enumerate(rows, start=1):
+    for line, row in zip(numbers or count(1), rows, strict=False):
         if not isinstance(row, dict):
             raise JudgeInputError(f"Line {line}: found {type(row).__name__}, expected a JSON object.")
         scores.append({"score": round(METRICS[metric](row, line, judge), 6)})

@@ -22,8 +22,14 @@ LEAST_WATCHED = 16
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON lines file."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    """The rows of a JSON lines file; raises TrainingError for a line that is none."""
+    found: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            found += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise TrainingError(f"{path}, line {number} is damaged: {error}. Make the data anew.") from error
+    return found
 
 
 def read_digest(parts: Sequence[Mapping[str, Any]]) -> str:

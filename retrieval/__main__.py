@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bot.models import embedding_model
-from configs.settings import Settings, SettingsError, load_settings
+from configs.command_line import exit_status
+from configs.settings import Settings, load_settings
 from retrieval import commands
 from retrieval.embedding import Embedder, Reranker
 from retrieval.halves import half_encoder
@@ -104,17 +105,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     options = _parser().parse_args(arguments)
-    try:
+
+    def run() -> None:
         settings = load_settings()
-        database = open_database(settings.database_url)
-        options.run(options, settings, database)
-    except (RatchetError, SettingsError) as error:
-        print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; whatever was done is kept.", file=sys.stderr)
-        return 130
-    return 0
+        options.run(options, settings, open_database(settings.database_url))
+
+    return exit_status(run, RatchetError)
 
 
 def _parser() -> argparse.ArgumentParser:

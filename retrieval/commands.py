@@ -12,6 +12,7 @@ from store import documents, rankings
 from store.database import Database
 from store.documents import Filter
 from store.errors import Invalid
+from store.lines import text_lines
 from store.models import Ranking
 
 ACTOR = "command"
@@ -69,8 +70,8 @@ _FORM = 'One JSON object a line: {"question", "document"}.'
 def _questions(file: Path) -> list[dict[str, Any]]:
     """Rows of `question` and `document`, which is empty where nothing answers; raises Invalid."""
     try:
-        rows = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
+        rows = [json.loads(line) for _, line in text_lines(file)]
+    except ValueError as error:
         raise Invalid(f"{file} cannot be read: {error}.", _FORM) from error
     if not all(isinstance(row, dict) and isinstance(row.get("question"), str) for row in rows):
         raise Invalid(f"{file}: a line has no question.", _FORM)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.models import base_digest, chat_model, embedding_model, meaning
+from configs.command_line import exit_status
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import Taxonomy, load_tasks
 from finetune import judges, teacher
@@ -183,12 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options, load_settings())
-    except (RatchetError, SettingsError) as error:
-        print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: options.run(options, load_settings()), RatchetError)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,8 @@ from typing import Any
 from scheduler import adoption, trouble
 from scheduler.tasks import Item
 from scheduler.workbench import Workbench
-from store.errors import Invalid, NotFound
+from store.errors import Invalid
+from store.lines import text_lines
 from store.models import Cycle, CycleState
 from store.rankings import RankingState
 
@@ -41,18 +42,15 @@ def show(content: dict[str, Any], *, as_json: bool) -> None:
 
 def items(file: Path) -> list[Item]:
     """The lines of a file of questions; raises NotFound or Invalid, which names the line."""
-    try:
-        lines = file.read_text().splitlines()
-    except OSError as error:
-        raise NotFound(f"{file} cannot be read: {error}.") from error
     found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in text_lines(file):
         try:
             row = json.loads(line)
             passages = [p["text"] if isinstance(p, dict) else p for p in row.get("passages") or []]
-            found.append(Item(row["question"], row.get("answer") or "", tuple(passages)))
+            said = [row["question"], row.get("answer") or "", *passages]
+            if not all(isinstance(text, str) for text in said):
+                raise TypeError("question, answer and passages are texts")
+            found.append(Item(said[0], said[1], tuple(passages)))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise Invalid(
                 f'{file}, line {number}: {error}; expected {{"question": …, "answer"?, "passages"?}}.'

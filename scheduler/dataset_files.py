@@ -13,6 +13,7 @@ from bot.prompt import question_block
 from finetune.choosing import choose
 from finetune.dataset import Curated
 from finetune.examples import Example, Kind
+from finetune.jobs import read_rows
 from finetune.preferences import preferences, rows_for
 from finetune.reordered import OTHERS, other_orders
 from finetune.sides import Sides
@@ -174,10 +175,9 @@ def examples_in(file: Path) -> list[Example]:
     """The examples that were written into a file, without their other orders; none where there is no file."""
     if not file.exists():
         return []
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
     return [
         Example(**{key: value for key, value in row.items() if key != OTHERS} | {"tasks": tuple(row["tasks"])})
-        for row in rows
+        for row in read_rows(file)
     ]
 
 

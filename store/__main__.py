@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.settings import Settings, SettingsError, load_settings
+from configs.command_line import exit_status
+from configs.settings import Settings, load_settings
 from store import adapters, deployments, exchanges, golden, judge_labels, labels, people, rollbacks, transfer
 from store.database import Database, open_database, restore
-from store.errors import Invalid, NotFound, RatchetError
+from store.errors import Invalid, RatchetError
+from store.lines import all_lines
 from store.listing import list_adapters, list_cycles, list_exchanges, show
 from store.models import Role
 from store.signing import Signer
@@ -29,19 +31,15 @@ ACTOR = "command"
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    try:
+
+    def run() -> None:
         settings = load_settings()
         if options.run is _restore:
             _restore(options, settings)
         else:
             options.run(options, settings, open_database(settings.database_url))
-    except (RatchetError, SettingsError) as error:
-        print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or 'file'}: {error.strerror}.", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_status(run, RatchetError)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     for made in (approve, canary):
         made.add_argument("--testers", type=_names, help="people who get it whatever the share, by name: anna,ben")
     for made in (approve, canary, reject):
-        made.add_argument("--comment", default="")
+        made.add_argument("--comment", required=True, help="why, for the audit record")
     back = command("rollback", 'rollback --comment "…"', _rollback)
     back.add_argument("--to", help="an adapter that was live, or base")
-    back.add_argument("--comment", default="")
+    back.add_argument("--comment", required=True, help="why, for the audit record")
     register = command("register", "register ./my-lora", _register, "folder")
     register.add_argument("--comment", default="")
     export = command("export", "export --format jsonl --out log.jsonl", _export)
@@ -188,10 +186,7 @@ def _export(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 def _import(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    path = Path(options.file)
-    if not path.is_file():
-        raise NotFound(f"no file {path}.")
-    count = transfer.imported(database, path.read_text().splitlines(), options.format)
+    count = transfer.imported(database, all_lines(Path(options.file)), options.format)
     print(f"imported {count} exchanges.")
 
 

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlmodel import Session
 
 from store.errors import DatabaseProblem, Invalid, NotFound
@@ -81,8 +81,11 @@ class Database:
         """Copy the SQLite database, while in use, into the file `target`."""
         if not self.is_sqlite:
             raise Invalid("backup copies SQLite databases only.", "Use pg_dump for Postgres.")
-        with closing(sqlite3.connect(_file(self.url))) as source, closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
+        try:
+            with closing(sqlite3.connect(_file(self.url))) as source, closing(sqlite3.connect(target)) as copy:
+                source.backup(copy)
+        except sqlite3.Error as error:
+            raise DatabaseProblem(f"the backup {target} cannot be written: {error}.", "Name another file.") from error
 
 
 def open_database(url: str) -> Database:
@@ -99,6 +102,12 @@ def open_database(url: str) -> Database:
         raise DatabaseProblem(
             f"{error.filename or 'the data folder'} cannot be written: {error.strerror or error}.",
             "Give this user the right to write there, or set RATCHET_DATA to another folder.",
+        ) from error
+    except (ArgumentError, ImportError) as error:
+        raise DatabaseProblem(
+            f"the database address cannot be used: {error}.",
+            "Check RATCHET_DATABASE_URL, as sqlite:////folder/ratchet.db or postgresql+psycopg://user@host/name; "
+            "PostgreSQL needs pip install -e .[postgres].",
         ) from error
     except (DatabaseError, sqlite3.Error) as error:
         raise DatabaseProblem(
