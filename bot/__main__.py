@@ -30,6 +30,7 @@ from retrieval.__main__ import ingest, library_of
 from retrieval.index import Index
 from retrieval.library import Library
 from store import exchanges, people
+from store.columns import new_id
 from store.database import Database, open_database
 from store.errors import Invalid, RatchetError, Unavailable
 from store.models import Role
@@ -224,7 +225,10 @@ def _admin_key(database: Database) -> None:
     with database.read() as session:
         if people.by_key(session, secret) is not None or people.count(session, role=Role.ADMIN) > 0:
             return
-    admin = people.add(database, "admin", role=Role.ADMIN, actor="first start")
+    with database.read() as session:
+        taken = people.by_name(session, "admin") is not None
+    name = f"admin {new_id('first')[-6:]}" if taken else "admin"
+    admin = people.add(database, name, role=Role.ADMIN, actor="first start")
     people.add_key(database, admin, actor="first start", scopes=people.SCOPES, secret=secret)
 
 

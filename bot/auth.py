@@ -151,13 +151,13 @@ class Access:
     def slot(self, caller: Caller, person: Person) -> Iterator[None]:
         """One of the concurrent requests of a key, and of the person it is for; raises Busy when all are taken.
 
-        Keys of admins and admins themselves have no limit; who an admin's key acts for has.
+        Admins and their keys have no limit, whomever they act for.
         """
         with ExitStack() as places:
             if caller.role != Role.ADMIN:
                 key = caller.key_id or caller.person.id
                 places.enter_context(self._counted(f"key {key}", self._per_key, "requests of this key"))
-            if person.role != Role.ADMIN:
+            if Role.ADMIN not in (caller.role, person.role):
                 whose = f'requests for "{person.name}"'
                 places.enter_context(self._counted(f"person {person.id}", self._per_person, whose))
             yield

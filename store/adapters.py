@@ -10,9 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session, and_, col, or_, select
+from sqlmodel import Session, select
 
-from store import audit
+from store import audit, paging
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import Adapter, now
@@ -99,13 +99,10 @@ def place(row: Adapter, data: Path) -> Path:
 
 def page(session: Session, *, limit: int = 1_000, before: str | None = None, state: str | None = None) -> list[Adapter]:
     """Adapters, newest first, of one state or all; `before` is the id of the last one seen."""
-    query = select(Adapter).order_by(col(Adapter.created_at).desc(), col(Adapter.id).desc()).limit(limit)
+    query = select(Adapter)
     if state is not None:
         query = query.where(Adapter.state == state)
-    if before is not None and (last := session.get(Adapter, before)) is not None:
-        same = and_(col(Adapter.created_at) == last.created_at, col(Adapter.id) < last.id)
-        query = query.where(or_(col(Adapter.created_at) < last.created_at, same))
-    return list(session.exec(query))
+    return list(session.exec(paging.newest(session, query, Adapter, limit=limit, before=before)))
 
 
 def create(database: Database, *, actor: str, origin: str = "trained", **values: Any) -> Adapter:

@@ -6,7 +6,7 @@ It decides nothing about who may ask; `bot/api_conversations.py` does.
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, delete, or_, select, update
 
-from store import audit, requests
+from store import audit, paging, requests
 from store.database import Database
 from store.errors import Invalid, NotFound
 from store.models import (
@@ -39,11 +39,7 @@ def page(
         query = query.where(
             or_(col(Conversation.title).icontains(words, autoescape=True), col(Conversation.id).in_(said))
         )
-    if before is not None and (last := session.get(Conversation, before)) is not None:
-        older = (col(Conversation.created_at) == last.created_at) & (col(Conversation.id) < last.id)
-        query = query.where((col(Conversation.created_at) < last.created_at) | older)
-    newest = (col(Conversation.created_at).desc(), col(Conversation.id).desc())
-    return list(session.exec(query.order_by(*newest).limit(limit)))
+    return list(session.exec(paging.newest(session, query, Conversation, limit=limit, before=before)))
 
 
 def _holds(words: str) -> ColumnElement[bool]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import CursorResult, update
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, and_, col, or_, select
+from sqlmodel import Session, col, or_, select
 
-from store import audit
+from store import audit, paging
 from store.database import Database
 from store.errors import LostLease, NotFound
 from store.models import Cycle, CycleState, CycleStep, Outcome, now
@@ -228,8 +228,4 @@ def steps(session: Session, cycle_id: str) -> list[CycleStep]:
 
 def page(session: Session, *, limit: int = 1_000, before: str | None = None) -> list[Cycle]:
     """Cycles, newest first; `before` is the id of the last one seen."""
-    query = select(Cycle).order_by(col(Cycle.created_at).desc(), col(Cycle.id).desc()).limit(limit)
-    if before is not None and (last := session.get(Cycle, before)) is not None:
-        same = and_(col(Cycle.created_at) == last.created_at, col(Cycle.id) < last.id)
-        query = query.where(or_(col(Cycle.created_at) < last.created_at, same))
-    return list(session.exec(query))
+    return list(session.exec(paging.newest(session, select(Cycle), Cycle, limit=limit, before=before)))

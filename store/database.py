@@ -6,8 +6,10 @@ Postgres: every write transaction first takes one lock until its end. What is re
 or the last entry of the audit record, would else be read by two at once.
 """
 
+import hashlib
 import secrets
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -119,7 +121,9 @@ def open_database(url: str) -> Database:
 
 def migrate(database: Database) -> None:
     """Upgrade the schema; one process at a time does it."""
-    lock = _file(database.url).with_suffix(".migrate.lock") if database.is_sqlite else Path("var/migrate.lock")
+    named = hashlib.sha256(database.url.encode()).hexdigest()[:12]
+    elsewhere = Path(tempfile.gettempdir()) / f"ratchet-{named}.migrate.lock"
+    lock = _file(database.url).with_suffix(".migrate.lock") if database.is_sqlite else elsewhere
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(str(lock), timeout=60):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, and_, col, func, or_, select
+from sqlmodel import Session, col, func, select
 
-from store import answers, filters, histories, processes, staleness
+from store import answers, filters, histories, paging, processes, staleness
 from store.database import Database
 from store.errors import Conflict, Invalid, NotAllowed, NotFound
 from store.models import (
@@ -181,18 +181,14 @@ def get(session: Session, exchange_id: str) -> Logged:
 def page(session: Session, *, limit: int = 50, before: str | None = None, **wanted: Any) -> list[Logged]:
     """Exchanges newest first; `before` is the id of the last one seen, the rest are fields of Filter.
 
-    Raises Invalid for an unknown rating.
+    Raises Invalid for an unknown rating or `before`.
     """
     query = select(Exchange, Feedback, Label).select_from(Exchange)
     query = query.join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
     for condition in filters.conditions(filters.Filter(**wanted)):
         query = query.where(condition)
-    if before is not None and (last := session.get(Exchange, before)) is not None:
-        same = and_(col(Exchange.created_at) == last.created_at, col(Exchange.id) < last.id)
-        query = query.where(or_(col(Exchange.created_at) < last.created_at, same))
-    query = query.order_by(col(Exchange.created_at).desc(), col(Exchange.id).desc()).limit(limit)
-    return [Logged(*row) for row in session.exec(query)]
+    return [Logged(*row) for row in session.exec(paging.newest(session, query, Exchange, limit=limit, before=before))]
 
 
 def counted(session: Session) -> tuple[int, int]:

@@ -6,9 +6,9 @@ They are no exchanges: nothing here is ever rated, curated or trained on.
 from collections import Counter
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
-from store import audit
+from store import audit, paging
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import Preview, now
@@ -53,12 +53,10 @@ def page(
     session: Session, *, limit: int = 50, before: str | None = None, adapter_id: str | None = None
 ) -> list[Preview]:
     """Previews, newest first, of one adapter or all; `before` is the id of the last one seen."""
-    query = select(Preview).order_by(col(Preview.created_at).desc()).limit(limit)
+    query = select(Preview)
     if adapter_id is not None:
         query = query.where(Preview.adapter == adapter_id)
-    if before is not None and (last := session.get(Preview, before)) is not None:
-        query = query.where(col(Preview.created_at) < last.created_at)
-    return list(session.exec(query))
+    return list(session.exec(paging.newest(session, query, Preview, limit=limit, before=before)))
 
 
 def tally(session: Session, adapter_id: str | None = None) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import CursorResult, update
 from sqlmodel import Session, col, select
 
-from store import audit
+from store import audit, paging
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import Ranking, now
@@ -74,10 +74,7 @@ def get(session: Session, ranking_id: str) -> Ranking:
 
 def page(session: Session, *, limit: int = 1_000, before: str | None = None) -> list[Ranking]:
     """Rows, newest first; `before` is the id of the last one seen."""
-    query = select(Ranking).order_by(col(Ranking.created_at).desc()).limit(limit)
-    if before is not None and (last := session.get(Ranking, before)) is not None:
-        query = query.where(col(Ranking.created_at) < last.created_at)
-    return list(session.exec(query))
+    return list(session.exec(paging.newest(session, select(Ranking), Ranking, limit=limit, before=before)))
 
 
 def in_force(session: Session) -> Ranking | None:

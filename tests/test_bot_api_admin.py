@@ -335,3 +335,10 @@ def test_what_the_watch_asks_is_shown_and_keeping_ends_it(client: TestClient, bo
     assert (kept["state"], kept["outcome"]) == ("done", "promoted")
     assert client.get("/v1/admin/overview").json()["watch_asks"] == []
     assert client.get("/v1/admin/audit").json()["data"][0]["comment"] == "nobody complains"
+
+
+@pytest.mark.parametrize("of", ["exchanges", "admin/exchanges", "admin/adapters", "admin/cycles", "admin/audit"])
+def test_an_unknown_cursor_is_an_error_and_not_the_first_page(client: TestClient, of: str) -> None:
+    response = client.get(f"/v1/{of}?cursor=zzz")
+    assert response.status_code == 422
+    assert error(response)["message"].startswith('the cursor is "zzz"')

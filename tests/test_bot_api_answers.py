@@ -15,6 +15,7 @@ import pytest
 from sqlmodel import select
 
 from bot.pace import LONGEST_SECONDS, Pace, estimate
+from store import people
 from store.models import Exchange
 from tests.queued import QUESTION, QueuedBot, error, queued_bot, serve, until
 
@@ -181,16 +182,19 @@ def test_a_stream_holds_its_persons_place_until_it_ends(tmp_path: Path) -> None:
         until(lambda: httpx2.post(url, json=BODY, headers=bot.headers("chat")).status_code == 200)
 
 
-def test_requests_are_counted_per_person_also_behind_an_admins_key(tmp_path: Path) -> None:
+def test_requests_are_counted_per_person_behind_a_key_that_acts_for_people_and_not_behind_an_admins(
+    tmp_path: Path,
+) -> None:
     with queued_bot(tmp_path, requests_per_person=2) as bot, serve(bot.app) as address:
+        bot.keys["service"] = people.add_key(bot.database, bot.people["reviewer"], actor="test", scopes=("on_behalf",))
         bot.engine.default, bot.engine.pace = "word " * 20, 0.05
 
-        def ask_at_once(**body: object) -> list[int]:
+        def ask_at_once(who: str, **body: object) -> list[int]:
             codes: list[int] = []
 
             def ask() -> None:
                 url = f"{address}/v1/chat/completions"
-                response = httpx2.post(url, json={**BODY, **body}, headers=bot.headers("admin"), timeout=60)
+                response = httpx2.post(url, json={**BODY, **body}, headers=bot.headers(who), timeout=60)
                 codes.append(response.status_code)
 
             threads = [threading.Thread(target=ask) for _ in range(5)]
@@ -200,6 +204,6 @@ def test_requests_are_counted_per_person_also_behind_an_admins_key(tmp_path: Pat
                 thread.join()
             return sorted(codes)
 
-        assert ask_at_once(user="chat") == [200] * 2 + [429] * 3
-        assert ask_at_once(user="chat") == [200] * 2 + [429] * 3
-        assert ask_at_once(user="admin") == ask_at_once() == [200] * 5
+        assert ask_at_once("service", user="chat") == [200] * 2 + [429] * 3
+        assert ask_at_once("service", user="chat") == [200] * 2 + [429] * 3
+        assert ask_at_once("admin", user="chat") == ask_at_once("admin") == [200] * 5
