@@ -174,6 +174,7 @@ def _serve_on(listening: socket.socket, settings: Settings, database: Database) 
         min_labels=settings.gate.min_labels,
         provider=_provider(settings),
         requests_per_minute=settings.server.requests_per_minute,
+        metrics=settings.server.metrics,
         sign_ins_per_minute=settings.server.sign_ins_per_minute,
     )
     _greet(database, host, port)

@@ -32,6 +32,7 @@ from bot.oidc import Provider
 from bot.preview import Previewer
 from bot.protocols import Engine
 from bot.rates import Rates
+from bot.telemetry import Telemetry, Timed
 from retrieval.library import Library
 from store.database import Database
 from store.signing import Signer
@@ -60,13 +61,14 @@ def create_app(
     provider: Provider | None = None,
     requests_per_minute: int = 6_000,
     sign_ins_per_minute: int = 20,
+    metrics: bool = False,
 ) -> FastAPI:
     """The application over these parts.
 
     `open_chat` lets anonymous requests from this machine chat; `tasks` names the taxonomy's tasks of this moment; in
     the folder `data` lies the key that signs; so many `approvers` must agree before an adapter is deployed, within
     `approval_days` after its gate, and so many `min_labels` of held-out cases count there; people may sign in through
-    `provider`.
+    `provider`. With `metrics`, `/metrics` is there for everybody.
     """
     access = Access(
         database,
@@ -91,6 +93,7 @@ def create_app(
         approval_days=approval_days,
         min_labels=min_labels,
         provider=provider,
+        telemetry=Telemetry(database) if metrics else None,
     )
     app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
     chats = (api_chat, api_log, api_conversations, api_documents)
@@ -98,6 +101,8 @@ def create_app(
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=api_pages.WEB / "static"), name="static")
     app.add_middleware(api_edge.Edge, max_bytes=max_upload_mb * 1_000_000 + 100_000)
+    if (telemetry := app.state.parts.telemetry) is not None:
+        app.add_middleware(Timed, telemetry=telemetry)
     api_edge.install(app)
     return app
 

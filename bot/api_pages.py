@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.templating import Jinja2Templates
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -136,6 +137,14 @@ def log_out(request: Request, parts: WithParts, _caller: AnyCaller) -> Response:
 def alive() -> dict[str, str]:
     """The process lives."""
     return {"status": "alive"}
+
+
+@router.get("/metrics")
+def metrics(parts: WithParts) -> Response:
+    """What Prometheus scrapes, where the settings offer it."""
+    if parts.telemetry is None:
+        raise NotFound("metrics are off.", "Set server.metrics: true; they need no sign-in, so keep them inside.")
+    return Response(parts.telemetry.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/readyz")

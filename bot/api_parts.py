@@ -16,6 +16,7 @@ from bot.chat import Chat
 from bot.live import Live
 from bot.oidc import Provider
 from bot.preview import Previewer
+from bot.telemetry import Telemetry
 from retrieval.library import Library
 from store.database import Database
 from store.errors import Conflict
@@ -24,7 +25,7 @@ from store.requests import ask
 from store.signing import Signer
 
 T = TypeVar("T")
-PUBLIC = frozenset({"/livez", "/readyz", "/login", "/setup", "/oidc/login", "/oidc/callback"})
+PUBLIC = frozenset({"/livez", "/readyz", "/metrics", "/login", "/setup", "/oidc/login", "/oidc/callback"})
 """The only routes that answer without a caller; static files beside them."""
 
 
@@ -57,6 +58,7 @@ class Parts:
     approval_days: float | None = None
     min_labels: int = 20
     provider: Provider | None = None
+    telemetry: Telemetry | None = None
 
 
 @dataclass(frozen=True)

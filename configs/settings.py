@@ -48,6 +48,7 @@ class Server(_Section):
     requests_per_minute: int = Field(ge=1)
     sign_ins_per_minute: int = Field(ge=1)
     requests_per_person: int = Field(ge=1)
+    metrics: bool
 
 
 class Oidc(_Section):

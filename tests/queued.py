@@ -209,6 +209,7 @@ def queued_bot(
     provider: Provider | None = None,
     requests_per_minute: int = 100_000,
     sign_ins_per_minute: int = 100_000,
+    metrics: bool = False,
 ) -> Iterator[QueuedBot]:
     """A bot in `folder` that knows two documents."""
     database = open_database(f"sqlite:///{folder}/ratchet.db")
@@ -238,6 +239,7 @@ def queued_bot(
         provider=provider,
         requests_per_minute=requests_per_minute,
         sign_ins_per_minute=sign_ins_per_minute,
+        metrics=metrics,
     )
     somebody, keys = {}, {}
     for name, role in EVERYBODY.items():
