@@ -1,6 +1,8 @@
 """Claims about hygiene: copies, quarrels, bursts and new accounts do not steer training; own words are judged."""
 
+import json
 import random
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -10,6 +12,7 @@ from finetune.dataset import Curated, Policy, curate
 from finetune.examples import Kind, Rules
 from finetune.hygiene import Near, newcomers
 from finetune.judge import WordJudge
+from finetune.preferences import preferences
 from finetune.sides import HELD_OUT, TRAIN, Sides
 from retrieval.hostile import flags_of
 from store.answers import DECLINE
@@ -326,6 +329,16 @@ def test_personal_data_leaves_question_history_and_target_but_not_the_passages()
     assert example.question.startswith("I am <EMAIL>")
     assert "office@aare.example" in example.target and example.passages == [text]
     assert made.rows["changed: personal data redacted"] == [example.id]
+
+
+def test_personal_data_leaves_what_the_bot_had_said_and_so_what_a_correction_is_better_than() -> None:
+    said = "Dear ann@home.example, call 0791234567: it is 100 km long."
+    down = logged(said, rating="down", person="eve", question="What is it?")
+    corrected = logged(said, rating="down", correction="The river Aare is 288 kilometres long.")
+    made = curated([logged(rating="up"), logged("It is 288 km [1].", rating="up", person="eve"), corrected, down])
+    found = preferences([asdict(one) for one in (*made.train, *made.disliked)])
+    assert [one.rejected for one in found if one.rejected] == ["Dear <EMAIL>, call <PHONE>: it is 100 km long."] * 2
+    assert not any("ann@" in json.dumps(asdict(one)) for side in made.sides() for one in side)
 
 
 # golden set
