@@ -8,13 +8,12 @@ declined too seldom, answered questions stand once more without the passages tha
 knows no model.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 
 from finetune import hygiene, redact
+from finetune.curated import Curated
 from finetune.examples import Example, Kind, Rules, example_of
 from finetune.judge import Judge
 from finetune.sides import HELD_OUT, LEAVES, PERSON, TRAIN, Sides
@@ -25,57 +24,6 @@ STALE = "rests on a passage that changed or went"
 """Why an exchange is left out whose target cites a passage that no document holds any more."""
 CAPPED_FROM = 50
 """How many people there must be before the rows of each are capped."""
-
-
-@dataclass
-class Curated:
-    """What curation made of the log: examples by side, replay, and the funnel of what went where and why.
-
-    `rows` holds the exchanges behind every number of the funnel.
-    """
-
-    train: list[Example] = field(default_factory=list)
-    held_out: list[Example] = field(default_factory=list)
-    replay: list[Example] = field(default_factory=list)
-    disliked: list[Example] = field(default_factory=list)
-    golden: frozenset[str] = frozenset()
-    funnel: Counter[str] = field(default_factory=Counter)
-    rows: dict[str, list[str]] = field(default_factory=dict)
-
-    def count(self, exchange_id: str, what: str) -> None:
-        """Count an exchange under a line of the funnel."""
-        self.funnel[what] += 1
-        self.rows.setdefault(what, []).append(exchange_id)
-
-    def drop(self, exchange_id: str, why: str) -> None:
-        """Count an exchange that was left out, with its reason."""
-        self.count(exchange_id, f"left out: {why}")
-
-    def count_sides(self) -> None:
-        """Count every example under its side and kind."""
-        sides = {"train": self.train, "held out": self.held_out, "replay": self.replay}
-        for name, side in (sides | {"preferences alone": self.disliked}).items():
-            for example in side:
-                self.count(example.id, f"{name}: {example.kind}")
-
-    def sides(self) -> tuple[list[Example], ...]:
-        """The examples of every side."""
-        return self.train, self.held_out, self.replay, self.disliked
-
-    def digest(self) -> str:
-        """The SHA-256 over the examples of all sides."""
-        hashed = hashlib.sha256()
-        for side in self.sides():
-            hashed.update(f"{len(side)}\n".encode())
-            for example in side:
-                hashed.update(json.dumps(asdict(example)).encode())
-        return hashed.hexdigest()
-
-    def cases(self, most: int) -> list[Example]:
-        """The held-out cases of an evaluation: all golden ones, and the newest others up to `most`."""
-        fixed = [example for example in self.held_out if example.id in self.golden]
-        others = [example for example in self.held_out if example.id not in self.golden]
-        return [*fixed, *others[max(0, len(others) - max(0, most - len(fixed))) :]]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from sqlmodel import Session, select
 
 from bot import prompt
 from finetune import hygiene
-from finetune.dataset import Curated, Policy, curate
+from finetune.curated import Curated
+from finetune.dataset import Policy, curate
 from finetune.examples import Rules
 from finetune.fitted import FittedJudge
 from finetune.hardware import Base, Machine

@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from finetune.choosing import choose
-from finetune.dataset import Curated, Policy, curate
+from finetune.curated import Curated
+from finetune.dataset import Policy, curate
 from finetune.examples import Kind, Rules, lineage_of, says_again
 from finetune.judge import WordJudge
 from finetune.preferences import preferences

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from finetune.choosing import choose
-from finetune.dataset import Curated, Policy, curate
+from finetune.curated import Curated
+from finetune.dataset import Policy, curate
 from finetune.examples import Kind, Rules
 from finetune.hygiene import Near, newcomers
 from finetune.judge import WordJudge

@@ -6,7 +6,8 @@ import pytest
 
 from bot.prompt import messages, question_block
 from finetune.choosing import choose
-from finetune.dataset import Curated, Policy, curate
+from finetune.curated import Curated
+from finetune.dataset import Policy, curate
 from finetune.examples import Example, Kind
 from finetune.judge import WordJudge
 from finetune.sides import HELD_OUT, TRAIN, Sides

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from finetune.dataset import Curated
+from finetune.curated import Curated
 from finetune.examples import Rules
 from finetune.fitted import FittedJudge
 from finetune.lengths import ENOUGH
