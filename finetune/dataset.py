@@ -10,7 +10,8 @@ knows no model.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from finetune import hygiene, redact
 from finetune.curated import Curated
@@ -46,8 +47,10 @@ class Policy:
     redacted: redact.Redact = redact.redact
     golden: frozenset[str] = frozenset()
     """Exchanges that are held out whatever their number."""
-    newcomers: frozenset[str] = frozenset()
-    """Whose ratings count for nothing."""
+    joined: Mapping[str, datetime] = field(default_factory=dict)
+    """When people joined."""
+    new_account_days: float = 0.0
+    """What people say within so many days of joining counts for nothing; 0 for nobody."""
     most_per_hour: int = 0
     """More ratings of a person within an hour are a burst; 0 for any number."""
     suspicious: Callable[[str], bool] = lambda _: False
@@ -59,7 +62,13 @@ class Policy:
 def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated:
     """Curate the log, oldest exchange first; it is read once and not kept. New sides are entered into `sides`."""
     curated = Curated(golden=policy.golden)
-    near, votes = hygiene.Near(), hygiene.Votes(policy.reviewers)
+    near = hygiene.Near()
+    votes = hygiene.Votes(
+        policy.reviewers,
+        joined=policy.joined,
+        new_days=policy.new_account_days,
+        most_per_hour=policy.most_per_hour,
+    )
     made: list[tuple[Example, str]] = []
     disliked: list[tuple[Example, str]] = []
     conversations: dict[str, str] = {}
@@ -80,8 +89,7 @@ def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated
         if found.question != row.exchange.question:
             curated.count(found.id, "changed: personal data redacted")
         made.append((found, cluster))
-    bursts = votes.bursts(policy.most_per_hour)
-    trusted = _trusted(curated, made, votes, policy.newcomers, bursts)
+    trusted = _trusted(curated, made, votes)
     order = {example.id: place for place, (example, _) in enumerate(trusted)}
     kept, again = hygiene.once_each(sorted(trusted, key=lambda one: _standing(one[0], policy.golden)))
     for exchange_id in again:
@@ -89,7 +97,7 @@ def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated
     kept.sort(key=lambda one: (one[0].id not in policy.golden, order[one[0].id]))
     for example, cluster in kept:
         _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
-    for example, cluster in hygiene.once_each(_unwanted(disliked, votes, policy.newcomers, bursts))[0]:
+    for example, cluster in hygiene.once_each(_unwanted(disliked, votes))[0]:
         if _may_teach(example, hygiene.side_keys(example, conversations[example.id], cluster), sides):
             curated.disliked.append(example)
     _trim(curated, policy)
@@ -115,15 +123,9 @@ def _trim(curated: Curated, policy: Policy) -> None:
         curated.train += twins(curated.train, room, judge=policy.judge, block=policy.block)
 
 
-def _unwanted(
-    disliked: Sequence[tuple[Example, str]],
-    votes: hygiene.Votes,
-    newcomers: frozenset[str],
-    bursts: frozenset[str],
-) -> list[tuple[Example, str]]:
+def _unwanted(disliked: Sequence[tuple[Example, str]], votes: hygiene.Votes) -> list[tuple[Example, str]]:
     """The answers that more people dislike than like, without what was said in a burst or by a new account."""
-    believed = [one for one in disliked if one[0].id not in bursts and one[0].rated_by not in newcomers]
-    return [one for one in believed if votes.unwanted(one[0])]
+    return [one for one in disliked if not votes.unheard(one[0].id) and votes.unwanted(one[0])]
 
 
 def _may_teach(example: Example, keys: Sequence[str], sides: Sides) -> bool:
@@ -157,24 +159,13 @@ def _found(row: Logged, policy: Policy) -> Example | str:
     return found
 
 
-def _trusted(
-    curated: Curated,
-    made: Sequence[tuple[Example, str]],
-    votes: hygiene.Votes,
-    newcomers: frozenset[str],
-    bursts: frozenset[str],
-) -> list[tuple[Example, str]]:
-    """The examples that no quarrel, burst or new account speaks against."""
+def _trusted(curated: Curated, made: Sequence[tuple[Example, str]], votes: hygiene.Votes) -> list[tuple[Example, str]]:
+    """The examples that no burst, new account, dislike or quarrel speaks against."""
     quarrels = votes.quarrels()
     kept: list[tuple[Example, str]] = []
     for example, cluster in made:
-        why = quarrels.get(example.id, "")
-        if votes.disliked(example):
-            why = hygiene.DISLIKED
-        elif example.kind != Kind.APPROVED and example.id in bursts:
-            why = hygiene.BURSTING
-        elif example.kind != Kind.APPROVED and example.rated_by in newcomers:
-            why = hygiene.NEW_ACCOUNT
+        why = votes.unheard(example.id) if example.kind != Kind.APPROVED else ""
+        why = why or (hygiene.DISLIKED if votes.disliked(example) else quarrels.get(example.id, ""))
         if why:
             curated.drop(example.id, why)
         else:

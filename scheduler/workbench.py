@@ -11,7 +11,6 @@ from typing import Any
 from sqlmodel import Session, select
 
 from bot import prompt
-from finetune import hygiene
 from finetune.curated import Curated
 from finetune.dataset import Policy, curate
 from finetune.examples import Rules
@@ -26,7 +25,7 @@ from retrieval.index import Index
 from scheduler.tasks import Encode, TaskSpec
 from store import exchanges, golden, labels, people, staleness
 from store.database import Database
-from store.models import Document, Person, Role, Side, now
+from store.models import Document, Person, Role, Side
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,8 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
             live=staleness.live_digests(session),
             redacted=bench.redact,
             golden=golden.members(session),
-            newcomers=hygiene.newcomers(joined, now=now(), days=bench.new_account_days) - reviewers,
+            joined=joined,
+            new_account_days=bench.new_account_days,
             most_per_hour=bench.most_ratings_per_hour,
             suspicious=lambda text: bool(hostile.flags_of(text)),
             block=prompt.question_block,

@@ -11,7 +11,7 @@ from finetune.choosing import choose
 from finetune.curated import Curated
 from finetune.dataset import Policy, curate
 from finetune.examples import Kind, Rules
-from finetune.hygiene import Near, newcomers
+from finetune.hygiene import Near
 from finetune.judge import WordJudge
 from finetune.preferences import preferences
 from finetune.sides import HELD_OUT, TRAIN, Sides
@@ -234,13 +234,58 @@ def test_what_one_person_rates_in_a_burst_is_left_out_and_the_rest_stays() -> No
     assert len(curated_strictly(reviewing, most_per_hour=5).train) == 6
 
 
-def test_what_a_new_account_says_counts_for_nothing() -> None:
-    joined = {"ann": START - timedelta(days=30), "ben": START - timedelta(hours=3)}
-    new = newcomers(joined, now=START, days=1)
-    assert new == {"ben"} and newcomers(joined, now=START, days=0) == frozenset()
-    made = curated_strictly([logged(rating="up", person="ann"), logged(rating="up", person="ben")], newcomers=new)
-    assert [example.person for example in made.train] == ["ann"]
-    assert made.funnel["left out: the account is too new"] == 1
+JOINED = {"ann": START - timedelta(days=30), "mal": START, "rita": START}
+STRANGERS = ["a new account", "a burst"]
+
+
+def strict(who: str) -> dict[str, object]:
+    """What curation goes by where a new account is not heard, or a burst."""
+    return {"joined": JOINED, "new_account_days": 1.0} if who == "a new account" else {"most_per_hour": 5}
+
+
+def burst(*rows: Logged) -> list[Logged]:
+    """What somebody rates within minutes, among other things."""
+    others = [logged("Long.", rating="down", person="mal") for _ in range(6)]
+    return [of_hour(row, minute) for minute, row in enumerate([*others, *rows])]
+
+
+def test_what_a_new_account_says_counts_for_nothing_also_once_it_is_old() -> None:
+    rows = [of_hour(logged(rating="up", person=name), 60) for name in ("ann", "mal", "rita")]
+    rows.append(of_hour(logged(rating="up", person="mal"), 25 * 60))
+    made = curated_strictly(rows, **strict("a new account"))
+    assert [example.id for example in made.train] == [rows[n].exchange.id for n in (0, 2, 3)]
+    assert made.rows["left out: the account is too new"] == [rows[1].exchange.id]
+    assert len(curated_strictly(rows, joined=JOINED).train) == 4
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_what_is_not_heard_does_not_vote_against_what_others_were_answered(who: str) -> None:
+    again = logged(adapter="v1", person="ann", **AARE)  # type: ignore[arg-type]
+    rows = [*burst(*disliked_by("mal")), again]
+    assert curated_strictly(rows).replay == []
+    assert [one.id for one in curated_strictly(rows, **strict(who)).replay] == [again.exchange.id]
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_what_is_not_heard_does_not_save_an_answer_that_others_dislike(who: str) -> None:
+    first = [of_hour(logged(rating="up", person=name), 100) for name in ("ann", "eve")]
+    down = of_hour(logged("It is short.", rating="down", person="eve", **AARE), 200)  # type: ignore[arg-type]
+    rows = [*first, down, *burst(logged("It is short.", rating="up", person="mal", **AARE))]  # type: ignore[arg-type]
+    assert "eve" not in {one.person for one in curated_strictly(rows).disliked}
+    assert [one.id for one in curated_strictly(rows, **strict(who)).disliked] == [down.exchange.id]
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_what_is_not_heard_does_not_quarrel_with_a_sound_correction(who: str) -> None:
+    texts = (RIVER, "The Rhine ends in Rotterdam.")
+    said = {"ann": "The river Aare is 288 kilometres long.", "mal": "The Rhine ends in Rotterdam."}
+    sound, other = (
+        logged("Long.", rating="down", correction=text, person=name, passages=texts, **AARE)  # type: ignore[arg-type]
+        for name, text in said.items()
+    )
+    rows = [of_hour(sound, 500), *burst(other)]
+    assert sound.exchange.id not in {one.id for one in curated_strictly(rows).train}
+    assert [one.id for one in curated_strictly(rows, **strict(who)).train] == [sound.exchange.id]
 
 
 def test_one_malicious_person_of_sixty_gets_nothing_unsupported_into_training() -> None:

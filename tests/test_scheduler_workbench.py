@@ -3,6 +3,7 @@
 import gc
 import json
 from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from scheduler.workbench import Workbench, curated
 from store import adapters, cycles, documents, exchanges, labels, staleness
 from store.database import Database
 from store.labels import Found
-from store.models import Document, Exchange
+from store.models import Document, Exchange, Feedback, Person
 from tests.test_finetune_withheld import example as ordered_example
 from tests.test_store_staleness import RIVER, ann, asked, keep, passage
 
@@ -58,6 +59,19 @@ def test_an_example_is_retired_once_its_passage_is_gone_and_comes_back_with_it(
     made, _ = curated(work)
     assert made.train == [] and made.rows == {"left out: rests on a passage that changed or went": [key]}
     keep(database, "elsewhere", RIVER)
+    assert [example.id for example in curated(work)[0].train] == [key]
+
+
+def test_what_an_account_rated_while_it_was_new_stays_left_out(database: Database, tmp_path: Path) -> None:
+    key = liked(database, keep(database, "notes", RIVER))
+    work = replace(bench(database, tmp_path), new_account_days=1.0)
+    assert curated(work)[0].rows == {"left out: the account is too new": [key]}
+    with database.write() as session:
+        session.get_one(Person, ann(database).id).created_at -= timedelta(days=9)
+        session.get_one(Feedback, key).updated_at -= timedelta(days=9)
+    assert curated(work)[0].rows == {"left out: the account is too new": [key]}
+    with database.write() as session:
+        session.get_one(Feedback, key).updated_at += timedelta(days=5)
     assert [example.id for example in curated(work)[0].train] == [key]
 
 
