@@ -69,36 +69,36 @@ def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated
         new_days=policy.new_account_days,
         most_per_hour=policy.most_per_hour,
     )
-    made: list[tuple[Example, str]] = []
-    disliked: list[tuple[Example, str]] = []
+    made: list[tuple[Example, hygiene.Clusters]] = []
+    disliked: list[tuple[Example, hygiene.Clusters]] = []
     conversations: dict[str, str] = {}
     for row in logged:
         curated.funnel["exchanges"] += 1
         found = _found(row, policy)
-        cluster = near.of(row.exchange.question) if row.feedback or isinstance(found, Example) else ""
-        votes.count(row, cluster)
+        clusters = near.of(row.exchange.question) if row.feedback or isinstance(found, Example) else ("",)
+        votes.count(row, clusters[0])
         if isinstance(found, str):
             curated.drop(row.exchange.id, found)
             continue
         conversations[found.id] = row.exchange.conversation_id
         if found.kind == Kind.DISLIKED:
             curated.drop(found.id, found.reason)
-            disliked.append((found, cluster))
+            disliked.append((found, clusters))
             continue
-        votes.enter(found, row, cluster)
+        votes.enter(found, row, clusters[0])
         if found.question != row.exchange.question:
             curated.count(found.id, "changed: personal data redacted")
-        made.append((found, cluster))
+        made.append((found, clusters))
     trusted = _trusted(curated, made, votes)
     order = {example.id: place for place, (example, _) in enumerate(trusted)}
     kept, again = hygiene.once_each(sorted(trusted, key=lambda one: _standing(one[0], policy.golden)))
     for exchange_id in again:
         curated.drop(exchange_id, "the same question and answer again")
     kept.sort(key=lambda one: (one[0].id not in policy.golden, order[one[0].id]))
-    for example, cluster in kept:
-        _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
-    for example, cluster in hygiene.once_each(_unwanted(disliked, votes))[0]:
-        if _may_teach(example, hygiene.side_keys(example, conversations[example.id], cluster), sides):
+    for example, clusters in kept:
+        _place(curated, example, hygiene.side_keys(example, conversations[example.id], clusters), sides)
+    for example, clusters in hygiene.once_each(_unwanted(disliked, votes))[0]:
+        if _may_teach(example, hygiene.side_keys(example, conversations[example.id], clusters), sides):
             curated.disliked.append(example)
     _trim(curated, policy)
     curated.count_sides()
@@ -123,7 +123,9 @@ def _trim(curated: Curated, policy: Policy) -> None:
         curated.train += twins(curated.train, room, judge=policy.judge, block=policy.block)
 
 
-def _unwanted(disliked: Sequence[tuple[Example, str]], votes: hygiene.Votes) -> list[tuple[Example, str]]:
+def _unwanted(
+    disliked: Sequence[tuple[Example, hygiene.Clusters]], votes: hygiene.Votes
+) -> list[tuple[Example, hygiene.Clusters]]:
     """The answers that more people dislike than like, without what was said in a burst or by a new account."""
     return [one for one in disliked if not votes.unheard(one[0].id) and votes.unwanted(one[0])]
 
@@ -159,17 +161,19 @@ def _found(row: Logged, policy: Policy) -> Example | str:
     return found
 
 
-def _trusted(curated: Curated, made: Sequence[tuple[Example, str]], votes: hygiene.Votes) -> list[tuple[Example, str]]:
+def _trusted(
+    curated: Curated, made: Sequence[tuple[Example, hygiene.Clusters]], votes: hygiene.Votes
+) -> list[tuple[Example, hygiene.Clusters]]:
     """The examples that no burst, new account, dislike or quarrel speaks against."""
     quarrels = votes.quarrels()
-    kept: list[tuple[Example, str]] = []
-    for example, cluster in made:
+    kept: list[tuple[Example, hygiene.Clusters]] = []
+    for example, clusters in made:
         why = votes.unheard(example.id) if example.kind != Kind.APPROVED else ""
         why = why or (hygiene.DISLIKED if votes.disliked(example) else quarrels.get(example.id, ""))
         if why:
             curated.drop(example.id, why)
         else:
-            kept.append((example, cluster))
+            kept.append((example, clusters))
     return kept
 
 

@@ -32,6 +32,10 @@ BURSTING = "rated in a burst"
 NEW_ACCOUNT = "the account is too new"
 
 
+Clusters = tuple[str, ...]
+"""The names of a question's clusters: the one that it is in, then those of other near-duplicates."""
+
+
 def fingerprint(question: str) -> str:
     """The key of a question: equal for questions of the same content words and numbers, in any order and case."""
     known = " ".join(sorted({*content_words(question), *(f"#{number}" for number in numbers(question))}))
@@ -39,26 +43,34 @@ def fingerprint(question: str) -> str:
 
 
 class Near:
-    """Clusters of near-duplicate questions; each is named by the fingerprint of its first member."""
+    """Clusters of near-duplicate questions; each is named by the fingerprint of its first member.
+
+    A question may be near to several that are not near to each other: it joins the first one's cluster, and stands
+    beside the others.
+    """
 
     def __init__(self) -> None:
         self._hashed = MinHash(num_perm=PERMUTATIONS)
         self._index = MinHashLSH(threshold=CANDIDATES, num_perm=PERMUTATIONS)
-        self._known: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {}
+        self._known: dict[str, tuple[Clusters, frozenset[str], frozenset[str]]] = {}
 
-    def of(self, question: str) -> str:
-        """The cluster of a question; a new one where none is near."""
+    def of(self, question: str) -> Clusters:
+        """The cluster of a question, a new one where none is near; then every other cluster that it is near to."""
         key = fingerprint(question)
         if key in self._known:
             return self._known[key][0]
         words, said = frozenset(content_words(question)), numbers(question)
         self._hashed.clear()
         self._hashed.update_batch([word.encode() for word in sorted(words)])
-        near = [self._known[other] for other in sorted(self._index.query(self._hashed))]
-        found = next((name for name, other, figures in near if figures == said and _jaccard(words, other) >= NEAR), key)
-        self._known[key] = (found, words, said)
+        found: dict[str, None] = {}
+        for near in sorted(self._index.query(self._hashed)):
+            (name, *_), other, figures = self._known[near]
+            if name not in found and figures == said and _jaccard(words, other) >= NEAR:
+                found[name] = None
+        clusters = tuple(found) or (key,)
+        self._known[key] = (clusters, words, said)
         self._index.insert(key, self._hashed)
-        return found
+        return clusters
 
 
 def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
@@ -201,21 +213,21 @@ def same_answer(first: str, second: str) -> bool:
     return min(overlap(first, second), overlap(second, first)) >= SAME_ANSWER and numbers(first) == numbers(second)
 
 
-def once_each(examples: Iterable[tuple[Example, str]]) -> tuple[list[tuple[Example, str]], list[str]]:
-    """Examples, each with its cluster, without those that were there before in nearly the same words; ids of these."""
+def once_each(examples: Iterable[tuple[Example, Clusters]]) -> tuple[list[tuple[Example, Clusters]], list[str]]:
+    """Examples, each with its clusters, without those that were there before in nearly the same words; ids of these."""
     seen: dict[str, list[str]] = defaultdict(list)
-    kept: list[tuple[Example, str]] = []
+    kept: list[tuple[Example, Clusters]] = []
     again: list[str] = []
-    for example, cluster in examples:
-        if any(same_answer(example.target, other) for other in seen[cluster]):
+    for example, clusters in examples:
+        if any(same_answer(example.target, other) for other in seen[clusters[0]]):
             again.append(example.id)
             continue
-        seen[cluster].append(example.target)
-        kept.append((example, cluster))
+        seen[clusters[0]].append(example.target)
+        kept.append((example, clusters))
     return kept, again
 
 
-def side_keys(example: Example, conversation: str, cluster: str) -> Sequence[str]:
+def side_keys(example: Example, conversation: str, clusters: Clusters) -> Sequence[str]:
     """What decides the side of an example, the deciding key first."""
-    own = f"question:{fingerprint(example.question)}"
-    return list(dict.fromkeys([*example.documents, f"conversation:{conversation}", f"question:{cluster}", own]))
+    near = [f"question:{name}" for name in (*clusters, fingerprint(example.question))]
+    return list(dict.fromkeys([*example.documents, f"conversation:{conversation}", *near]))
