@@ -3,9 +3,9 @@
 What is a target, best first: an answer that a reviewer wrote or approved; a person's correction that the passages
 support; a thumbs-up answer that the judge finds grounded; an answer repaired from its own passages; a teacher model's
 that the judge supports. Never an unjudged answer of the bot, never one with a thumbs-down: that is kept apart, for
-preferences. What an adapter wrote and the judge supports is replay: it keeps other tasks as they are. Where people
-declined too seldom, answered questions stand once more without the passages that answer them. It reads no database and
-knows no model.
+preferences. What the serving adapter wrote and the judge supports is replay: it keeps other tasks as they are. Where
+people declined too seldom, answered questions stand once more without the passages that answer them. It reads no
+database and knows no model.
 """
 
 from collections import Counter
@@ -21,6 +21,7 @@ from finetune.sides import HELD_OUT, LEAVES, PERSON, TRAIN, Sides
 from finetune.withheld import Block, twins
 from store.exchanges import Logged
 
+ANOTHERS = "unrated answer of an adapter that does not serve now"
 STALE = "rests on a passage that changed or went"
 """Why an exchange is left out whose target cites a passage that no document holds any more."""
 CAPPED_FROM = 50
@@ -44,6 +45,8 @@ class Policy:
     """How many people there are in all; caps per person begin at 50."""
     live: frozenset[str] | None = None
     """The digests of the passages that can be retrieved, by which stale ones are left out."""
+    serving: str | None = None
+    """The adapter whose own answers may be replay; None for any adapter's."""
     redacted: redact.Redact = redact.redact
     golden: frozenset[str] = frozenset()
     """Exchanges that are held out whatever their number."""
@@ -154,6 +157,8 @@ def _found(row: Logged, policy: Policy) -> Example | str:
     )
     if isinstance(found, str):
         return found
+    if found.kind == Kind.REPLAY and policy.serving not in (None, found.logged_adapter):
+        return ANOTHERS
     if policy.live is not None and not policy.live.issuperset(found.rests_on):
         return STALE
     if found.kind != Kind.APPROVED and policy.suspicious(found.target):

@@ -23,7 +23,7 @@ from finetune.sides import Sides
 from retrieval import hostile
 from retrieval.index import Index
 from scheduler.tasks import Encode, TaskSpec
-from store import exchanges, golden, labels, people, staleness
+from store import deployments, exchanges, golden, labels, people, staleness
 from store.database import Database
 from store.models import Document, Person, Role, Side
 
@@ -136,6 +136,7 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
             unanswerable_share=bench.unanswerable_share,
             persons=persons,
             live=staleness.live_digests(session),
+            serving=deployments.deployment(session).adapter,
             redacted=bench.redact,
             golden=golden.members(session),
             joined=joined,

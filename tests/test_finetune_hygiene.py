@@ -323,6 +323,17 @@ def test_an_adapters_answer_whose_every_sentence_is_supported_and_cited_is_repla
     assert curated([logged(adapter="v1")], held_out_share=1 - 1e-9).held_out == []
 
 
+def test_replay_is_what_serves_now_and_no_answer_of_what_was_taken_back() -> None:
+    rows = [logged(adapter=name) for name in ("v1", "v2", "v3")]
+    liked = logged(rating="up", adapter="v1")
+    made = curated_strictly([*rows, liked], serving="v2")
+    assert [one.logged_adapter for one in made.replay] == ["v2"]
+    assert [one.id for one in made.train] == [liked.exchange.id], "what people stand behind is from whatever adapter"
+    left = made.rows["left out: unrated answer of an adapter that does not serve now"]
+    assert left == [rows[0].exchange.id, rows[2].exchange.id]
+    assert curated_strictly(rows, serving="base").replay == []
+
+
 def test_replay_of_other_tasks_is_the_adapters_own_first() -> None:
     rows = [logged(rating="up", task="a") for _ in range(10)] + [logged(rating="up", task="b") for _ in range(3)]
     own = [logged(adapter="v1", task="b") for _ in range(2)]

@@ -17,7 +17,7 @@ from finetune.redact import redact
 from scheduler import trials
 from scheduler.dataset_files import examples_in, runs_of, write_dataset, write_phases
 from scheduler.workbench import Workbench, curated
-from store import adapters, cycles, documents, exchanges, labels, staleness
+from store import adapters, cycles, deployments, documents, exchanges, labels, staleness
 from store.database import Database
 from store.labels import Found
 from store.models import Document, Exchange, Feedback, Person
@@ -73,6 +73,19 @@ def test_what_an_account_rated_while_it_was_new_stays_left_out(database: Databas
     with database.write() as session:
         session.get_one(Feedback, key).updated_at += timedelta(days=5)
     assert [example.id for example in curated(work)[0].train] == [key]
+
+
+def test_replay_is_what_the_deployed_adapter_answered(database: Database, tmp_path: Path) -> None:
+    notes, rows = keep(database, "notes", RIVER), {}
+    for name in ("v1", "v2"):
+        rows[name] = asked(database, passage(1, notes.id, RIVER), answer=ANSWER).id
+        with database.write() as session:
+            row = session.get_one(Exchange, rows[name])
+            row.adapter, row.question = name, f"What of {name}?"
+    for name in ("v1", "v2"):
+        with database.write() as session:
+            deployments.deploy(session, name, actor="test", comment="")
+        assert [one.id for one in curated(bench(database, tmp_path))[0].replay] == [rows[name]]
 
 
 def test_curation_searches_no_reference_cycles_and_leaves_that_as_it_was(database: Database, tmp_path: Path) -> None:
