@@ -7,12 +7,16 @@ from dataclasses import asdict, dataclass, field
 
 from finetune.examples import Example
 
+NOT_ASKED = "not asked: held out, and newer cases are enough"
+
 
 @dataclass
 class Curated:
     """What curation made of the log: examples by side, replay, and the funnel of what went where and why.
 
-    `rows` holds the exchanges behind every number of the funnel.
+    `rows` holds the exchanges behind every number of the funnel. Each exchange is left out for one reason or stands on
+    one side; a withheld example, a disliked answer kept for preferences, and what was changed or is not asked, are
+    counted there already.
     """
 
     train: list[Example] = field(default_factory=list)
@@ -32,12 +36,16 @@ class Curated:
         """Count an exchange that was left out, with its reason."""
         self.count(exchange_id, f"left out: {why}")
 
-    def count_sides(self) -> None:
-        """Count every example under its side and kind."""
+    def count_sides(self, max_cases: int | None = None) -> None:
+        """Count every example under its side and kind, and the held-out ones beyond `max_cases`, which nobody asks."""
         sides = {"train": self.train, "held out": self.held_out, "replay": self.replay}
         for name, side in (sides | {"preferences alone": self.disliked}).items():
             for example in side:
                 self.count(example.id, f"{name}: {example.kind}")
+        asked = {example.id for example in self.cases(len(self.held_out) if max_cases is None else max_cases)}
+        for example in self.held_out:
+            if example.id not in asked:
+                self.count(example.id, NOT_ASKED)
 
     def sides(self) -> tuple[list[Example], ...]:
         """The examples of every side."""

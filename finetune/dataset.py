@@ -26,6 +26,9 @@ STALE = "rests on a passage that changed or went"
 """Why an exchange is left out whose target cites a passage that no document holds any more."""
 CAPPED_FROM = 50
 """How many people there must be before the rows of each are capped."""
+LEAST_CAP = 3
+TRAIN_CAP, CASE_CAP = 0.02, 0.05
+"""A person's part of the examples, and of an evaluation's cases: these are of the few people who are held out."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Policy:
     """More ratings of a person within an hour are a burst; 0 for any number."""
     suspicious: Callable[[str], bool] = lambda _: False
     """Tells text that instructs the model."""
+    max_cases: int | None = None
+    """How many held-out cases an evaluation asks; None for all."""
     block: Block | None = None
     """Writes the user's message; without it no passage is taken away."""
 
@@ -104,7 +109,7 @@ def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated
         if _may_teach(example, hygiene.side_keys(example, conversations[example.id], clusters), sides):
             curated.disliked.append(example)
     _trim(curated, policy)
-    curated.count_sides()
+    curated.count_sides(policy.max_cases)
     return curated
 
 
@@ -115,11 +120,15 @@ def _standing(example: Example, golden: frozenset[str]) -> tuple[bool, int]:
 
 def _trim(curated: Curated, policy: Policy) -> None:
     """Leave out what is over a person's cap and what declines too often; let more decline where too few do."""
-    train = len(curated.train)
-    curated.train, over = _capped(curated.train, policy, train=train, whose=lambda one: one.person)
-    curated.disliked, _ = _capped(curated.disliked, policy, train=train, whose=lambda one: one.rated_by)
+    train, held_out = len(curated.train), len(curated.held_out)
+    cases = held_out if policy.max_cases is None else min(held_out, policy.max_cases)
+    curated.train, over = _capped(curated.train, policy, cap=train * TRAIN_CAP, whose=lambda one: one.person)
+    curated.disliked, _ = _capped(curated.disliked, policy, cap=train * TRAIN_CAP, whose=lambda one: one.rated_by)
     for example in over:
         curated.drop(example.id, "over the person's cap")
+    curated.held_out, over = _capped(curated.held_out, policy, cap=cases * CASE_CAP, whose=lambda one: one.person)
+    for example in over:
+        curated.drop(example.id, "held out, but over the person's cap of cases")
     curated.train = _declining_share(curated, policy.unanswerable_share)
     if policy.block is not None:
         room = _room_to_decline(curated.train, policy.unanswerable_share)
@@ -200,20 +209,20 @@ def _place(curated: Curated, example: Example, keys: Sequence[str], sides: Sides
 
 
 def _capped(
-    examples: Sequence[Example], policy: Policy, *, train: int, whose: Callable[[Example], str]
+    examples: Sequence[Example], policy: Policy, *, cap: float, whose: Callable[[Example], str]
 ) -> tuple[list[Example], list[Example]]:
-    """At most max(3, 2 % of `train`) of each person, the newest, once there are 50 people; and those left out.
+    """At most `cap` of each person, or LEAST_CAP, the newest, once there are 50 people; and those left out.
 
-    What a reviewer approved or rated is over no cap.
+    What a reviewer approved or rated is over no cap, nor is a golden example.
     """
-    cap = max(3, train // 50) if policy.persons >= CAPPED_FROM else len(examples)
+    most = max(LEAST_CAP, int(cap)) if policy.persons >= CAPPED_FROM else len(examples)
     kept: list[Example] = []
     over: list[Example] = []
     counts: Counter[str] = Counter()
     for example in reversed(examples):
         counts[whose(example)] += 1
-        free = example.kind == Kind.APPROVED or example.rated_by in policy.reviewers
-        (over if counts[whose(example)] > cap and not free else kept).append(example)
+        free = example.kind == Kind.APPROVED or example.rated_by in policy.reviewers or example.id in policy.golden
+        (over if counts[whose(example)] > most and not free else kept).append(example)
     return kept[::-1], over
 
 

@@ -143,6 +143,7 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
             new_account_days=bench.new_account_days,
             most_per_hour=bench.most_ratings_per_hour,
             suspicious=lambda text: bool(hostile.flags_of(text)),
+            max_cases=bench.max_cases,
             block=prompt.question_block,
         )
         return curate(exchanges.logged(session, since=since), sides=sides, policy=policy), sides

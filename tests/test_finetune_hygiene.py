@@ -420,11 +420,3 @@ def test_a_golden_question_that_is_trained_on_already_is_said_so() -> None:
     )
     assert made.held_out == [] and made.funnel["left out: golden, but what answers it is trained on"] == 1
     assert HELD_OUT not in known.values()
-
-
-def test_every_line_of_the_funnel_opens_down_to_its_exchanges() -> None:
-    made = curated([logged(rating="up"), logged(), logged(adapter="v1"), logged(rating="down")])
-    assert made.funnel["exchanges"] == 4
-    assert {line: len(ids) for line, ids in made.rows.items()} == {
-        line: count for line, count in made.funnel.items() if line != "exchanges"
-    }
