@@ -12,6 +12,7 @@ from sqlmodel import Session, select
 from store import adapters, approvals, people
 from store.models import Adapter, Cycle, CycleStep, Exchange, Feedback
 from store.signing import Signer, signed_text
+from store.staleness import learned_from
 
 SHOWN = 20
 """Wins and losses that are shown, each, the largest first."""
@@ -84,7 +85,7 @@ def data(row: Adapter, cycle: Cycle | None) -> dict[str, Any]:
     kinds = {name.removeprefix("train: "): n for name, n in funnel.items() if name.startswith("train: ")}
     rested = row.lineage
     return {
-        "examples": len(rested.get("examples", ())),
+        "examples": len(learned_from(rested)),
         "held_out": curate.get("held_out"),
         "kinds": kinds,
         "exchanges": funnel.get("exchanges", 0),

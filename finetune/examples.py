@@ -68,11 +68,14 @@ class Rules:
 class Example:
     """One curated example: the exact messages the model saw and the answer it should have given.
 
-    `documents` are all that it cites, the one that answers first, or those shown where it was disliked; `rests_on` are
-    the digests of the documents' passages that the target cites, `rated_by` who rated or corrected. `logged_answer` is
-    what the bot said, without personal data, empty where it is not whole; `logged_base` the base model below the
-    adapter that answered. It took `logged_tokens` of `logged_limit`, and `logged_again` tells whether the same adapter
-    would say it again: neither by chance, nor cut at stop words, nor changed by redaction, as its prompt is not either.
+    `documents` are all that it cites, the one that answers first, or those shown where it was disliked. `digests` are
+    those of the `passages`, "" where no document has it, and `rests_on` those that the target cites, by which lineage
+    and staleness go. `rated_by` rated or corrected.
+
+    `logged_answer` is what the bot said, without personal data, empty where it is not whole; `logged_base` the base
+    model below the adapter that answered. It took `logged_tokens` of `logged_limit`. `logged_again` tells whether that
+    adapter would say it again: it was neither drawn by chance nor cut at stop words, and redaction changed neither it
+    nor its prompt.
     """
 
     id: str
@@ -96,6 +99,7 @@ class Example:
     weight: float = 1.0
     rated_by: str = ""
     titles: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
     logged_base: str = ""
     logged_tokens: int = 0
     logged_limit: int = 0
@@ -135,6 +139,7 @@ def example_of(
     cited = dict.fromkeys([made.gold, *cited_numbers(made.text)])
     answering = [p["n"] for p in exchange.passages] if made.kind == Kind.DISLIKED else cited
     documents = list(dict.fromkeys(key for n in answering for key in documents_of(exchange.passages, n, sources)))
+    digests = {p["n"]: str(p["digest"]) if p.get("document") in sources else "" for p in exchange.passages}
     messages = [{**m, "content": redact(m["content"], public=shown)} for m in exchange.messages]
     return Example(
         id=exchange.id,
@@ -152,10 +157,11 @@ def example_of(
         person=exchange.person_id,
         documents=documents,
         created_at=exchange.created_at.isoformat(),
-        rests_on=sorted({p["digest"] for p in exchange.passages if p["n"] in cited and p.get("document") in sources}),
+        rests_on=sorted({digest for n, digest in digests.items() if n in cited and digest}),
         weight=WEIGHTS[Kind(made.kind)],
         rated_by=row.feedback.person_id if row.feedback is not None else "",
         titles=[passage["title"] for passage in exchange.passages],
+        digests=list(digests.values()),
         **_logged(exchange, redact(exchange.answer, public=shown), same_prompt=messages == exchange.messages),
     )
 
@@ -209,11 +215,16 @@ def broken_rule(made: Target, logged: str, had_passages: bool, rules: Rules) -> 
 
 
 def lineage_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the rows of a dataset rest on: people, documents, and for each example the digests of what it cites."""
+    """What the rows of a dataset rest on: people, documents, and for each example the digests of what it cites.
+
+    Withheld examples have the id of the one that they stand beside, and other passages: they are listed by themselves.
+    """
+    withheld = [row for row in rows if row.get("kind") == Kind.WITHHELD]
     return {
         "people": sorted({name for row in rows for name in (row["person"], row.get("rated_by", "")) if name}),
         "documents": sorted({name for row in rows for name in row["documents"]}),
-        "examples": {row["id"]: row.get("rests_on", []) for row in rows},
+        "examples": {row["id"]: row.get("rests_on", []) for row in rows if row.get("kind") != Kind.WITHHELD},
+        "withheld": {row["id"]: row.get("rests_on", []) for row in withheld},
     }
 
 

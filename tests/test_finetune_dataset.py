@@ -439,6 +439,7 @@ def test_a_lineage_names_people_documents_and_what_each_example_cites() -> None:
         "people": ["ann", "rita"],
         "documents": ["document:river.md"],
         "examples": {rows[0]["id"]: RESTS, rows[1]["id"]: []},
+        "withheld": {},
     }
 
 

@@ -160,6 +160,7 @@ def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(
             "people": [ann(database).id],
             "documents": ["document:notes"],
             "examples": {key: [documents.text_digest(RIVER)]},
+            "withheld": {},
             "cycle": row.id,
         }
         assert [one.id for one in staleness.resting_on(session, notes.id).adapters] == [adapter.id]
