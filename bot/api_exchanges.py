@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from bot import api_views
 from bot.api_parts import Admin, Name, Text, WithPage, WithParts, ask_scheduler, listing
-from store import adapters, cycles, exchanges, labels, people, trends
+from store import adapters, cycles, exchanges, labels, people, staleness, trends
 from store.models import now
 
 MAX_IDS = 200
@@ -45,7 +45,7 @@ def list_exchanges(
     """
     with parts.database.read() as session:
         if trained is not None:
-            ids = list(adapters.get(session, trained).lineage.get("examples") or {})
+            ids = list(dict(staleness.learned_from(adapters.get(session, trained).lineage)))
         wanted = {"task": task, "rating": rating, "adapter": adapter, "text": q, "ids": ids}
         rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, **wanted)
         names = people.names(session, list({row.exchange.person_id for row in rows}))

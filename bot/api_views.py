@@ -21,7 +21,7 @@ from store.models import (
     Preview,
     Process,
 )
-from store.staleness import Resting, Trained
+from store.staleness import Resting, Trained, learned_from
 
 _EXCHANGE = (
     *("id", "conversation_id", "parent_id", "person_id", "state", "question", "answer", "messages", "passages"),
@@ -118,8 +118,10 @@ def adapter(row: Adapter) -> dict[str, Any]:
 
 
 def lineage(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """What an adapter was made of, its examples as their number."""
-    return {**kept, "examples": len(kept["examples"])} if "examples" in kept else dict(kept)
+    """What an adapter was made of, its examples as their number, `withheld` of them beside others."""
+    if "examples" not in kept:
+        return dict(kept)
+    return {**kept, "examples": len(learned_from(kept)), "withheld": len(kept.get("withheld", ()))}
 
 
 def trained(found: Trained) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlmodel import Session, select
 from store import adapters, approvals, people
 from store.models import Adapter, Cycle, CycleStep, Exchange, Feedback
 from store.signing import SIGNATURE, Signer, signed_text
+from store.staleness import learned_from
 
 SHOWN = 20
 """Wins and losses that are shown, each, the largest first."""
@@ -83,7 +84,7 @@ def data(row: Adapter, cycle: Cycle | None) -> dict[str, Any]:
     funnel: Mapping[str, int] = curate.get("funnel", {})
     rested = row.lineage
     return {
-        "examples": len(rested.get("examples", ())),
+        "examples": len(learned_from(rested)),
         "held_out": curate.get("held_out"),
         "kinds": rested.get("kinds", {}),
         "exchanges": funnel.get("exchanges", 0),

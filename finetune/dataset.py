@@ -3,79 +3,32 @@
 What is a target, best first: an answer that a reviewer wrote or approved; a person's correction that the passages
 support; a thumbs-up answer that the judge finds grounded; an answer repaired from its own passages; a teacher model's
 that the judge supports. Never an unjudged answer of the bot, never one with a thumbs-down: that is kept apart, for
-preferences. What an adapter wrote and the judge supports is replay: it keeps other tasks as they are. Where people
-declined too seldom, answered questions stand once more without the passages that answer them. It reads no database and
-knows no model.
+preferences. What the serving adapter wrote and the judge supports is replay: it keeps other tasks as they are. Where
+people declined too seldom, answered questions stand once more without the passages that answer them. It reads no
+database and knows no model.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from finetune import hygiene, redact
+from finetune.curated import Curated
 from finetune.examples import Example, Kind, Rules, example_of
 from finetune.judge import Judge
 from finetune.sides import HELD_OUT, LEAVES, PERSON, TRAIN, Sides
 from finetune.withheld import Block, twins
 from store.exchanges import Logged
 
+ANOTHERS = "unrated answer of an adapter that does not serve now"
 STALE = "rests on a passage that changed or went"
 """Why an exchange is left out whose target cites a passage that no document holds any more."""
 CAPPED_FROM = 50
 """How many people there must be before the rows of each are capped."""
-
-
-@dataclass
-class Curated:
-    """What curation made of the log: examples by side, replay, and the funnel of what went where and why.
-
-    `rows` holds the exchanges behind every number of the funnel.
-    """
-
-    train: list[Example] = field(default_factory=list)
-    held_out: list[Example] = field(default_factory=list)
-    replay: list[Example] = field(default_factory=list)
-    disliked: list[Example] = field(default_factory=list)
-    golden: frozenset[str] = frozenset()
-    funnel: Counter[str] = field(default_factory=Counter)
-    rows: dict[str, list[str]] = field(default_factory=dict)
-
-    def count(self, exchange_id: str, what: str) -> None:
-        """Count an exchange under a line of the funnel."""
-        self.funnel[what] += 1
-        self.rows.setdefault(what, []).append(exchange_id)
-
-    def drop(self, exchange_id: str, why: str) -> None:
-        """Count an exchange that was left out, with its reason."""
-        self.count(exchange_id, f"left out: {why}")
-
-    def count_sides(self) -> None:
-        """Count every example under its side and kind."""
-        sides = {"train": self.train, "held out": self.held_out, "replay": self.replay}
-        for name, side in (sides | {"preferences alone": self.disliked}).items():
-            for example in side:
-                self.count(example.id, f"{name}: {example.kind}")
-
-    def sides(self) -> tuple[list[Example], ...]:
-        """The examples of every side."""
-        return self.train, self.held_out, self.replay, self.disliked
-
-    def digest(self) -> str:
-        """The SHA-256 over the examples of all sides."""
-        hashed = hashlib.sha256()
-        for side in self.sides():
-            hashed.update(f"{len(side)}\n".encode())
-            for example in side:
-                hashed.update(json.dumps(asdict(example)).encode())
-        return hashed.hexdigest()
-
-    def cases(self, most: int) -> list[Example]:
-        """The held-out cases of an evaluation: all golden ones, and the newest others up to `most`."""
-        fixed = [example for example in self.held_out if example.id in self.golden]
-        others = [example for example in self.held_out if example.id not in self.golden]
-        return [*fixed, *others[max(0, len(others) - max(0, most - len(fixed))) :]]
+LEAST_CAP = 3
+TRAIN_CAP, CASE_CAP = 0.02, 0.05
+"""A person's part of the examples, and of an evaluation's cases: these are of the few people who are held out."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +48,21 @@ class Policy:
     """How many people there are in all; caps per person begin at 50."""
     live: frozenset[str] | None = None
     """The digests of the passages that can be retrieved, by which stale ones are left out."""
+    serving: str | None = None
+    """The adapter whose own answers may be replay; None for any adapter's."""
     redacted: redact.Redact = redact.redact
     golden: frozenset[str] = frozenset()
     """Exchanges that are held out whatever their number."""
-    newcomers: frozenset[str] = frozenset()
-    """Whose ratings count for nothing."""
+    joined: Mapping[str, datetime] = field(default_factory=dict)
+    """When people joined."""
+    new_account_days: float = 0.0
+    """What people say within so many days of joining counts for nothing; 0 for nobody."""
     most_per_hour: int = 0
     """More ratings of a person within an hour are a burst; 0 for any number."""
     suspicious: Callable[[str], bool] = lambda _: False
     """Tells text that instructs the model."""
+    max_cases: int | None = None
+    """How many held-out cases an evaluation asks; None for all."""
     block: Block | None = None
     """Writes the user's message; without it no passage is taken away."""
 
@@ -111,41 +70,46 @@ class Policy:
 def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated:
     """Curate the log, oldest exchange first; it is read once and not kept. New sides are entered into `sides`."""
     curated = Curated(golden=policy.golden)
-    near, votes = hygiene.Near(), hygiene.Votes(policy.reviewers)
-    made: list[tuple[Example, str]] = []
-    disliked: list[tuple[Example, str]] = []
+    near = hygiene.Near()
+    votes = hygiene.Votes(
+        policy.reviewers,
+        joined=policy.joined,
+        new_days=policy.new_account_days,
+        most_per_hour=policy.most_per_hour,
+    )
+    made: list[tuple[Example, hygiene.Clusters]] = []
+    disliked: list[tuple[Example, hygiene.Clusters]] = []
     conversations: dict[str, str] = {}
     for row in logged:
         curated.funnel["exchanges"] += 1
         found = _found(row, policy)
-        cluster = near.of(row.exchange.question) if row.feedback or isinstance(found, Example) else ""
-        votes.count(row, cluster)
+        clusters = near.of(row.exchange.question) if row.feedback or isinstance(found, Example) else ("",)
+        votes.count(row, clusters[0])
         if isinstance(found, str):
             curated.drop(row.exchange.id, found)
             continue
         conversations[found.id] = row.exchange.conversation_id
         if found.kind == Kind.DISLIKED:
             curated.drop(found.id, found.reason)
-            disliked.append((found, cluster))
+            disliked.append((found, clusters))
             continue
-        votes.enter(found, row, cluster)
+        votes.enter(found, row, clusters[0])
         if found.question != row.exchange.question:
             curated.count(found.id, "changed: personal data redacted")
-        made.append((found, cluster))
-    bursts = votes.bursts(policy.most_per_hour)
-    trusted = _trusted(curated, made, votes, policy.newcomers, bursts)
+        made.append((found, clusters))
+    trusted = _trusted(curated, made, votes)
     order = {example.id: place for place, (example, _) in enumerate(trusted)}
     kept, again = hygiene.once_each(sorted(trusted, key=lambda one: _standing(one[0], policy.golden)))
     for exchange_id in again:
         curated.drop(exchange_id, "the same question and answer again")
     kept.sort(key=lambda one: (one[0].id not in policy.golden, order[one[0].id]))
-    for example, cluster in kept:
-        _place(curated, example, hygiene.side_keys(example, conversations[example.id], cluster), sides)
-    for example, cluster in hygiene.once_each(_unwanted(disliked, votes, policy.newcomers, bursts))[0]:
-        if _may_teach(example, hygiene.side_keys(example, conversations[example.id], cluster), sides):
+    for example, clusters in kept:
+        _place(curated, example, hygiene.side_keys(example, conversations[example.id], clusters), sides)
+    for example, clusters in hygiene.once_each(_unwanted(disliked, votes))[0]:
+        if _may_teach(example, hygiene.side_keys(example, conversations[example.id], clusters), sides):
             curated.disliked.append(example)
     _trim(curated, policy)
-    curated.count_sides()
+    curated.count_sides(policy.max_cases)
     return curated
 
 
@@ -156,11 +120,15 @@ def _standing(example: Example, golden: frozenset[str]) -> tuple[bool, int]:
 
 def _trim(curated: Curated, policy: Policy) -> None:
     """Leave out what is over a person's cap and what declines too often; let more decline where too few do."""
-    train = len(curated.train)
-    curated.train, over = _capped(curated.train, policy, train=train, whose=lambda one: one.person)
-    curated.disliked, _ = _capped(curated.disliked, policy, train=train, whose=lambda one: one.rated_by)
+    train, held_out = len(curated.train), len(curated.held_out)
+    cases = held_out if policy.max_cases is None else min(held_out, policy.max_cases)
+    curated.train, over = _capped(curated.train, policy, cap=train * TRAIN_CAP, whose=lambda one: one.person)
+    curated.disliked, _ = _capped(curated.disliked, policy, cap=train * TRAIN_CAP, whose=lambda one: one.rated_by)
     for example in over:
         curated.drop(example.id, "over the person's cap")
+    curated.held_out, over = _capped(curated.held_out, policy, cap=cases * CASE_CAP, whose=lambda one: one.person)
+    for example in over:
+        curated.drop(example.id, "held out, but over the person's cap of cases")
     curated.train = _declining_share(curated, policy.unanswerable_share)
     if policy.block is not None:
         room = _room_to_decline(curated.train, policy.unanswerable_share)
@@ -168,14 +136,10 @@ def _trim(curated: Curated, policy: Policy) -> None:
 
 
 def _unwanted(
-    disliked: Sequence[tuple[Example, str]],
-    votes: hygiene.Votes,
-    newcomers: frozenset[str],
-    bursts: frozenset[str],
-) -> list[tuple[Example, str]]:
+    disliked: Sequence[tuple[Example, hygiene.Clusters]], votes: hygiene.Votes
+) -> list[tuple[Example, hygiene.Clusters]]:
     """The answers that more people dislike than like, without what was said in a burst or by a new account."""
-    believed = [one for one in disliked if one[0].id not in bursts and one[0].rated_by not in newcomers]
-    return [one for one in believed if votes.unwanted(one[0])]
+    return [one for one in disliked if not votes.unheard(one[0].id) and votes.unwanted(one[0])]
 
 
 def _may_teach(example: Example, keys: Sequence[str], sides: Sides) -> bool:
@@ -202,6 +166,8 @@ def _found(row: Logged, policy: Policy) -> Example | str:
     )
     if isinstance(found, str):
         return found
+    if found.kind == Kind.REPLAY and policy.serving not in (None, found.logged_adapter):
+        return ANOTHERS
     if policy.live is not None and not policy.live.issuperset(found.rests_on):
         return STALE
     if found.kind != Kind.APPROVED and policy.suspicious(found.target):
@@ -210,27 +176,18 @@ def _found(row: Logged, policy: Policy) -> Example | str:
 
 
 def _trusted(
-    curated: Curated,
-    made: Sequence[tuple[Example, str]],
-    votes: hygiene.Votes,
-    newcomers: frozenset[str],
-    bursts: frozenset[str],
-) -> list[tuple[Example, str]]:
-    """The examples that no quarrel, burst or new account speaks against."""
+    curated: Curated, made: Sequence[tuple[Example, hygiene.Clusters]], votes: hygiene.Votes
+) -> list[tuple[Example, hygiene.Clusters]]:
+    """The examples that no burst, new account, dislike or quarrel speaks against."""
     quarrels = votes.quarrels()
-    kept: list[tuple[Example, str]] = []
-    for example, cluster in made:
-        why = quarrels.get(example.id, "")
-        if votes.disliked(example):
-            why = hygiene.DISLIKED
-        elif example.kind != Kind.APPROVED and example.id in bursts:
-            why = hygiene.BURSTING
-        elif example.kind != Kind.APPROVED and example.rated_by in newcomers:
-            why = hygiene.NEW_ACCOUNT
+    kept: list[tuple[Example, hygiene.Clusters]] = []
+    for example, clusters in made:
+        why = votes.unheard(example.id) if example.kind != Kind.APPROVED else ""
+        why = why or (hygiene.DISLIKED if votes.disliked(example) else quarrels.get(example.id, ""))
         if why:
             curated.drop(example.id, why)
         else:
-            kept.append((example, cluster))
+            kept.append((example, clusters))
     return kept
 
 
@@ -252,20 +209,20 @@ def _place(curated: Curated, example: Example, keys: Sequence[str], sides: Sides
 
 
 def _capped(
-    examples: Sequence[Example], policy: Policy, *, train: int, whose: Callable[[Example], str]
+    examples: Sequence[Example], policy: Policy, *, cap: float, whose: Callable[[Example], str]
 ) -> tuple[list[Example], list[Example]]:
-    """At most max(3, 2 % of `train`) of each person, the newest, once there are 50 people; and those left out.
+    """At most `cap` of each person, or LEAST_CAP, the newest, once there are 50 people; and those left out.
 
-    What a reviewer approved or rated is over no cap.
+    What a reviewer approved or rated is over no cap, nor is a golden example.
     """
-    cap = max(3, train // 50) if policy.persons >= CAPPED_FROM else len(examples)
+    most = max(LEAST_CAP, int(cap)) if policy.persons >= CAPPED_FROM else len(examples)
     kept: list[Example] = []
     over: list[Example] = []
     counts: Counter[str] = Counter()
     for example in reversed(examples):
         counts[whose(example)] += 1
-        free = example.kind == Kind.APPROVED or example.rated_by in policy.reviewers
-        (over if counts[whose(example)] > cap and not free else kept).append(example)
+        free = example.kind == Kind.APPROVED or example.rated_by in policy.reviewers or example.id in policy.golden
+        (over if counts[whose(example)] > most and not free else kept).append(example)
     return kept[::-1], over
 
 

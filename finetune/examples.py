@@ -12,6 +12,7 @@ from finetune.targets import UNCORRECTED, Target, target_of
 from finetune.task_metrics import steps, terms
 from store.answers import cited_numbers
 from store.exchanges import Logged
+from store.models import Exchange
 
 
 class Kind(StrEnum):
@@ -67,10 +68,14 @@ class Rules:
 class Example:
     """One curated example: the exact messages the model saw and the answer it should have given.
 
-    `documents` are all that it cites, the one that answers first, or those shown where it was disliked; `rests_on` are
-    the digests of the documents' passages that the target cites, `rated_by` who rated or corrected. `logged_base` is
-    the base model below the adapter that answered, empty where that would not say the same again; the answer took
-    `logged_tokens` of `logged_limit`.
+    `documents` are all that it cites, the one that answers first, or those shown where it was disliked. `digests` are
+    those of the `passages`, "" where no document has it, and `rests_on` those that the target cites, by which lineage
+    and staleness go. `rated_by` rated or corrected.
+
+    `logged_answer` is what the bot said, without personal data, empty where it is not whole; `logged_base` the base
+    model below the adapter that answered. It took `logged_tokens` of `logged_limit`. `logged_again` tells whether that
+    adapter would say it again: it was neither drawn by chance nor cut at stop words, and redaction changed neither it
+    nor its prompt.
     """
 
     id: str
@@ -94,9 +99,11 @@ class Example:
     weight: float = 1.0
     rated_by: str = ""
     titles: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
     logged_base: str = ""
     logged_tokens: int = 0
     logged_limit: int = 0
+    logged_again: bool = True
 
 
 def example_of(
@@ -132,12 +139,14 @@ def example_of(
     cited = dict.fromkeys([made.gold, *cited_numbers(made.text)])
     answering = [p["n"] for p in exchange.passages] if made.kind == Kind.DISLIKED else cited
     documents = list(dict.fromkeys(key for n in answering for key in documents_of(exchange.passages, n, sources)))
+    digests = {p["n"]: str(p["digest"]) if p.get("document") in sources else "" for p in exchange.passages}
+    messages = [{**m, "content": redact(m["content"], public=shown)} for m in exchange.messages]
     return Example(
         id=exchange.id,
         task=task,
         tasks=tuple(dict.fromkeys([task, *covered])),
         question=redact(exchange.question, public=shown),
-        messages=[{**m, "content": redact(m["content"], public=shown)} for m in exchange.messages],
+        messages=messages,
         passages=[passage["text"] for passage in exchange.passages],
         target=redact(made.text, public=shown),
         kind=made.kind,
@@ -147,17 +156,28 @@ def example_of(
         cluster=documents[0] if documents else f"conversation:{exchange.conversation_id}",
         person=exchange.person_id,
         documents=documents,
-        logged_answer=exchange.answer if exchange.sampling.get("temperature") == 0 else "",
-        logged_adapter=exchange.adapter,
         created_at=exchange.created_at.isoformat(),
-        rests_on=sorted({p["digest"] for p in exchange.passages if p["n"] in cited and p.get("document") in sources}),
+        rests_on=sorted({digest for n, digest in digests.items() if n in cited and digest}),
         weight=WEIGHTS[Kind(made.kind)],
         rated_by=row.feedback.person_id if row.feedback is not None else "",
         titles=[passage["title"] for passage in exchange.passages],
-        logged_base=exchange.model if exchange.state == "finished" and not exchange.sampling.get("stop") else "",
-        logged_tokens=exchange.completion_tokens,
-        logged_limit=exchange.sampling.get("max_tokens", 0),
+        digests=list(digests.values()),
+        **_logged(exchange, redact(exchange.answer, public=shown), same_prompt=messages == exchange.messages),
     )
+
+
+def _logged(exchange: Exchange, answer: str, *, same_prompt: bool) -> dict[str, Any]:
+    """What an example keeps of what was said in the log; `answer` is without personal data."""
+    sampling, whole = exchange.sampling, exchange.state == "finished"
+    as_said = same_prompt and answer == exchange.answer
+    return {
+        "logged_answer": answer if whole else "",
+        "logged_adapter": exchange.adapter,
+        "logged_base": exchange.model if whole else "",
+        "logged_tokens": exchange.completion_tokens,
+        "logged_limit": sampling.get("max_tokens", 0),
+        "logged_again": as_said and sampling.get("temperature") == 0 and not sampling.get("stop"),
+    }
 
 
 def says_again(row: Mapping[str, Any], *, adapter: str, base_model: str, max_tokens: int) -> bool:
@@ -165,11 +185,11 @@ def says_again(row: Mapping[str, Any], *, adapter: str, base_model: str, max_tok
 
     An answer that ended by itself needs that many tokens, one that was cut off the same limit.
     """
+    if not row["logged_answer"] or not row.get("logged_again", True):
+        return False
     used, limit = row.get("logged_tokens", 0), row.get("logged_limit", 0)
     fits = used <= max_tokens if used < limit else limit == max_tokens
-    return (
-        fits and (row["logged_adapter"], row.get("logged_base")) == (adapter, base_model) and bool(row["logged_answer"])
-    )
+    return fits and (row["logged_adapter"], row.get("logged_base")) == (adapter, base_model)
 
 
 def documents_of(passages: Sequence[dict[str, Any]], gold: int | None, sources: Mapping[str, str]) -> list[str]:
@@ -195,11 +215,16 @@ def broken_rule(made: Target, logged: str, had_passages: bool, rules: Rules) -> 
 
 
 def lineage_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the rows of a dataset rest on: people, documents, and for each example the digests of what it cites."""
+    """What the rows of a dataset rest on: people, documents, and for each example the digests of what it cites.
+
+    Withheld examples have the id of the one that they stand beside, and other passages: they are listed by themselves.
+    """
+    withheld = [row for row in rows if row.get("kind") == Kind.WITHHELD]
     return {
         "people": sorted({name for row in rows for name in (row["person"], row.get("rated_by", "")) if name}),
         "documents": sorted({name for row in rows for name in row["documents"]}),
-        "examples": {row["id"]: row.get("rests_on", []) for row in rows},
+        "examples": {row["id"]: row.get("rests_on", []) for row in rows if row.get("kind") != Kind.WITHHELD},
+        "withheld": {row["id"]: row.get("rests_on", []) for row in withheld},
     }
 
 

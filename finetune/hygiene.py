@@ -8,6 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from datasketch import MinHash, MinHashLSH
 
@@ -31,6 +32,10 @@ BURSTING = "rated in a burst"
 NEW_ACCOUNT = "the account is too new"
 
 
+Clusters = tuple[str, ...]
+"""The names of a question's clusters: the one that it is in, then those of other near-duplicates."""
+
+
 def fingerprint(question: str) -> str:
     """The key of a question: equal for questions of the same content words and numbers, in any order and case."""
     known = " ".join(sorted({*content_words(question), *(f"#{number}" for number in numbers(question))}))
@@ -38,26 +43,34 @@ def fingerprint(question: str) -> str:
 
 
 class Near:
-    """Clusters of near-duplicate questions; each is named by the fingerprint of its first member."""
+    """Clusters of near-duplicate questions; each is named by the fingerprint of its first member.
+
+    A question may be near to several that are not near to each other: it joins the first one's cluster, and stands
+    beside the others.
+    """
 
     def __init__(self) -> None:
         self._hashed = MinHash(num_perm=PERMUTATIONS)
         self._index = MinHashLSH(threshold=CANDIDATES, num_perm=PERMUTATIONS)
-        self._known: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {}
+        self._known: dict[str, tuple[Clusters, frozenset[str], frozenset[str]]] = {}
 
-    def of(self, question: str) -> str:
-        """The cluster of a question; a new one where none is near."""
+    def of(self, question: str) -> Clusters:
+        """The cluster of a question, a new one where none is near; then every other cluster that it is near to."""
         key = fingerprint(question)
         if key in self._known:
             return self._known[key][0]
         words, said = frozenset(content_words(question)), numbers(question)
         self._hashed.clear()
         self._hashed.update_batch([word.encode() for word in sorted(words)])
-        near = [self._known[other] for other in sorted(self._index.query(self._hashed))]
-        found = next((name for name, other, figures in near if figures == said and _jaccard(words, other) >= NEAR), key)
-        self._known[key] = (found, words, said)
+        found: dict[str, None] = {}
+        for near in sorted(self._index.query(self._hashed)):
+            (name, *_), other, figures = self._known[near]
+            if name not in found and figures == said and _jaccard(words, other) >= NEAR:
+                found[name] = None
+        clusters = tuple(found) or (key,)
+        self._known[key] = (clusters, words, said)
         self._index.insert(key, self._hashed)
-        return found
+        return clusters
 
 
 def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
@@ -65,24 +78,40 @@ def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
 
 
 class Votes:
-    """Who liked and disliked which answer to which question, and how people correct what they were shown."""
+    """Who liked and disliked which answer to which question, and how people correct what they were shown.
 
-    def __init__(self, reviewers: frozenset[str]) -> None:
+    What somebody says in a burst of more than `most_per_hour` ratings, or within `new_days` of when they `joined`, is
+    counted and not heard; 0 hears everybody. Ask only once everything is counted.
+    """
+
+    def __init__(
+        self,
+        reviewers: frozenset[str],
+        *,
+        joined: Mapping[str, datetime],
+        new_days: float = 0.0,
+        most_per_hour: int = 0,
+    ) -> None:
         self._reviewers = reviewers
-        self._ratings: dict[bytes, dict[str, str]] = defaultdict(dict)
+        self._joined, self._new, self._most = joined, timedelta(days=new_days), most_per_hour
+        self._ratings: dict[bytes, dict[str, tuple[str, str]]] = defaultdict(dict)
         self._written: dict[tuple[str, str], list[Example]] = defaultdict(list)
         self._times: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
         self._answers: dict[str, bytes] = {}
+        self._early: set[str] = set()
 
     def count(self, row: Logged, cluster: str) -> None:
         """Enter what a person said of an exchange."""
         feedback = row.feedback
         if feedback is None:
             return
-        self._times[feedback.person_id].append((feedback.updated_at, row.exchange.id))
+        person, at = feedback.person_id, feedback.updated_at
+        self._times[person].append((at, row.exchange.id))
+        if person not in self._reviewers and person in self._joined and at - self._joined[person] < self._new:
+            self._early.add(row.exchange.id)
         if feedback.rating is not None:
             key = self._answers[row.exchange.id] = _answer_key(row, cluster)
-            self._ratings[key][feedback.person_id] = feedback.rating
+            self._ratings[key][row.exchange.id] = (person, feedback.rating)
 
     def enter(self, example: Example, row: Logged, cluster: str) -> None:
         """Enter a target: what a person wrote, or whose answer it is and how people rate that elsewhere."""
@@ -113,34 +142,42 @@ class Votes:
         return not up & self._reviewers and 2 * len(up) < len(said)
 
     def _said(self, example: Example) -> Mapping[str, str]:
-        return self._ratings.get(self._answers[example.id], {})
+        """What each person says of an answer last, of what is heard."""
+        rated = self._ratings.get(self._answers[example.id], {})
+        return {person: rating for key, (person, rating) in rated.items() if not self.unheard(key)}
+
+    def unheard(self, exchange_id: str) -> str:
+        """Why what was said of an exchange counts for nothing; empty where it counts."""
+        if exchange_id in self._bursts:
+            return BURSTING
+        return NEW_ACCOUNT if exchange_id in self._early else ""
 
     def quarrels(self) -> dict[str, str]:
         """The corrections that say something else than others of the same question over the same passages, and why."""
         found: dict[str, str] = {}
         for group in self._written.values():
             approved = [one for one in group if one.kind == Kind.APPROVED]
-            for one in group:
-                if one.kind == Kind.APPROVED:
-                    continue
+            heard = [one for one in group if one.kind != Kind.APPROVED and not self.unheard(one.id)]
+            for one in heard:
                 if any(_differ(one, other) for other in approved):
                     found[one.id] = OVERRULED
-                elif not approved and any(_differ(one, other) and one.rated_by != other.rated_by for other in group):
+                elif not approved and any(_differ(one, other) and one.rated_by != other.rated_by for other in heard):
                     found[one.id] = DISAGREE
         return found
 
-    def bursts(self, most: int) -> frozenset[str]:
-        """The exchanges that somebody rated among more than `most` within an hour; 0 allows any number."""
+    @cached_property
+    def _bursts(self) -> frozenset[str]:
+        """The exchanges that somebody rated among more than the most within an hour."""
         found: set[str] = set()
         for person, times in self._times.items():
-            if not most or person in self._reviewers:
+            if not self._most or person in self._reviewers:
                 continue
             times.sort()
             first = 0
             for last, (at, _) in enumerate(times):
                 while at - times[first][0] >= BURST:
                     first += 1
-                if last - first >= most:
+                if last - first >= self._most:
                     found.update(exchange for _, exchange in times[first : last + 1])
         return frozenset(found)
 
@@ -176,26 +213,21 @@ def same_answer(first: str, second: str) -> bool:
     return min(overlap(first, second), overlap(second, first)) >= SAME_ANSWER and numbers(first) == numbers(second)
 
 
-def newcomers(joined: Mapping[str, datetime], *, now: datetime, days: float) -> frozenset[str]:
-    """People whose account is younger than `days`; nobody where that is 0."""
-    return frozenset(person for person, since in joined.items() if days > 0 and now - since < timedelta(days=days))
-
-
-def once_each(examples: Iterable[tuple[Example, str]]) -> tuple[list[tuple[Example, str]], list[str]]:
-    """Examples, each with its cluster, without those that were there before in nearly the same words; ids of these."""
+def once_each(examples: Iterable[tuple[Example, Clusters]]) -> tuple[list[tuple[Example, Clusters]], list[str]]:
+    """Examples, each with its clusters, without those that were there before in nearly the same words; ids of these."""
     seen: dict[str, list[str]] = defaultdict(list)
-    kept: list[tuple[Example, str]] = []
+    kept: list[tuple[Example, Clusters]] = []
     again: list[str] = []
-    for example, cluster in examples:
-        if any(same_answer(example.target, other) for other in seen[cluster]):
+    for example, clusters in examples:
+        if any(same_answer(example.target, other) for other in seen[clusters[0]]):
             again.append(example.id)
             continue
-        seen[cluster].append(example.target)
-        kept.append((example, cluster))
+        seen[clusters[0]].append(example.target)
+        kept.append((example, clusters))
     return kept, again
 
 
-def side_keys(example: Example, conversation: str, cluster: str) -> Sequence[str]:
+def side_keys(example: Example, conversation: str, clusters: Clusters) -> Sequence[str]:
     """What decides the side of an example, the deciding key first."""
-    own = f"question:{fingerprint(example.question)}"
-    return list(dict.fromkeys([*example.documents, f"conversation:{conversation}", f"question:{cluster}", own]))
+    near = [f"question:{name}" for name in (*clusters, fingerprint(example.question))]
+    return list(dict.fromkeys([*example.documents, f"conversation:{conversation}", *near]))

@@ -140,11 +140,11 @@ def four_bits(base_model: str) -> PreTrainedModel:
     return made
 
 
-def fingerprint(sequences: Sequence[Tokens], start_from: Path | None, **values: Any) -> str:
-    """What a run is recognised by: the tokens, the weights it starts from and every setting, as a SHA-256."""
-    found = hashlib.sha256(repr(sorted(values.items())).encode())
+def fingerprint(sequences: Sequence[Tokens], base_model: str, start_from: Path | None, **values: Any) -> str:
+    """What a run is recognised by, as a SHA-256: tokens and weights of examples, models it begins with, settings."""
+    found = hashlib.sha256(repr((base_model, sorted(values.items()))).encode())
     for one in sequences:
-        found.update(repr((one.answer, one.ids)).encode())
+        found.update(repr((one.answer, one.ids, one.weight)).encode())
     if start_from is not None:
         found.update((start_from / "adapter_model.safetensors").read_bytes())
     return found.hexdigest()

@@ -151,6 +151,14 @@ def answer_tokens(batch: Sequence[Tokens]) -> int:
     return sum(len(one.ids) - one.answer for one in batch)
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short, of a GPU or of the machine; the CPU's comes as a RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in said or "not enough memory" in said)
+
+
 def whole_batch(
     step: Pass, batch: Sequence[Tokens], total: int, parameters: Sequence[torch.Tensor], tokens: int
 ) -> tuple[float, int]:
@@ -163,7 +171,9 @@ def whole_batch(
         passes = cut(batch, tokens)
         try:
             return sum(step.add_gradients(some, total) for some in passes), tokens
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
             for parameter in parameters:
                 parameter.grad = None
             if max(len(some) for some in passes) == 1:

@@ -2,7 +2,9 @@
 
 Own patterns, with checksums where the numbers have them, so that a version or an order number is left alone: e-mail
 addresses, telephone numbers, IBANs (ISO 13616, mod 97), payment cards (Luhn), Swiss and US social security numbers,
-secret keys. Names of people are not recognised; `presidio()` is a second opinion that knows some (extra `presidio`).
+secret keys. Telephone numbers have no checksum: what might number a thing as well counts as one unless the word before
+it says that it does. Names of people are not recognised; `presidio()` is a second opinion that knows some (extra
+`presidio`).
 """
 
 import re
@@ -26,21 +28,37 @@ _LANGUAGE = "en"
 
 _EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 _SECRET = re.compile(
-    r"\b(?:sk|pk|rk|ghp|gho|glpat|xox[abp])[-_][A-Za-z0-9_-]{16,}\b|\bAKIA[0-9A-Z]{16}\b"
-    r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"
+    r"\b(?:sk|pk|rk|gh[opusr]|glpat|xox[abp])[-_][A-Za-z0-9_-]{16,}\b|\bAKIA[0-9A-Z]{16}\b"
+    r"|\bgithub_pat_\w{16,}|\bhf_[A-Za-z0-9]{16,}\b|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"
 )
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
+_IBAN = re.compile(
+    r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b|\b[A-Za-z]{2}\d{2}[A-Za-z0-9]{11,30}\b"
+    r"|\b[a-z]{2}\d{2} [a-z0-9]{4}(?: \d[a-z0-9]{3}){1,6}(?: \d[a-z0-9]{0,2})?\b"
+)
+"""Small letters in one piece, or in groups that begin with a digit, so that no word after it is taken along."""
 _CARD = re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
 _AHV = re.compile(r"\b756[. ]?\d{4}[. ]?\d{4}[. ]?\d{2}\b")
 _SSN = re.compile(r"\b(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}\b")
+_BEFORE = r"(?:(?<![\w.,/:-])|(?<=[A-Za-z]:))"
+"""A telephone number may stand behind `tel:`, but not behind a time."""
 _PHONE = re.compile(
-    r"(?<![\w.,/:-])(?:\+|00)\d{1,3}[ ./-]?(?:\(\d{1,4}\)[ ./-]?)?\d{1,4}(?:[ ./-]?\d{2,4}){2,4}(?![\w-])"
+    _BEFORE + r"(?:\+|00)[1-9]\d{0,2}[ ./-]?(?:\(\d{1,4}\)[ ./-]?)?\d{1,4}(?:[ ./-]?\d{2,4}){2,4}(?![\w-])"
 )
 _MONTHS = r"(?:0[1-9]|1[0-2])[/-](?:19|20)\d\d ?- ?(?:0[1-9]|1[0-2])(?![ -]?\d)"
 """From a month to another one, `01/2023-12/2023`, which is no telephone number."""
 _LOCAL = re.compile(
-    r"(?<![\w.,/:-])(?!" + _MONTHS + r")(?:\(0?\d{2,4}\)|0\d{1,3})[ /-]\d{3,4}(?:[ -]\d{2,4}){1,3}(?![\w-])"
+    _BEFORE + r"(?!" + _MONTHS + r")(?:\(0?\d{2,4}\)|0\d{1,3})[ /-]\d{3,4}(?:[ -]\d{2,4}){1,3}(?![\w-])"
 )
+_GROUPED = r"(?:1[.-])?[2-9]\d\d(?P<between>[.-])\d{3}(?P=between)\d{4}"
+_BARE = re.compile(rf"{_BEFORE}(?:(?!0123456789)0[1-9]\d{{8,9}}|0[1-9]\d{{1,3}}/\d{{5,8}}|{_GROUPED})(?![\w/-]|[.,]\d)")
+"""What may number a thing as well: `0791234567`, `079/1234567`, `555-123-4567`."""
+_OF_THINGS = re.compile(
+    r"\b(?:ISBN(?:-10)?|EAN|SKU|ID|code|(?:order|invoice|serial|part|article|item|ticket|batch|lot|model|error|customer)"
+    r"(?: (?:number|no|nr))?|(?:Bestell|Rechnungs|Artikel|Serien|Teile|Auftrags|Kunden)-?(?:nummer|Nr))[\s.:#]{0,3}\Z",
+    re.IGNORECASE,
+)
+_LONGEST = 30
+"""Characters of such a word with what stands behind it."""
 
 
 def _digits(text: str) -> str:
@@ -68,19 +86,29 @@ def ean(number: str) -> bool:
     return len(digits) == 13 and sum(d * (3 if place % 2 else 1) for place, d in enumerate(digits)) % 10 == 0
 
 
-def _always(_: str) -> bool:
+def _always(_: re.Match[str]) -> bool:
     return True
 
 
-_PATTERNS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
+def _by(check: Callable[[str], bool]) -> Callable[[re.Match[str]], bool]:
+    return lambda match: check(match.group())
+
+
+def _of_nothing(match: re.Match[str]) -> bool:
+    """Whether no word before digits says what else they number, like ISBN or order."""
+    return _OF_THINGS.search(match.string[max(0, match.start() - _LONGEST) : match.start()]) is None
+
+
+_PATTERNS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]], ...] = (
     ("SECRET", _SECRET, _always),
     ("EMAIL", _EMAIL, _always),
-    ("IBAN", _IBAN, iban),
-    ("SOCIAL_SECURITY_NUMBER", _AHV, ean),
-    ("CARD", _CARD, luhn),
+    ("IBAN", _IBAN, _by(iban)),
+    ("SOCIAL_SECURITY_NUMBER", _AHV, _by(ean)),
+    ("CARD", _CARD, _by(luhn)),
     ("SOCIAL_SECURITY_NUMBER", _SSN, _always),
     ("PHONE", _PHONE, _always),
     ("PHONE", _LOCAL, _always),
+    ("PHONE", _BARE, _of_nothing),
 )
 
 
@@ -89,8 +117,8 @@ _SIGNS = tuple(
     for sign in (
         r"\d[\d ./()-]{4,}\d",
         r"@",
-        r"[A-Z]{2}\d\d",
-        r"(?:sk|pk|rk|ghp|gho|glpat|xox[abp])[-_]|AKIA|eyJ",
+        r"[A-Za-z]{2}\d\d",
+        r"(?:sk|pk|rk|gh[opusr]|glpat|xox[abp])[-_]|github_pat_|hf_|AKIA|eyJ",
     )
 )
 """Whatever a pattern finds holds one of these, which are found faster."""
@@ -109,7 +137,7 @@ def redact(text: str, *, public: str = "") -> str:
     for name, pattern, holds in _PATTERNS:
         text = pattern.sub(
             lambda match, name=name, holds=holds: (  # type: ignore[misc]
-                match.group() if match.group() in public or not holds(match.group()) else f"<{name}>"
+                match.group() if match.group() in public or not holds(match) else f"<{name}>"
             ),
             text,
         )

@@ -13,19 +13,23 @@ TRAIN, HELD_OUT, LEAVES = "train", "held_out", "leaves"
 PERSON = "person:"
 """What the key of a person begins with."""
 
+PEOPLE = 20
+"""From so many on, people have sides."""
+
 
 class Sides:
     """The sides given so far, and new ones by hash.
 
-    `known` maps keys to sides; `new` collects what was added. People count once there are 20 of them.
+    `known` maps keys to sides; `new` collects what was added. People count once there are 20 of them, and from then on
+    for ever, however many are left.
     """
 
     def __init__(self, known: dict[str, str], *, held_out_share: float, people: int) -> None:
         self.known = known
         self.new: dict[str, str] = {}
         self._share = held_out_share
-        self._split_people = people >= 20
         self._people = Counter(side for key, side in known.items() if key.startswith(PERSON))
+        self._split_people = people >= PEOPLE or bool(self._people)
 
     def of(self, keys: Sequence[str], *, person: str, held_out: bool = False) -> str:
         """The side of an example with these keys, the deciding one first; LEAVES when they disagree.

@@ -96,7 +96,7 @@ def train(
     if checkpoints is not None:
         run = {**lora, "rate": learning_rate, "epochs": epochs, "batch": batch_size, "warmup": warmup_steps}
         run |= {"seed": seed, "qlora": qlora, "processes": spread.size, "averaged": AVERAGED}
-        loop.keep(checkpoints, fingerprint([*every, *watched], start_from, **run), checkpoint_seconds)
+        loop.keep(checkpoints, fingerprint([*every, *watched], base_model, start_from, **run), checkpoint_seconds)
     state = loop.run()
     if spread.main:
         model.save_pretrained(str(out))

@@ -7,7 +7,7 @@ answered, a passage that answered somebody else (distractors, as in RAFT, Zhang 
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finetune.examples import Example, Kind
@@ -19,6 +19,18 @@ Block = Callable[[str, Sequence[dict[str, Any]]], str]
 """The user's message for a question and its numbered passages (`bot.prompt.question_block`)."""
 TELLS = 0.35
 """The support for a sentence of the answer from which on a passage may be telling it."""
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A passage that answers another question; `document` is its stable name, `digest` that of a document's text."""
+
+    title: str
+    text: str
+    document: str
+    digest: str
+
+
 DONORS = 32
 """Other examples looked at for the passage that takes the place of what answered."""
 
@@ -39,10 +51,11 @@ def twins(examples: Sequence[Example], most: int, *, judge: Judge, block: Block)
             yield twin
 
 
-def without_answer(one: Example, donors: Sequence[tuple[str, str]], *, judge: Judge, block: Block) -> Example | None:
+def without_answer(one: Example, donors: Sequence[Donor], *, judge: Judge, block: Block) -> Example | None:
     """The example without every passage that tells its answer; None where its prompt was not built as `block` does.
 
-    `donors` are titles and texts that may take their place, the first that does not tell the answer either.
+    The first of the `donors` that do not tell the answer either take their place. What it rests on is theirs, no more
+    what was taken away: those that stay are cited by nothing.
     """
     shown = numbered(list(zip(one.titles, one.passages, strict=True)))
     if not one.messages or block(one.question, shown) != one.messages[-1]["content"]:
@@ -53,20 +66,26 @@ def without_answer(one: Example, donors: Sequence[tuple[str, str]], *, judge: Ju
     def tells(text: str) -> bool:
         return any(judge.support(claim, text) >= TELLS for claim in said)
 
-    spare = ((title, text) for title, text in donors if text not in one.passages and not tells(text))
-    left: list[tuple[str, str]] = []
-    for passage in shown:
+    spare = (donor for donor in donors if donor.text not in one.passages and not tells(donor.text))
+    taken: list[Donor] = []
+    left: list[tuple[str, str, str]] = []
+    for passage, digest in zip(shown, one.digests, strict=True):
         if passage["n"] not in cited and not tells(passage["text"]):
-            left.append((passage["title"], passage["text"]))
+            left.append((passage["title"], passage["text"], digest))
         elif (other := next(spare, None)) is not None:
-            left.append(other)
+            taken.append(other)
+            left.append((other.title, other.text, other.digest))
     if not said or not left:
         return None
+    now_shown = numbered([(title, text) for title, text, _ in left])
     return replace(
         one,
-        messages=[*one.messages[:-1], {**one.messages[-1], "content": block(one.question, numbered(left))}],
-        passages=[text for _, text in left],
-        titles=[title for title, _ in left],
+        messages=[*one.messages[:-1], {**one.messages[-1], "content": block(one.question, now_shown)}],
+        passages=[text for _, text, _ in left],
+        titles=[title for title, _, _ in left],
+        digests=[digest for _, _, digest in left],
+        documents=list(dict.fromkeys(donor.document for donor in taken)),
+        rests_on=sorted({donor.digest for donor in taken if donor.digest}),
         target=DECLINE,
         kind=Kind.WITHHELD,
         reason="the passages that answer it were taken away",
@@ -81,16 +100,27 @@ def numbered(passages: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     return [{"n": n, "title": title, "text": text} for n, (title, text) in enumerate(passages, start=1)]
 
 
-def _donors(one: Example, others: Sequence[Example]) -> list[tuple[str, str]]:
-    """Title and text of passages that answer other questions, those that share most words with this question first.
+def _donors(one: Example, others: Sequence[Example]) -> list[Donor]:
+    """Passages that answer other questions, those that share most words with this question first.
 
     Of documents, or of the same person: what somebody else handed in must not outlive its owner's erasure here.
     """
     start, wanted = int(_thrown(one.id)[:8], 16), content_words(one.question)
     looked = (others[(start + n) % len(others)] for n in range(min(DONORS, len(others))))
-    may = (other for other in looked if other.rests_on or other.person == one.person)
-    found = {(other.titles[n - 1], other.passages[n - 1]): None for other in may if (n := other.gold or 0)}
-    return sorted(found, key=lambda passage: -share_found(wanted, content_words(passage[1])))
+    answers = dict.fromkeys(
+        donor
+        for other in looked
+        if (donor := _donor(other)) is not None and (donor.digest or other.person == one.person)
+    )
+    return sorted(answers, key=lambda donor: -share_found(wanted, content_words(donor.text)))
+
+
+def _donor(other: Example) -> Donor | None:
+    """The passage that answers an example, whose document is the first of its documents."""
+    if not other.gold:
+        return None
+    place = other.gold - 1
+    return Donor(other.titles[place], other.passages[place], other.documents[0], other.digests[place])
 
 
 def _thrown(key: str) -> str:

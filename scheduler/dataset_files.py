@@ -11,7 +11,7 @@ from typing import Any
 
 from bot.prompt import question_block
 from finetune.choosing import choose
-from finetune.dataset import Curated
+from finetune.curated import Curated
 from finetune.examples import Example, Kind
 from finetune.jobs import read_rows
 from finetune.preferences import preferences, rows_for

@@ -108,8 +108,8 @@ def enter_lineage(bench: Workbench, adapter_id: str, run: dict[str, Any]) -> Non
         row = adapters.get(session, adapter_id)
         before, found = row.lineage, _rests_on(_used(run))
         people = sorted({*before.get("people", []), *found["people"]})
-        examples = {**before.get("examples", {}), **found["examples"]}
-        row.lineage = {**before, **found, "people": people, "examples": examples}
+        rows = {name: {**before.get(name, {}), **found[name]} for name in ("examples", "withheld")}
+        row.lineage = {**before, **found, "people": people, **rows}
         session.add(row)
 
 

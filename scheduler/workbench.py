@@ -11,8 +11,8 @@ from typing import Any
 from sqlmodel import Session, select
 
 from bot import prompt
-from finetune import hygiene
-from finetune.dataset import Curated, Policy, curate
+from finetune.curated import Curated
+from finetune.dataset import Policy, curate
 from finetune.examples import Rules
 from finetune.fitted import FittedJudge
 from finetune.hardware import Base, Machine
@@ -23,9 +23,9 @@ from finetune.sides import Sides
 from retrieval import hostile
 from retrieval.index import Index
 from scheduler.tasks import Encode, TaskSpec
-from store import exchanges, golden, labels, people, staleness
+from store import deployments, exchanges, golden, labels, people, staleness
 from store.database import Database
-from store.models import Document, Person, Role, Side, now
+from store.models import Document, Person, Role, Side
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,14 @@ def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated
             unanswerable_share=bench.unanswerable_share,
             persons=persons,
             live=staleness.live_digests(session),
+            serving=deployments.deployment(session).adapter,
             redacted=bench.redact,
             golden=golden.members(session),
-            newcomers=hygiene.newcomers(joined, now=now(), days=bench.new_account_days) - reviewers,
+            joined=joined,
+            new_account_days=bench.new_account_days,
             most_per_hour=bench.most_ratings_per_hour,
             suspicious=lambda text: bool(hostile.flags_of(text)),
+            max_cases=bench.max_cases,
             block=prompt.question_block,
         )
         return curate(exchanges.logged(session, since=since), sides=sides, policy=policy), sides

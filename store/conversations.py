@@ -6,7 +6,7 @@ It decides nothing about who may ask; `bot/api_conversations.py` does.
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, delete, or_, select, update
 
-from store import audit, paging, requests
+from store import audit, paging, requests, staleness
 from store.database import Database
 from store.errors import Invalid, NotFound
 from store.models import (
@@ -152,7 +152,7 @@ def flag_adapters(session: Session, exchange_ids: set[str]) -> int:
     """Note in the lineage of adapters which of their examples were deleted; returns how many adapters that are."""
     flagged = 0
     for adapter in session.exec(select(Adapter)):
-        gone = sorted(exchange_ids & set(adapter.lineage.get("examples") or {}))
+        gone = sorted(exchange_ids & {learned for learned, _ in staleness.learned_from(adapter.lineage)})
         if gone:
             deleted = sorted({*adapter.lineage.get("deleted", []), *gone})
             adapter.lineage = {**adapter.lineage, "deleted": deleted}

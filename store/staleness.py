@@ -74,6 +74,14 @@ class Trained:
         return self.stale / self.examples if self.examples and self.stale is not None else None
 
 
+def learned_from(lineage: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """The examples that an adapter was trained on: the exchange of each and the digests of what it rests on.
+
+    A withheld example has the exchange of the one that it stands beside.
+    """
+    return [row for name in ("examples", "withheld") for row in (lineage.get(name) or {}).items()]
+
+
 def live_digests(session: Session) -> frozenset[str]:
     """The digests of the texts of all passages that can be retrieved."""
     return frozenset(session.exec(select(Chunk.digest).where(col(Chunk.retired_at).is_(None))))
@@ -138,23 +146,22 @@ def _trained_on(session: Session, document: Document) -> tuple[set[str], list[Re
     examples: set[str] = set()
     adapters: list[RestingAdapter] = []
     for key, state, lineage in session.exec(select(Adapter.id, Adapter.state, Adapter.lineage).order_by(Adapter.id)):
-        cited = lineage.get("examples")
-        if cited is None and f"document:{document.source}" in lineage.get("documents", []):
+        if lineage.get("examples") is None and f"document:{document.source}" in lineage.get("documents", []):
             adapters.append(RestingAdapter(key, state, None))
-        mine = {example for example, digests in (cited or {}).items() if texts.intersection(digests)}
+        mine = [example for example, digests in learned_from(lineage) if texts.intersection(digests)]
         if mine:
             adapters.append(RestingAdapter(key, state, len(mine)))
-            examples |= mine
+            examples.update(mine)
     return examples, adapters
 
 
 def trained_on(session: Session, lineage: Mapping[str, Any]) -> Trained:
     """How much of what an adapter was trained on is stale; an example is when a passage that it cites is."""
-    cited: Mapping[str, list[str]] | None = lineage.get("examples")
-    if cited is None:
+    if lineage.get("examples") is None:
         return Trained(None, None)
-    lost = gone(session, [digest for digests in cited.values() for digest in digests])
-    return Trained(len(cited), sum(not lost.isdisjoint(digests) for digests in cited.values()))
+    cited = [digests for _, digests in learned_from(lineage)]
+    lost = gone(session, [digest for digests in cited for digest in digests])
+    return Trained(len(cited), sum(not lost.isdisjoint(digests) for digests in cited))
 
 
 def stale(session: Session, *, limit: int = 1_000, after: str | None = None) -> list[StaleDocument]:

@@ -62,7 +62,8 @@ def test_a_removed_document_answers_too_and_names_examples_and_adapters(admin: T
     key, exchange = river(admin), asked(admin)
     admin.post("/v1/feedback", json={"exchange_id": exchange, "rating": "up"})
     digest = admin.get(f"/v1/exchanges/{exchange}").json()["passages"][0]["digest"]
-    lineage = {"people": [], "documents": [], "examples": {exchange: [digest], "ex_gone": []}}
+    rows = {"examples": {exchange: [digest], "ex_gone": []}, "withheld": {exchange: [], "ex_gone": []}}
+    lineage = {"people": [], "documents": [], **rows}
     made = adapters.create(bot.database, actor="test", lineage=lineage)
     assert admin.get(f"/v1/admin/adapters/{made.id}").json()["stale_examples"] == 0
     assert admin.delete(f"/v1/documents/{key}").status_code == 200
@@ -72,8 +73,8 @@ def test_a_removed_document_answers_too_and_names_examples_and_adapters(admin: T
     assert found["adapters"] == [{"id": made.id, "state": "training", "examples": 1}]
     assert found["data"] == [{"id": exchange, "stale": True, "example": True}]
     told = admin.get(f"/v1/admin/adapters/{made.id}").json()
-    assert (told["examples"], told["stale_examples"], told["stale_share"]) == (2, 1, 0.5)
-    assert told["lineage"]["examples"] == 2
+    assert (told["examples"], told["stale_examples"], told["stale_share"]) == (4, 1, 0.25)
+    assert (told["lineage"]["examples"], told["lineage"]["withheld"]) == (4, 2)
 
 
 def test_given_passages_are_not_stale(admin: TestClient) -> None:

@@ -8,9 +8,11 @@ from itertools import count
 import pytest
 
 from finetune.choosing import choose
-from finetune.dataset import Curated, Policy, curate
+from finetune.curated import Curated
+from finetune.dataset import Policy, curate
 from finetune.examples import Kind, Rules, lineage_of, says_again
 from finetune.judge import WordJudge
+from finetune.preferences import preferences
 from finetune.sides import HELD_OUT, TRAIN, Sides
 from store.answers import DECLINE
 from store.exchanges import Logged
@@ -297,9 +299,16 @@ def test_training_sees_exactly_what_the_model_saw() -> None:
     assert example.tasks == ("rag", "covers")
 
 
-def test_a_sampled_answer_is_not_kept_for_reuse() -> None:
-    [example] = curated([logged(rating="up", sampling={"temperature": 0.7})]).train
-    assert example.logged_answer == ""
+def test_an_answer_that_was_drawn_by_chance_is_kept_as_what_a_correction_is_better_than() -> None:
+    row = logged("Long.", rating="down", correction="The Aare is 288 kilometres long.", sampling={"temperature": 0.7})
+    [example] = curated([row]).train
+    assert [one.rejected for one in preferences([asdict(example)])] == ["Long."]
+
+
+def test_an_answer_that_did_not_come_whole_is_worse_than_nothing() -> None:
+    row = logged("The", state="stopped", rating="down", correction="The Aare is 288 kilometres long.")
+    [example] = curated([row]).train
+    assert example.logged_answer == "" and preferences([asdict(example)]) == []
 
 
 LIMITED = {"temperature": 0.0, "max_tokens": 20}
@@ -324,13 +333,16 @@ def test_an_answer_that_was_cut_off_teaches_its_whole_sentences_only() -> None:
         ({"sampling": {**LIMITED, "temperature": 0.7}}, 12, {20: False}),
         ({"model": "another"}, 12, {20: False}),
         ({"adapter": "v2"}, 12, {20: False}),
+        ({"answer": "The Aare is 288 kilometres long, says me@home.example."}, 12, {20: False}),
+        ({"question": "I am me@home.example: how long is it?"}, 12, {20: True}),
+        ({"messages": [{"role": "user", "content": "I am me@home.example: how long is it?"}]}, 12, {20: False}),
     ],
 )
 def test_a_logged_answer_is_what_the_adapter_would_say_again_only_under_the_same_conditions(
     values: Mapping[str, object], used: int, again: Mapping[int, bool]
 ) -> None:
     more = {"model": "tiny", "sampling": LIMITED, "completion_tokens": used, **values}
-    [example] = curated([logged(correction=GOOD, **more)]).train  # type: ignore[arg-type]
+    [example] = curated([logged(**{"correction": GOOD, **more})]).train  # type: ignore[arg-type]
     same = {"adapter": "base", "base_model": "tiny"}
     assert {most: says_again(asdict(example), **same, max_tokens=most) for most in again} == again
 
@@ -427,6 +439,7 @@ def test_a_lineage_names_people_documents_and_what_each_example_cites() -> None:
         "people": ["ann", "rita"],
         "documents": ["document:river.md"],
         "examples": {rows[0]["id"]: RESTS, rows[1]["id"]: []},
+        "withheld": {},
     }
 
 

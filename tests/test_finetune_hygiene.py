@@ -1,15 +1,19 @@
 """Claims about hygiene: copies, quarrels, bursts and new accounts do not steer training; own words are judged."""
 
+import json
 import random
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
 
 from finetune.choosing import choose
-from finetune.dataset import Curated, Policy, curate
+from finetune.curated import Curated
+from finetune.dataset import Policy, curate
 from finetune.examples import Kind, Rules
-from finetune.hygiene import Near, newcomers
+from finetune.hygiene import Near
 from finetune.judge import WordJudge
+from finetune.preferences import preferences
 from finetune.sides import HELD_OUT, TRAIN, Sides
 from retrieval.hostile import flags_of
 from store.answers import DECLINE
@@ -230,13 +234,58 @@ def test_what_one_person_rates_in_a_burst_is_left_out_and_the_rest_stays() -> No
     assert len(curated_strictly(reviewing, most_per_hour=5).train) == 6
 
 
-def test_what_a_new_account_says_counts_for_nothing() -> None:
-    joined = {"ann": START - timedelta(days=30), "ben": START - timedelta(hours=3)}
-    new = newcomers(joined, now=START, days=1)
-    assert new == {"ben"} and newcomers(joined, now=START, days=0) == frozenset()
-    made = curated_strictly([logged(rating="up", person="ann"), logged(rating="up", person="ben")], newcomers=new)
-    assert [example.person for example in made.train] == ["ann"]
-    assert made.funnel["left out: the account is too new"] == 1
+JOINED = {"ann": START - timedelta(days=30), "mal": START, "rita": START}
+STRANGERS = ["a new account", "a burst"]
+
+
+def strict(who: str) -> dict[str, object]:
+    """What curation goes by where a new account is not heard, or a burst."""
+    return {"joined": JOINED, "new_account_days": 1.0} if who == "a new account" else {"most_per_hour": 5}
+
+
+def burst(*rows: Logged) -> list[Logged]:
+    """What somebody rates within minutes, among other things."""
+    others = [logged("Long.", rating="down", person="mal") for _ in range(6)]
+    return [of_hour(row, minute) for minute, row in enumerate([*others, *rows])]
+
+
+def test_what_a_new_account_says_counts_for_nothing_also_once_it_is_old() -> None:
+    rows = [of_hour(logged(rating="up", person=name), 60) for name in ("ann", "mal", "rita")]
+    rows.append(of_hour(logged(rating="up", person="mal"), 25 * 60))
+    made = curated_strictly(rows, **strict("a new account"))
+    assert [example.id for example in made.train] == [rows[n].exchange.id for n in (0, 2, 3)]
+    assert made.rows["left out: the account is too new"] == [rows[1].exchange.id]
+    assert len(curated_strictly(rows, joined=JOINED).train) == 4
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_what_is_not_heard_does_not_vote_against_what_others_were_answered(who: str) -> None:
+    again = logged(adapter="v1", person="ann", **AARE)  # type: ignore[arg-type]
+    rows = [*burst(*disliked_by("mal")), again]
+    assert curated_strictly(rows).replay == []
+    assert [one.id for one in curated_strictly(rows, **strict(who)).replay] == [again.exchange.id]
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_what_is_not_heard_does_not_save_an_answer_that_others_dislike(who: str) -> None:
+    first = [of_hour(logged(rating="up", person=name), 100) for name in ("ann", "eve")]
+    down = of_hour(logged("It is short.", rating="down", person="eve", **AARE), 200)  # type: ignore[arg-type]
+    rows = [*first, down, *burst(logged("It is short.", rating="up", person="mal", **AARE))]  # type: ignore[arg-type]
+    assert "eve" not in {one.person for one in curated_strictly(rows).disliked}
+    assert [one.id for one in curated_strictly(rows, **strict(who)).disliked] == [down.exchange.id]
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_what_is_not_heard_does_not_quarrel_with_a_sound_correction(who: str) -> None:
+    texts = (RIVER, "The Rhine ends in Rotterdam.")
+    said = {"ann": "The river Aare is 288 kilometres long.", "mal": "The Rhine ends in Rotterdam."}
+    sound, other = (
+        logged("Long.", rating="down", correction=text, person=name, passages=texts, **AARE)  # type: ignore[arg-type]
+        for name, text in said.items()
+    )
+    rows = [of_hour(sound, 500), *burst(other)]
+    assert sound.exchange.id not in {one.id for one in curated_strictly(rows).train}
+    assert [one.id for one in curated_strictly(rows, **strict(who)).train] == [sound.exchange.id]
 
 
 def test_one_malicious_person_of_sixty_gets_nothing_unsupported_into_training() -> None:
@@ -272,6 +321,17 @@ def test_an_adapters_answer_whose_every_sentence_is_supported_and_cited_is_repla
     assert made.train == made.held_out == []
     assert [(example.kind, example.weight) for example in made.replay] == [(Kind.REPLAY, 0.5)]
     assert curated([logged(adapter="v1")], held_out_share=1 - 1e-9).held_out == []
+
+
+def test_replay_is_what_serves_now_and_no_answer_of_what_was_taken_back() -> None:
+    rows = [logged(adapter=name) for name in ("v1", "v2", "v3")]
+    liked = logged(rating="up", adapter="v1")
+    made = curated_strictly([*rows, liked], serving="v2")
+    assert [one.logged_adapter for one in made.replay] == ["v2"]
+    assert [one.id for one in made.train] == [liked.exchange.id], "what people stand behind is from whatever adapter"
+    left = made.rows["left out: unrated answer of an adapter that does not serve now"]
+    assert left == [rows[0].exchange.id, rows[2].exchange.id]
+    assert curated_strictly(rows, serving="base").replay == []
 
 
 def test_replay_of_other_tasks_is_the_adapters_own_first() -> None:
@@ -328,6 +388,16 @@ def test_personal_data_leaves_question_history_and_target_but_not_the_passages()
     assert made.rows["changed: personal data redacted"] == [example.id]
 
 
+def test_personal_data_leaves_what_the_bot_had_said_and_so_what_a_correction_is_better_than() -> None:
+    said = "Dear ann@home.example, call 0791234567: it is 100 km long."
+    down = logged(said, rating="down", person="eve", question="What is it?")
+    corrected = logged(said, rating="down", correction="The river Aare is 288 kilometres long.")
+    made = curated([logged(rating="up"), logged("It is 288 km [1].", rating="up", person="eve"), corrected, down])
+    found = preferences([asdict(one) for one in (*made.train, *made.disliked)])
+    assert [one.rejected for one in found if one.rejected] == ["Dear <EMAIL>, call <PHONE>: it is 100 km long."] * 2
+    assert not any("ann@" in json.dumps(asdict(one)) for side in made.sides() for one in side)
+
+
 # golden set
 
 
@@ -350,11 +420,3 @@ def test_a_golden_question_that_is_trained_on_already_is_said_so() -> None:
     )
     assert made.held_out == [] and made.funnel["left out: golden, but what answers it is trained on"] == 1
     assert HELD_OUT not in known.values()
-
-
-def test_every_line_of_the_funnel_opens_down_to_its_exchanges() -> None:
-    made = curated([logged(rating="up"), logged(), logged(adapter="v1"), logged(rating="down")])
-    assert made.funnel["exchanges"] == 4
-    assert {line: len(ids) for line, ids in made.rows.items()} == {
-        line: count for line, count in made.funnel.items() if line != "exchanges"
-    }

@@ -1,5 +1,6 @@
 """Claims about the written-out pass: autograd's loss and gradients, no cross-talk, no memory of what was not asked."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -162,11 +163,21 @@ def test_whole_precision_takes_twice_the_memory(tiny_model: str, dtype: torch.dt
     assert isinstance(chosen, LlamaStep) and chosen._recompute is short
 
 
+def gpu_full() -> None:
+    """What a GPU without room raises."""
+    raise torch.OutOfMemoryError("out of memory")
+
+
+def machine_full() -> None:
+    """What this machine raises where memory is asked of it that it does not have."""
+    torch.empty(10**15, dtype=torch.uint8)
+
+
 class Small:
     """A device that holds at most so many tokens."""
 
-    def __init__(self, most: int, parameter: torch.nn.Parameter) -> None:
-        self.most, self.parameter, self.seen = most, parameter, list[int]()
+    def __init__(self, most: int, parameter: torch.nn.Parameter, full: Callable[[], None] = gpu_full) -> None:
+        self.most, self.parameter, self.full, self.seen = most, parameter, full, list[int]()
 
     def refresh(self) -> None: ...
 
@@ -176,7 +187,7 @@ class Small:
             sequences
         )
         if self.seen[-1] > self.most:
-            raise torch.OutOfMemoryError("out of memory")
+            self.full()
         return 1.0
 
     def random_state(self) -> torch.Tensor:
@@ -185,14 +196,26 @@ class Small:
     def set_random_state(self, state: torch.Tensor) -> None: ...
 
 
-def test_out_of_memory_halves_the_pass_and_begins_the_batch_again() -> None:
+@pytest.mark.parametrize("full", [gpu_full, machine_full])
+def test_out_of_memory_halves_the_pass_and_begins_the_batch_again(full: Callable[[], None]) -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
-    device = Small(320, parameter)
+    device = Small(320, parameter, full)
     loss, tokens = whole_batch(device, SEQUENCES, answer_tokens(SEQUENCES), [parameter], 1024)
     assert device.seen == [490, 190, 300] and tokens == 245
     assert (loss, float(parameter.grad or 0)) == (2.0, 3.0)
     with pytest.raises(TrainingError, match="a sequence of 300 tokens does not fit the memory: lower training"):
-        whole_batch(Small(200, parameter), SEQUENCES, answer_tokens(SEQUENCES), [parameter], 1024)
+        whole_batch(Small(200, parameter, full), SEQUENCES, answer_tokens(SEQUENCES), [parameter], 1024)
+
+
+@pytest.mark.parametrize("said", ["DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.", "a bug"])
+def test_another_error_in_a_pass_is_not_taken_for_a_full_memory(said: str) -> None:
+    def failing() -> None:
+        raise RuntimeError(said)
+
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    with pytest.raises(TrainingError if "memory" in said else RuntimeError) as told:
+        whole_batch(Small(0, parameter, failing), SEQUENCES, answer_tokens(SEQUENCES), [parameter], 1024)
+    assert ("does not fit the memory" in str(told.value)) is ("memory" in said)
 
 
 def test_a_batch_is_cut_in_order_and_long_sequences_are_alone() -> None:

@@ -22,6 +22,15 @@ from store.errors import Unavailable
         ("AHV 756.9217.0769.85", "AHV <SOCIAL_SECURITY_NUMBER>"),
         ("SSN 078-05-1120", "SSN <SOCIAL_SECURITY_NUMBER>"),
         ("key sk-abcdEFGH1234567890abcd", "key <SECRET>"),
+        ("call 555-123-4567, 1-800-555-1234 or 555.123.4567.", "call <PHONE>, <PHONE> or <PHONE>."),
+        ("call 0791234567 or 07911123456, not 079/1234567", "call <PHONE> or <PHONE>, not <PHONE>"),
+        (
+            "tel:+41 79 123 45 67, Tel:0791234567, phone number 0791234567",
+            "tel:<PHONE>, Tel:<PHONE>, phone number <PHONE>",
+        ),
+        ("iban de89370400440532013000 and mine", "iban <IBAN> and mine"),
+        ("at61 1904 3002 3457 3201 from me, gb82 west 1234 5698 7654 32", "<IBAN> from me, <IBAN>"),
+        ("hf_abcdefghijklmnopqrstuvwxyz012345 github_pat_11ABCDEFG0abcdefghijkl_mn", "<SECRET> <SECRET>"),
     ],
 )
 def test_personal_data_becomes_a_placeholder(text: str, expected: str) -> None:
@@ -38,6 +47,15 @@ def test_personal_data_becomes_a_placeholder(text: str, expected: str) -> None:
         "rows 12345678901234567",
         "the decorator @cached and user@localhost",
         "valid from 01/2023-12/2023, renewed 05-2024-12",
+        "2.10.0.1234 and 10.0.19045.3803 of 25.11.2026 at 07:45:30.123456",
+        "hosts 192.168.100.1234, 10.0.0.1:0800 and 255.255.255.0/24",
+        "ISBN 0306406152, ISBN-10: 0306406152, ISBN 978-0-306-40615-7, EAN 0123456789012",
+        "order 0791234567, order no. 0791234567, serial number: 0791234567, Artikelnummer 0791234567",
+        "part no. 555-123-4567, part 555-123-4567-89, item A555-123-4567, SKU 079/1234567",
+        "a population of 1234567890, 5551234567 rows, the digits 0123456789, 0.0791234567",
+        "error 0791234567, code 0x80070057, serial 0000123456 and 00001234567",
+        "iban-like de89370400440532013001 and sha 4de89370400440532013000",
+        "call hf_hub_download and hf_transfer, or gh_pat_of_something",
     ],
 )
 def test_numbers_without_a_valid_checksum_and_versions_stay(text: str) -> None:
@@ -47,7 +65,19 @@ def test_numbers_without_a_valid_checksum_and_versions_stay(text: str) -> None:
 PIECES = [
     *("0", "7", "44", "756", "078", "4111", "9217", "123456", "+", "00", "(0", ")", " ", " ", "-", ".", "/", ",", "@"),
     *("ann", "x", "GB82", "WEST", "CH93", "AB", "mail.example", ".org", "AKIAABCDEFGHIJKLMNOP", "sk-", "xoxb_", "ghp_"),
-    *("abcdEFGH1234567890", "eyJabcdefghijk", "lmnopqrst", "\n"),
+    *(
+        "abcdEFGH1234567890",
+        "eyJabcdefghijk",
+        "lmnopqrst",
+        "\n",
+        "555",
+        "791234567",
+        "1234567",
+        "hf_",
+        "github_pat_",
+        "tel:",
+    ),
+    *("de89", "370400440532013000", "order no. ", "order "),
     *("GB82 WEST 1234 5698 7654 32", "756.9217.0769.85", "078-05-1120", "4111 1111 1111 1111"),
 ]
 

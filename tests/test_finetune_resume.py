@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from finetune import checkpoint
+from finetune.loading import Tokens, fingerprint
 from finetune.loop import TOLERATED
 from finetune.phase import LEAST_WATCHED, search_job, set_aside
 from finetune.train import Trained, TrainingError, train
@@ -105,6 +106,19 @@ def test_a_checkpoint_of_another_run_is_not_used(tiny_model: str, tmp_path: Path
     again: list[dict[str, Any]] = []
     assert here(tiny_model, tmp_path, epochs=2, seed=2, progress=again.append) == other
     assert again == []
+
+
+def test_a_checkpoint_of_another_base_model_is_not_used(tiny_model: str, tmp_path: Path) -> None:
+    here(tiny_model, tmp_path, epochs=1)
+    other = shutil.copytree(tiny_model, tmp_path / "another model")
+    again: list[dict[str, Any]] = []
+    here(str(other), tmp_path, epochs=1, progress=again.append)
+    assert len([row for row in again if "loss" in row]) == 4
+
+
+def test_a_run_is_recognised_by_what_each_example_weighs() -> None:
+    found = [fingerprint([Tokens([1, 2, 3], 1, weight)], "tiny", None, seed=1) for weight in (0.5, 1.0, 0.5)]
+    assert found[0] == found[2] != found[1]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_not_used(tiny_model: str, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 
+from finetune.hygiene import Near
 from finetune.sides import HELD_OUT, TRAIN
 from store.exchanges import Logged
-from tests.test_finetune_dataset import curated, logged
+from tests.test_finetune_dataset import GOOD, RIVER, curated, logged
 
 
 def documents(number: int) -> list[Logged]:
@@ -64,6 +65,25 @@ def test_a_near_duplicate_inherits_the_side_of_the_first() -> None:
     assert known["document:doc_1"] == HELD_OUT
 
 
+def test_a_question_near_to_two_that_stand_on_either_side_is_on_neither() -> None:
+    """It would be trained on beside its held-out near-duplicate, or the other way round."""
+    words = [f"word{letter}" for letter in "abcdefghijkl"]
+    first, second, both = (" ".join(some) for some in (words[:10], [*words[:8], *words[10:]], words))
+    near = Near()
+    assert near.of(first) != near.of(second) and {*near.of(both)} == {*near.of(first), *near.of(second)}
+    said = [GOOD, "It rises in the Bernese Alps [1].", f"{GOOD} It rises in the Bernese Alps [1]."]
+    rows = [
+        logged(said[n], rating="up", question=text, document=None, passages=(f"Part {n}. {RIVER}",))
+        for n, text in enumerate((first, second, both))
+    ]
+    for sides in ((TRAIN, HELD_OUT), (HELD_OUT, TRAIN), (TRAIN, TRAIN), (HELD_OUT, HELD_OUT)):
+        known = {f"text:{row.exchange.passages[0]['digest']}": side for row, side in zip(rows, sides, strict=False)}
+        made = curated(rows, known=known)
+        found = {len(made.train), len(made.held_out)}
+        assert found == ({1} if sides[0] != sides[1] else {0, 3}), sides
+        assert made.rows.get("left out: would be on both sides", []) == [rows[2].exchange.id] * (sides[0] != sides[1])
+
+
 def test_an_example_that_would_be_on_both_sides_leaves() -> None:
     first, second = documents(2)[::3]
     second.exchange.conversation_id = first.exchange.conversation_id
@@ -101,6 +121,13 @@ def test_a_share_of_few_people_is_held_out_and_stays_so() -> None:
         again = dict(known)
         curated(rows, held_out_share=0.9, people=20, known=again)
         assert people.items() <= again.items()
+
+
+def test_a_person_stays_on_one_side_when_fewer_than_twenty_are_left() -> None:
+    known = {"person:ann": HELD_OUT, "person:bob": TRAIN}
+    rows = [logged(rating="up", document=None, passages=(f"Part {n}. {RIVER}",), person="ann") for n in range(9)]
+    made = curated(rows, people=2, known=known)
+    assert made.train == [] and len(made.held_out) == 9
 
 
 def test_sides_are_stable_over_two_runs_and_for_ever() -> None:

@@ -1,40 +1,51 @@
 """Claims about answered questions without what answers them: what is taken away, what stays, and how many there are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import pytest
 
 from bot.prompt import messages, question_block
 from finetune.choosing import choose
-from finetune.dataset import Curated, Policy, curate
-from finetune.examples import Example, Kind
+from finetune.curated import Curated
+from finetune.dataset import Policy, curate
+from finetune.examples import Example, Kind, lineage_of
 from finetune.judge import WordJudge
 from finetune.sides import HELD_OUT, TRAIN, Sides
-from finetune.withheld import twins, without_answer
+from finetune.withheld import Donor, twins, without_answer
 from store.answers import DECLINE
 from store.exchanges import Logged
+from store.staleness import learned_from
 from tests.test_finetune_dataset import GOOD, RIVER, logged
 
 BREAD = "Bread rises for two hours before it is baked. The oven must be hot."
 PORT = "The port was dug by monks. Its quay is made of granite."
+DONOR = Donor("Port", PORT, "document:port.md", "digest of the port")
 AGAIN = "People say the river Aare is 288 kilometres long."
 
 
 def asked(number: int, *, passages: Sequence[str] = (RIVER, BREAD), **more: object) -> Logged:
     """A logged exchange with the prompt that the bot builds; each rests on a document of its own."""
-    row = logged(question=f"How long is the river, number {number}?", passages=passages, document=None, **more)  # type: ignore[arg-type]
+    values = {"document": None, **more}
+    row = logged(question=f"How long is the river, number {number}?", passages=passages, **values)  # type: ignore[arg-type]
     row.exchange.messages = messages(row.exchange.question, row.exchange.passages, [])
     return row
 
 
-def made(rows: Sequence[Logged], *, share: float = 0.5, known: dict[str, str] | None = None) -> Curated:
+def made(
+    rows: Sequence[Logged],
+    *,
+    share: float = 0.5,
+    known: dict[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> Curated:
     """The log curated, with passages taken away."""
     policy = Policy(
         judge=WordJudge(),
         rules={},
         covering={},
         reviewers=frozenset({"rita"}),
-        sources={},
+        sources=sources or {},
         unanswerable_share=share,
         persons=1,
         block=question_block,
@@ -50,27 +61,47 @@ def example(**more: object) -> Example:
 
 def test_what_answers_is_taken_away_and_the_rest_stays_as_the_bot_would_ask_it() -> None:
     one = example()
-    twin = without_answer(one, [("Port", PORT)], judge=WordJudge(), block=question_block)
+    twin = without_answer(one, [DONOR], judge=WordJudge(), block=question_block)
     assert twin is not None
     assert twin.passages == [PORT, BREAD]
     assert (twin.target, twin.kind, twin.answerable, twin.gold) == (DECLINE, Kind.WITHHELD, False, None)
     shown = [{"n": 1, "title": "Port", "text": PORT}, {"n": 2, "title": "Aare", "text": BREAD}]
     assert twin.messages == messages(one.question, shown, [])
-    assert (twin.id, twin.documents, twin.rests_on, twin.person, twin.cluster) == (
-        one.id,
-        one.documents,
-        one.rests_on,
-        one.person,
-        one.cluster,
-    )
+    assert (twin.id, twin.person, twin.cluster) == (one.id, one.person, one.cluster)
+
+
+def test_it_rests_on_what_takes_the_place_and_no_more_on_what_was_taken_away() -> None:
+    known = {f"doc_{n}": f"{n}.md" for n in range(6)}
+    rows = [asked(n, rating="up", document=f"doc_{n}", passages=(f"Part {n}. {RIVER}", BREAD)) for n in range(5)]
+    rows.append(asked(5, correction="By monks.", document="doc_5", person="rita", passages=(PORT, BREAD)))
+    train = made(rows, sources=known).train
+    donors = {one.passages[0]: (one.documents, one.rests_on) for one in train if one.answerable}
+    withheld = [one for one in train if one.kind == Kind.WITHHELD]
+    assert f"digest-{PORT[:40]}" in {digest for one in withheld for digest in one.rests_on}
+    for one in withheld:
+        assert (one.documents, one.rests_on) == donors.get(one.passages[0], ([], []))
+        assert len(one.digests) == len(one.passages) and set(one.rests_on) <= set(one.digests)
+
+
+def test_a_lineage_counts_each_and_finds_it_by_the_exchange_that_it_comes_from() -> None:
+    rows = [asked(number, rating="up", passages=(f"Part {number}. {RIVER}", BREAD)) for number in range(8)]
+    train = made(rows, share=0.3).train
+    lineage = lineage_of([asdict(one) for one in train])
+    assert (len(lineage["examples"]), len(lineage["withheld"]), len(learned_from(lineage))) == (8, 3, 11)
+    assert {*lineage["withheld"]} == {one.id for one in train if not one.answerable}
 
 
 def test_a_passage_that_tells_the_answer_uncited_goes_too_and_never_comes_as_a_substitute() -> None:
     twin = without_answer(
-        example(passages=(RIVER, BREAD, AGAIN)), [("Aare", f"{AGAIN} Yes.")], judge=WordJudge(), block=question_block
+        example(passages=(RIVER, BREAD, AGAIN)),
+        [Donor("Aare", f"{AGAIN} Yes.", "text:d", "")],
+        judge=WordJudge(),
+        block=question_block,
     )
     assert twin is not None and twin.passages == [BREAD]
-    alone = without_answer(example(passages=(RIVER,)), [("Aare", AGAIN)], judge=WordJudge(), block=question_block)
+    alone = without_answer(
+        example(passages=(RIVER,)), [Donor("Aare", AGAIN, "text:d", "")], judge=WordJudge(), block=question_block
+    )
     assert alone is None, "a prompt without any passage teaches nothing"
 
 
@@ -78,7 +109,7 @@ def test_a_prompt_that_was_built_in_another_way_is_left_alone() -> None:
     row = asked(1, rating="up")
     row.exchange.messages[-1]["content"] += " Be quick."
     [one] = made([row], share=0).train
-    assert without_answer(one, [("Port", PORT)], judge=WordJudge(), block=question_block) is None
+    assert without_answer(one, [DONOR], judge=WordJudge(), block=question_block) is None
 
 
 @pytest.mark.parametrize(("share", "declines"), [(0.0, 0), (0.2, 3), (0.5, 12)])

@@ -44,8 +44,9 @@ def filled(work: Workbench, numbers: list[int]) -> Path:
     """The files of a cycle that trained on these exchanges, with preferences, and of its evaluation."""
     folder = work.data / "cycles" / "cy_1"
     rows = [example(number) for number in numbers]
-    for name in ("train.jsonl", PREFERRED):
-        write_rows(folder / "data-4" / name, rows)
+    withheld = [{**row, "kind": "withheld", "target": "The documents do not say."} for row in rows]
+    write_rows(folder / "data-4" / "train.jsonl", [*rows, *withheld])
+    write_rows(folder / "data-4" / PREFERRED, rows)
     write_rows(folder / "data-4" / PREFERENCES, rows_for("dpo", preferences(rows)))
     write_rows(folder / "data-4" / "held_out.jsonl", rows[-1:])
     labels = [{"id": row["id"], "question": row["messages"][0]["content"]} for row in rows]

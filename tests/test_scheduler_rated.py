@@ -1,6 +1,6 @@
 """Claims about what the gate is told of its cases: which came of an adapter's own answers, what people said of all."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from scheduler.workbench import Workbench
 from store import exchanges, people
 from store.database import Database
 from store.models import Conversation, Exchange, Person, Role
+from tests.test_finetune_dataset import GOOD, curated, logged
 from tests.test_scheduler_workbench import bench
 
 
@@ -47,6 +48,14 @@ def test_a_case_came_of_the_adapter_whose_answer_people_rated(work: Workbench) -
     ]
     assert found_right(work, "v1", cases) == {"ex_1": True, "ex_2": False, "ex_3": True}
     assert found_right(work, "v2", cases) == {}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_wrong_answer_counts_as_wrong_at_whatever_temperature(work: Workbench, temperature: float) -> None:
+    drawn = {"adapter": "v1", "model": "tiny", "sampling": {"temperature": temperature}}
+    rows = [logged("Long.", rating="down", correction=GOOD, **drawn), logged(rating="up", **drawn)]  # type: ignore[arg-type]
+    cases = [asdict(one) for one in curated(rows).train]
+    assert found_right(work, "v1", cases) == {rows[0].exchange.id: False, rows[1].exchange.id: True}
 
 
 def test_all_answers_of_an_adapter_are_counted_by_what_people_said(database: Database, work: Workbench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from finetune import teacher
-from finetune.dataset import Curated
+from finetune.curated import Curated
 from finetune.examples import Kind
 from finetune.preferences import preferences
 from scheduler import teaching

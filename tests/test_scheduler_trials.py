@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetune.dataset import Curated
+from finetune.curated import Curated
 from finetune.examples import Example
 from finetune.preferences import available
 from scheduler import against, jobs, planning, trials

@@ -3,12 +3,13 @@
 import gc
 import json
 from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finetune.dataset import Curated
+from finetune.curated import Curated
 from finetune.examples import Rules
 from finetune.fitted import FittedJudge
 from finetune.lengths import ENOUGH
@@ -16,10 +17,10 @@ from finetune.redact import redact
 from scheduler import trials
 from scheduler.dataset_files import examples_in, runs_of, write_dataset, write_phases
 from scheduler.workbench import Workbench, curated
-from store import adapters, cycles, documents, exchanges, labels, staleness
+from store import adapters, cycles, deployments, documents, exchanges, labels, staleness
 from store.database import Database
 from store.labels import Found
-from store.models import Document, Exchange
+from store.models import Document, Exchange, Feedback, Person
 from tests.test_finetune_withheld import example as ordered_example
 from tests.test_store_staleness import RIVER, ann, asked, keep, passage
 
@@ -59,6 +60,32 @@ def test_an_example_is_retired_once_its_passage_is_gone_and_comes_back_with_it(
     assert made.train == [] and made.rows == {"left out: rests on a passage that changed or went": [key]}
     keep(database, "elsewhere", RIVER)
     assert [example.id for example in curated(work)[0].train] == [key]
+
+
+def test_what_an_account_rated_while_it_was_new_stays_left_out(database: Database, tmp_path: Path) -> None:
+    key = liked(database, keep(database, "notes", RIVER))
+    work = replace(bench(database, tmp_path), new_account_days=1.0)
+    assert curated(work)[0].rows == {"left out: the account is too new": [key]}
+    with database.write() as session:
+        session.get_one(Person, ann(database).id).created_at -= timedelta(days=9)
+        session.get_one(Feedback, key).updated_at -= timedelta(days=9)
+    assert curated(work)[0].rows == {"left out: the account is too new": [key]}
+    with database.write() as session:
+        session.get_one(Feedback, key).updated_at += timedelta(days=5)
+    assert [example.id for example in curated(work)[0].train] == [key]
+
+
+def test_replay_is_what_the_deployed_adapter_answered(database: Database, tmp_path: Path) -> None:
+    notes, rows = keep(database, "notes", RIVER), {}
+    for name in ("v1", "v2"):
+        rows[name] = asked(database, passage(1, notes.id, RIVER), answer=ANSWER).id
+        with database.write() as session:
+            row = session.get_one(Exchange, rows[name])
+            row.adapter, row.question = name, f"What of {name}?"
+    for name in ("v1", "v2"):
+        with database.write() as session:
+            deployments.deploy(session, name, actor="test", comment="")
+        assert [one.id for one in curated(bench(database, tmp_path))[0].replay] == [rows[name]]
 
 
 def test_curation_searches_no_reference_cycles_and_leaves_that_as_it_was(database: Database, tmp_path: Path) -> None:
@@ -138,6 +165,7 @@ def test_a_published_adapters_lineage_names_the_passages_that_its_examples_cite(
             "people": [ann(database).id],
             "documents": ["document:notes"],
             "examples": {key: [documents.text_digest(RIVER)]},
+            "withheld": {},
             "cycle": row.id,
             "kinds": {"upvoted": 1},
         }

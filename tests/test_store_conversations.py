@@ -59,12 +59,15 @@ def test_withdrawn_consent_takes_out_everything_said_so_far(database: Database, 
     assert [one.trainable for one in rows(database)] == [False]
 
 
-def test_deleting_a_conversation_takes_all_of_it_and_flags_the_adapters(database: Database, ann: Person) -> None:
+@pytest.mark.parametrize("kind", ["examples", "withheld"])
+def test_deleting_a_conversation_takes_all_of_it_and_flags_the_adapters(
+    database: Database, ann: Person, kind: str
+) -> None:
     gone = asked(database, ann, [user("Bread?")], "Yes.")
     kept = asked(database, ann, [user("Cheese?")], "Yes.")
     exchanges.rate(database, gone.id, person=ann, rating="up")
-    learned = adapters.create(database, actor="test", lineage={"examples": {gone.id: ["d1"]}})
-    other = adapters.create(database, actor="test", lineage={"examples": {kept.id: ["d1"]}})
+    learned = adapters.create(database, actor="test", lineage={kind: {gone.id: ["d1"]}})
+    other = adapters.create(database, actor="test", lineage={kind: {kept.id: ["d1"]}})
     counts = conversations.remove(database, gone.conversation_id, person_id=ann.id)
     assert counts == {"exchanges": 1, "adapters_flagged": 1}
     assert [one.id for one in rows(database)] == [kept.id]
