@@ -77,7 +77,7 @@ def create_app(
         requests_per_person=requests_per_person,
         rates=Rates(requests_per_minute=requests_per_minute, sign_ins_per_minute=sign_ins_per_minute),
     )
-    app = _without_pages_of_its_own()
+    app = _with_routes()
     app.state.parts = Parts(
         database=database,
         chat=chat,
@@ -95,11 +95,6 @@ def create_app(
         provider=provider,
         telemetry=Telemetry(database) if metrics else None,
     )
-    app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
-    chats = (api_chat, api_log, api_conversations, api_documents)
-    for part in (*chats, api_admin, api_adapters, api_people, api_oidc, api_pages):
-        app.include_router(part.router)
-    app.mount("/static", StaticFiles(directory=api_pages.WEB / "static"), name="static")
     app.add_middleware(api_edge.Edge, max_bytes=max_upload_mb * 1_000_000 + 100_000)
     if (telemetry := app.state.parts.telemetry) is not None:
         app.add_middleware(Timed, telemetry=telemetry)
@@ -107,9 +102,9 @@ def create_app(
     return app
 
 
-def _without_pages_of_its_own() -> FastAPI:
-    """An empty application that asks everybody who they are."""
-    return FastAPI(
+def _with_routes() -> FastAPI:
+    """An application with all routes, and none of its framework's pages, that asks everybody who they are."""
+    app = FastAPI(
         title="Ratchet",
         docs_url=None,
         redoc_url=None,
@@ -118,6 +113,12 @@ def _without_pages_of_its_own() -> FastAPI:
         dependencies=[Depends(signed_in)],
         lifespan=_lifespan,
     )
+    app.state.templates = Jinja2Templates(api_pages.WEB / "templates")
+    chats = (api_chat, api_log, api_conversations, api_documents)
+    for part in (*chats, api_admin, api_adapters, api_people, api_oidc, api_pages):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=api_pages.WEB / "static"), name="static")
+    return app
 
 
 @asynccontextmanager

@@ -32,6 +32,17 @@ LINGER_SECONDS = 5.0
 _TYPES = {400: "bad_request", 401: "not_signed_in", 403: "not_allowed", 404: "not_found", 405: "method_not_allowed"}
 _TYPES |= {413: "too_large", 415: "invalid", 422: "invalid", 429: "busy", 503: "unavailable"}
 
+_JSON_HINT = "Send UTF-8 JSON with Content-Type: application/json."
+_USUAL = {
+    "not_found": "Check the id: the lists of the API show what there is.",
+    "conflict": "Look at the state that it is in now, then decide again.",
+    "invalid": "Correct it and send it again.",
+    "too_large": "Split it into smaller parts.",
+    "not_allowed": "Ask an admin.",
+    "bad_request": _JSON_HINT,
+}
+"""What to do where an error says no more than what was found and expected."""
+
 
 class Edge:
     """ASGI middleware: adds the security headers and refuses bodies over `max_bytes`, announced or not."""
@@ -90,7 +101,7 @@ class Edge:
 
 def failure(status: int, kind: str, message: str, hint: str = "", *, retry_after: int = 1) -> JSONResponse:
     """An error as every route answers it; `retry_after` is in seconds."""
-    text = message.encode("utf-8", "replace").decode()
+    text, hint = message.encode("utf-8", "replace").decode(), hint or _USUAL.get(kind, "")
     headers = {"Retry-After": str(retry_after)} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -150,10 +161,8 @@ def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        hint = "Send UTF-8 JSON with Content-Type: application/json."
-        return failure(
-            400, "bad_request", f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}.", hint
-        )
+        said = first.get("ctx", {}).get("error", first["msg"])
+        return failure(400, "bad_request", f"the body is not JSON: {said}.")
     field = ".".join(str(part) for part in first["loc"][1:]) or "the body"
     if first["type"] == "missing":
         return failure(422, "invalid", f"{field} is missing.", "Add it to the request.")

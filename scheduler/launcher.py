@@ -90,10 +90,10 @@ def _attend(
                 with suppress(DatabaseProblem):  # the lease outlives several of these
                     renew(shown if "step" in shown else None)
         child.wait()
-    except BaseException:  # whatever ends us: nobody would attend to the child, and another attempt begins its own
-        child.kill()
-        child.wait()
-        raise
+    finally:  # whatever ends us early: nobody would attend to the child, and another attempt begins its own
+        if child.poll() is None:
+            child.kill()
+            child.wait()
 
 
 def _read(child: "subprocess.Popen[str]", latest: dict[str, Any]) -> None:
