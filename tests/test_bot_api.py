@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from bot.chat import MAX_QUESTION
 from store import exchanges as log
+from store import histories
 from store.models import Exchange
 from tests.queued import QUESTION, RIVER, QueuedBot, ask, error, queued_bot, serve, until
 
@@ -110,7 +111,7 @@ def test_a_long_conversation_goes_on_with_its_newest_turns(client: TestClient, b
     assert ask(client, "And now?", metadata=metadata).status_code == 200
     with bot.database.read() as session:
         newest = log.page(session)[0].exchange
-        turns = log.turns(session, newest.id, characters=50_000)
+        turns = histories.turns(session, newest.id, characters=50_000)
     assert [turn["content"][:11] for turn in turns if turn["role"] == "user"] == [
         "Question 10",
         "Question 11",
