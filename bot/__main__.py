@@ -252,6 +252,9 @@ def _absolute(environment: "os._Environ[str]") -> dict[str, str]:
     for name in ("RATCHET_DATA", "RATCHET_MODELS"):
         if name in made:
             made[name] = str(Path(made[name]).resolve())
+    chosen = Path(made.get("RATCHET_CONFIG", ""))
+    if chosen.is_file():
+        made["RATCHET_CONFIG"] = str(chosen.resolve())
     made.setdefault("RATCHET_DATA", str(Path(load_settings().server.data).resolve()))
     return made
 

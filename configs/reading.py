@@ -44,6 +44,8 @@ def put(values: dict[str, Any], path: str, value: Any, name: str) -> None:
     *sections, key = path.split(".")
     for section in sections:
         if not isinstance(values.get(section), dict):
+            if section in values:
+                raise SettingsError(f"section {section} is {values[section]!r}, expected its settings below it.")
             raise SettingsError(f"unknown section {section} in {name}.")
         values = values[section]
     values[key] = value

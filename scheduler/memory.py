@@ -79,6 +79,15 @@ def bits(memory: Memory | None, recipes: Recipes) -> tuple[bool, str]:
     return True, f"4-bit base weights: {takes}; {instead}.{tight}"
 
 
+def lacking(memory: Memory, recipes: Recipes, *, free_mb: int) -> str:
+    """Why training cannot begin now, as a sentence, or ""; `free_mb` is of main memory, for a machine without a GPU."""
+    on_gpu = memory.machine.free_mb > 0
+    four_bit = any(recipe.get("four_bit") for recipe in recipes)
+    needed = memory.needed_mb(recipes, four_bit=four_bit) - (0 if on_gpu else RESERVE_MB)
+    free, where = (memory.machine.free_mb, " of the GPU") if on_gpu else (free_mb, "")
+    return "" if needed <= free else f"training takes at least {needed:,} MB, and {free:,} MB{where} are free."
+
+
 def shown(memory: Memory | None, recipes: Recipes) -> tuple[str, str]:
     """What a cell of the decision matrix says of memory: the amount, and the other choice with its amount."""
     if memory is None:

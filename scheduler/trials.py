@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlmodel import col, select
 
 from finetune import card, instead
@@ -20,6 +21,7 @@ from finetune.jobs import read_rows
 from scheduler import decisions, forgotten, judging, refetched
 from scheduler.against import anchor_of, known_answers, side_of
 from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
+from scheduler.memory import MB, Memory, lacking
 from scheduler.rated import rated
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
@@ -44,6 +46,7 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     outs = [bench.data / adapters.FOLDER / f"{row.id}-{claim.fence}" for row in rows]
     for row, run in zip(rows, runs, strict=True):
         enter_lineage(bench, row.id, run)
+    _check_room(bench, [phase["recipe"] for run in runs for phase in run["phases"]])
     probe = bench.data / cycle.results["curate"]["data"] / PROBE
     job = {
         "runs": [{**run, "out": str(out)} for run, out in zip(runs, outs, strict=True)],
@@ -64,6 +67,13 @@ def train(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     first = next(row.id for row, made in zip(rows, done["runs"], strict=True) if "left" not in made)
     result = {"adapter": first, **{key: done[key] for key in KEPT}, **_told(rows, done["runs"])}
     return Next(result, "evaluate", values={"adapter_id": first})
+
+
+def _check_room(bench: Workbench, recipes: list[dict[str, Any]]) -> None:
+    """Raises Invalid where the model does not fit beside what runs now: the machine would end somebody else."""
+    memory = Memory(bench.base(), bench.machine(), bench.max_tokens)
+    if why := lacking(memory, recipes, free_mb=psutil.virtual_memory().available // MB):
+        raise Invalid(why, "Lower training.max_tokens, free some, then try the cycle again.")
 
 
 def _told(rows: list[Adapter], runs: list[dict[str, Any]]) -> dict[str, Any]:

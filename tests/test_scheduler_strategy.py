@@ -7,7 +7,7 @@ import pytest
 
 from finetune.hardware import Base, Machine
 from scheduler.goals import Gap
-from scheduler.memory import Memory, bits, impossible
+from scheduler.memory import Memory, bits, impossible, lacking
 from scheduler.report import ReportRow, analyse
 from scheduler.strategy import CycleResult, as_text, plan
 from tests.conftest import ROOT
@@ -354,3 +354,13 @@ def test_what_cannot_be_had_and_what_does_not_even_fit_in_four_bits_is_said() ->
     assert impossible(gpu(0)["memory"]) == impossible(gpu(9_000, qlora="on")["memory"]) == ""
     assert bits(gpu(1_000)["memory"], recipes)[1].endswith("Not even that may fit: lower training.max_tokens.")
     assert "which needs `pip install -e .[gpu]`" in bits(gpu(4_000, four_bit=False)["memory"], recipes)[1]
+
+
+def test_training_does_not_begin_where_its_memory_is_not_free():
+    recipes = [{"rank": 16, "target_modules": ["q_proj", "v_proj"], "four_bit": False}]
+    cpu, card = gpu(0)["memory"], gpu(4_000)["memory"]
+    needed = cpu.needed_mb(recipes, four_bit=False)
+    assert lacking(cpu, recipes, free_mb=needed) == ""
+    assert lacking(cpu, recipes, free_mb=900) == (f"training takes at least {needed - 1024:,} MB, and 900 MB are free.")
+    assert lacking(card, recipes, free_mb=900).endswith("and 4,000 MB of the GPU are free.")
+    assert lacking(card, [{**recipes[0], "four_bit": True}], free_mb=900) == ""
