@@ -9,13 +9,14 @@ import pytest
 from sqlmodel import col, select
 
 from scheduler.decisions import act_on
-from scheduler.sequential import paths_of_level, paths_of_others
-from scheduler.watch import ALPHA, ENOUGH_RATINGS, LEAST, Watched, look, rises
+from scheduler.observed import DISLIKED, MOST_OF_ONE, RATINGS_PART, Seen, Told
+from scheduler.sequential import looks_until_above, paths_of_others
+from scheduler.watch import ALPHA, ENOUGH_RATINGS, LEAST, LEAST_PEOPLE, Watched, look, rises
 from store import adapters, deployments, exchanges, people, rollbacks
 from store.database import Database
 from store.errors import Conflict, NotFound
 from store.models import AdapterState as S
-from store.models import Conversation, Deployment, Exchange, ExchangeState, Person, Role, now
+from store.models import Conversation, Deployment, Exchange, ExchangeState, Person, Role, new_id, now
 
 SWAP = now() - timedelta(hours=2)
 
@@ -51,15 +52,35 @@ def test_a_rise_within_what_is_tolerated_is_none() -> None:
     assert not rises(seen(10, 100), seen(30, 100), beside=True, tolerated=0.25)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
-def test_looking_after_every_rating_rolls_hardly_any_harmless_adapter_back_and_finds_a_loss(share: float) -> None:
-    """200 windows of 400 ratings each, looked at after every one."""
+@pytest.mark.parametrize("before", [20, 100, 1_000])
+def test_however_few_ratings_tell_the_level_before_hardly_any_harmless_adapter_is_ever_rolled_back(before: int) -> None:
+    """300 windows of 600 ratings, looked at after every one; the share before is known from its ratings alone."""
+    random = np.random.default_rng(11)
+    alpha = ALPHA * RATINGS_PART
+    told = [
+        looks_until_above(int(random.binomial(before, 0.3)), before, random.random(600) < 0.3, alpha=alpha)
+        for _ in range(300)
+    ]
+    assert sum(one is not None for one in told) <= alpha * 300
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_a_loss_of_ten_points_is_found_within_two_hundred_ratings_where_the_level_is_well_known(share: float) -> None:
     random = np.random.default_rng(7)
-    bar = math.log(1 / ALPHA)
-    harmless = paths_of_level((random.random((200, 400)) < share).astype(float), share).max(axis=1) >= bar
-    assert harmless.mean() <= ALPHA
-    worse = paths_of_level((random.random((200, 400)) < share + 0.1).astype(float), share) >= bar
-    assert np.median(np.where(worse.any(axis=1), worse.argmax(axis=1) + 1, 10**6)) <= 200
+    found = [
+        looks_until_above(
+            int(random.binomial(5_000, share)), 5_000, random.random(600) < share + 0.1, alpha=ALPHA * RATINGS_PART
+        )
+        for _ in range(60)
+    ]
+    assert np.median([one or 10**6 for one in found]) <= 200
+
+
+def test_looks_until_a_rise_are_those_after_which_it_is_said() -> None:
+    told = seen(60, 100)
+    looks = looks_until_above(2, 100, told, alpha=ALPHA)
+    assert looks is not None and looks_until_above(2, 100, told[:looks], alpha=ALPHA) == looks
+    assert looks_until_above(2, 100, told[: looks - 1], alpha=ALPHA) is None
 
 
 def test_looking_after_every_block_of_a_canary_rolls_hardly_any_harmless_one_back() -> None:
@@ -96,14 +117,20 @@ def answered(
     after: bool,
     adapter: str = "",
     rating: str | None = None,
+    alone: bool = False,
     **values: object,
 ) -> None:
-    """Exchanges before the swap, answered by the base, or after it, answered by v1."""
+    """Exchanges before the swap, answered by the base, or after it, answered by v1; of as many people as count.
+
+    `alone` are those of ann.
+    """
+    asking = [ann] if alone else crowd(database, math.ceil(number / MOST_OF_ONE))
     for i in range(number):
         at = SWAP + timedelta(seconds=i + 1) * (1 if after else -1)
+        person = asking[i % len(asking)]
         row = Exchange(
             conversation_id="co_1",
-            person_id=ann.id,
+            person_id=person.id,
             question="?",
             adapter=adapter or ("v1" if after else "base"),
             model=str(values.get("model", "")),
@@ -113,7 +140,15 @@ def answered(
         state = ExchangeState(str(values.get("state", "finished")))
         exchanges.finish(database, row.id, state=state, declined=bool(values.get("declined")))
         if rating:
-            exchanges.rate(database, row.id, person=ann, rating=rating)
+            exchanges.rate(database, row.id, person=person, rating=rating)
+
+
+def crowd(database: Database, size: int) -> list[Person]:
+    """So many new people."""
+    people = [Person(name=new_id("pe"), role=Role.CHAT) for _ in range(size)]
+    with database.write() as session:
+        session.add_all(people)
+    return people
 
 
 def verdict(database: Database, *, hours: float = 24) -> tuple[str, str]:
@@ -312,12 +347,22 @@ def test_a_canary_is_watched_for_as_long_as_nobody_completes_it(database: Databa
 
 def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Database, ann: Person) -> None:
     as_canary(database)
-    assert canary_verdict(database, hours=1) == ("waiting", "")
     answered(database, ann, 3, after=True, adapter="v2")
+    assert canary_verdict(database, hours=24) == ("waiting", "")
     said = (
         "3 exchanges and 0 ratings in 1 h show neither a loss nor a gain with v2: complete the canary or roll it back."
     )
     assert canary_verdict(database, hours=1) == ("asks", said)
+
+
+@pytest.mark.parametrize("complete", [None, 1.0])
+def test_a_canary_that_nobody_used_asks_an_admin_when_its_window_is_over(
+    database: Database, ann: Person, complete: float | None
+) -> None:
+    as_canary(database)
+    assert canary_verdict(database, complete, hours=24) == ("waiting", "")
+    said = "nobody asked v2 anything in 1 h: complete the canary or roll it back."
+    assert canary_verdict(database, complete, hours=1) == ("asks", said)
 
 
 def test_a_canary_that_people_clearly_prefer_goes_live_by_itself(database: Database, ann: Person) -> None:
@@ -340,6 +385,82 @@ def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database
     assert deployed(database) == ("v2", None, S.LIVE)
     found = look(database, adapter_id="v2", hours=24, max_decline_rise=0.25, now=now())
     assert found.verdict == "waiting"
+
+
+# who tells
+
+
+def test_one_person_alone_rolls_no_adapter_back_but_an_admin_is_asked(database: Database, ann: Person) -> None:
+    answered(database, ann, 100, after=False, rating="up")
+    answered(database, ann, 40, after=True, rating="down", alone=True)
+    said = "thumbs-down rose from 0 of 100 to 40 of 40 ratings with v1, but only 1 person shows it"
+    assert verdict(database) == ("asks", f"{said}: keep it or roll it back.")
+
+
+@pytest.mark.parametrize("values", [{"declined": True}, {"state": "failed"}])
+def test_what_one_person_asks_rolls_nothing_back_either(
+    database: Database, ann: Person, values: dict[str, object]
+) -> None:
+    answered(database, ann, 100, after=False)
+    answered(database, ann, 40, after=True, alone=True, **values)  # type: ignore[arg-type]
+    assert verdict(database)[0] == "asks"
+
+
+def test_a_few_loud_people_do_not_outvote_many(database: Database, ann: Person) -> None:
+    answered(database, ann, 60, after=False, rating="up")
+    answered(database, ann, 100, after=True, rating="up")
+    for loud in crowd(database, LEAST_PEOPLE):
+        answered(database, loud, 5 * MOST_OF_ONE, after=True, rating="down", alone=True)
+    told, sentence = verdict(database)
+    assert (told, "to 45 of 145 ratings with v1, but a few people make most of it" in sentence) == ("asks", True)
+
+
+def test_a_single_user_is_asked_and_never_surprised(database: Database, ann: Person) -> None:
+    answered(database, ann, 60, after=False, rating="up", alone=True)
+    answered(database, ann, 10, after=True, rating="down", alone=True)
+    assert verdict(database) == ("waiting", "")
+    answered(database, ann, 15, after=True, rating="down", alone=True)
+    assert verdict(database)[0] == "asks"
+
+
+def test_one_person_completes_no_canary_but_an_admin_is_asked(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 60, after=True, adapter="v1", rating="down")
+    answered(database, ann, 60, after=True, adapter="v2", rating="up", alone=True)
+    said = "thumbs-down fell from 60 of 60 to 0 of 60 ratings with v2, but only 1 person shows it"
+    assert canary_verdict(database) == ("asks", f"{said}: complete the canary or roll it back.")
+
+
+def test_one_persons_likes_do_not_end_the_watch_of_a_live_adapter(database: Database, ann: Person) -> None:
+    answered(database, ann, 40, after=False, rating="down")
+    answered(database, ann, 30, after=True, rating="up", alone=True)
+    assert verdict(database) == ("waiting", "")
+
+
+def test_what_new_accounts_rate_does_not_count(database: Database, ann: Person) -> None:
+    answered(database, ann, 60, after=False, rating="up")
+    answered(database, ann, 30, after=True, rating="down")
+    for days, expected in ((0.0, "roll back"), (7.0, "waiting")):
+        with database.write() as session:
+            for person in session.exec(select(Person)):
+                person.created_at = now() - timedelta(days=1)
+                session.add(person)
+        found = look(database, adapter_id="v1", hours=24, max_decline_rise=0.25, now=now(), new_account_days=days)
+        assert found.verdict == expected
+
+
+def test_ratings_count_in_the_order_in_which_they_were_given_and_the_first_few_of_each_person() -> None:
+    rows = [
+        Seen(str(n), "v1", "finished", False, "ann", rating, person, SWAP + timedelta(minutes=minutes))
+        for n, (rating, person, minutes) in enumerate(
+            [("down", "bob", 9), *(("up", "ann", n) for n in range(MOST_OF_ONE)), ("down", "ann", 8)]
+        )
+    ]
+    told = Told.of(rows, DISLIKED)
+    assert told.shows() == [False] * MOST_OF_ONE + [True, True]
+    assert told.few().rows == tuple([(False, "ann")] * MOST_OF_ONE + [(True, "bob")])
+    assert told.few(last=True).rows == tuple([(False, "ann")] * (MOST_OF_ONE - 1) + [(True, "ann"), (True, "bob")])
+    assert told.people() == 2
 
 
 def test_the_watch_never_rolls_back_what_came_after_its_adapter(database: Database, ann: Person) -> None:
