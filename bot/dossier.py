@@ -38,7 +38,9 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         "verdict": {
             "decision": row.verdict.get("verdict"),
             "reasons": row.verdict.get("reasons", []),
-            "needed": row.verdict.get("cases_needed"),
+            # Verdicts of before, without the task, counted all cases instead of those that are missing.
+            "needed": row.verdict.get("cases_needed") if row.verdict.get("needed_of") else None,
+            "needed_of": row.verdict.get("needed_of", ""),
         },
         "changes": changed,
         "data": data(row, cycle),

@@ -275,7 +275,7 @@ def _judge(options: argparse.Namespace) -> None:
         except ValueError as error:
             raise JudgeInputError(f"Line {number}: not JSON ({error}).") from error
     settings = load_settings()
-    judges.check(settings.judge.model_dump(), settings.tested)
+    judges.check(settings.judge.model_dump(), settings.tested, os.environ)
     spec = settings.judge.model_dump()
     judge = judges.made(spec) or _fitted(spec)
     scores = judge_rows(rows.values(), metric=options.metric, judge=judge, numbers=rows)

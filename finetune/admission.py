@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from finetune.agreement import ALL, Agreement, Judged, agreement
+from finetune.agreement import ALL, Agreement, Judged, agreement, distrusted
 from finetune.judge import Judge, supported_answer
 from finetune.perturbations import Honest, Outcome, made_worse, outcomes
 
@@ -122,11 +122,16 @@ def admission(
         n, balanced = (one.n, one.balanced) if one else (0, None)
         if n < min_labels or balanced is None:
             reasons.append(f"{metric}: {n} labels of people, expected at least {min_labels} with both answers.")
-        elif balanced < min_balanced:
-            reasons.append(f"{metric}: balanced accuracy {balanced:.2f} over {n} labels, expected {min_balanced:.2f}.")
+        elif low := distrusted([one for one in agreed if one.metric == metric], least=min_balanced, labels=min_labels):
+            reasons += [_disagrees(one, min_balanced) for one in low]
         else:
             counts.append(metric)
     return Admission(judge.name, won, tuple(agreed), () if failed else tuple(counts), tuple(reasons))
+
+
+def _disagrees(one: Agreement, expected: float) -> str:
+    where = "" if one.task == ALL else f" in {one.task}"
+    return f"{one.metric}: balanced accuracy {one.worth:.2f}{where} over {one.n} labels, expected {expected:.2f}."
 
 
 def _blind(won: Sequence[Outcome], least: float) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import beta, rankdata
 
 ALL = "all"
 
@@ -22,7 +22,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over `n` labelled answers of a task; `kappa` is Cohen's, `auroc` is None when people gave one answer only."""
+    """Over `n` labelled answers of a task, to `yes` of which people said yes; `kappa` is Cohen's.
+
+    `balanced` and `auroc` are None when people gave one answer only.
+    """
 
     metric: str
     task: str
@@ -31,6 +34,19 @@ class Agreement:
     balanced: float | None
     kappa: float
     auroc: float | None
+    yes: int
+
+    @property
+    def worth(self) -> float:
+        """How often the judge is right: balanced over both answers, plainly where people gave one only."""
+        return self.accuracy if self.balanced is None else self.balanced
+
+    @property
+    def most(self) -> float:
+        """The upper end of the 95 % interval of `worth` (binomial, of as many labels as tell of the rarer answer)."""
+        n = self.n if self.balanced is None else 4 * self.yes * (self.n - self.yes) / self.n
+        right = self.worth * n
+        return 1.0 if right >= n else float(beta.ppf(0.975, right + 1, n - right))
 
 
 def agreement(rows: Sequence[Judged], *, least: float = 0.5) -> list[Agreement]:
@@ -53,11 +69,11 @@ def _measured(metric: str, task: str, rows: Sequence[Judged], least: float) -> A
     chance = float(people.mean() * said.mean() + (1 - people.mean()) * (1 - said.mean()))
     kappa = (same - chance) / (1 - chance) if chance < 1 else 1.0
     if not 0 < yes < n:
-        return Agreement(metric, task, n, same, None, kappa, None)
+        return Agreement(metric, task, n, same, None, kappa, None, yes)
     balanced = float(said[people].mean() + (~said[~people]).mean()) / 2
     ranks = rankdata(scores)
     auroc = float((ranks[people].sum() - yes * (yes + 1) / 2) / (yes * (n - yes)))
-    return Agreement(metric, task, n, same, balanced, kappa, auroc)
+    return Agreement(metric, task, n, same, balanced, kappa, auroc, yes)
 
 
 def most_useful(rows: Sequence[Judged], count: int) -> list[str]:
@@ -67,9 +83,9 @@ def most_useful(rows: Sequence[Judged], count: int) -> list[str]:
 
 
 def distrusted(found: Sequence[Agreement], *, least: float, labels: int) -> list[Agreement]:
-    """The metrics on which, over all tasks and from so many labels, the judge's balanced accuracy is below `least`."""
-    return [
-        one
-        for one in found
-        if one.task == ALL and one.n >= labels and one.balanced is not None and one.balanced < least
-    ]
+    """Where a judge, from so many labels on, is right less often than `least`: over all tasks, or surely in one task.
+
+    A single task is looked at among several, each with few labels, so that its 95 % interval must be below `least`.
+    """
+    enough = [one for one in found if one.n >= labels]
+    return [one for one in enough if (one.worth if one.task == ALL else one.most) < least]

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
+FEW = 5
+"""Fewer pairs that differ are drawn too seldom: with three of them one draw in twenty has none at all."""
 
 
 @lru_cache(maxsize=64)
@@ -35,14 +37,14 @@ def resampled_means(
     """Weighted means of `samples` draws of whole clusters with replacement (cluster bootstrap, Davison & Hinkley 1997).
 
     Deviations from the mean are stretched by t(G-1) / z and sqrt(G / (G-1)) for G clusters: with few documents a
-    plain bootstrap promises too much. One cluster alone says nothing about others: all draws are then empty of
-    information and the result spans -1 to +1 around the mean.
+    plain bootstrap promises too much. One cluster alone says nothing about others: the result is then wider than
+    any difference of two shares can be.
     """
     value, weight = np.asarray(values, float), np.asarray(weights if weights is not None else [1.0] * len(values))
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
     count, mean = len(names), float(np.average(value, weights=weight))
     if count < 2:
-        return mean + np.linspace(-1.0, 1.0, samples)
+        return _anything(mean, samples)
     sums = np.bincount(place, weights=value * weight, minlength=count)
     sizes = np.bincount(place, weights=weight, minlength=count)
     draws = _drawn(count, seed, samples)
@@ -68,7 +70,7 @@ def resampled_strata(
     count, own, means = len(names), float(np.mean(kind == 2)), _means(value, kind)
     mean = stratified_mean(values, strata, shares)
     if count < 2:
-        return mean, mean + np.linspace(-1.0, 1.0, len(shares))
+        return mean, _anything(mean, len(shares))
     draws, found = _drawn(count, seed, len(shares)), []
     for one in range(3):
         sums = draws @ np.bincount(place, weights=value * (kind == one), minlength=count)
@@ -76,6 +78,41 @@ def resampled_strata(
         found.append(np.where(sizes > 0, sums / np.maximum(sizes, 1e-9), means[one]))
     drawn = own * found[2] + (1 - own) * (shares * found[0] + (1 - shares) * found[1])
     return mean, mean + _stretch(count) * (drawn - mean)
+
+
+def _anything(mean: float, samples: int) -> Floats:
+    """Draws that say nothing: their central 90 % hold 0, whatever the mean, and nearly any difference of two shares."""
+    return mean + np.linspace(-2.0, 2.0, samples) * max(1.0, abs(mean))
+
+
+def few_differ(values: Sequence[float], clusters: Sequence[str], draws: Floats) -> bool:
+    """Whether too few paired differences are not 0 to be drawn from, or a few documents happen to agree."""
+    alike = len(set(clusters)) < FEW and float(np.ptp(draws)) < 1e-9
+    return alike or sum(abs(value) > 1e-9 for value in values) < FEW
+
+
+def as_wide_as_unseen(draws: Floats, values: Sequence[float], clusters: Sequence[str], *, mean: float) -> Floats:
+    """Draws that are nowhere narrower than the exact bounds on how often a case is lost, or won, by a whole point.
+
+    `values` are paired differences in [-1, 1]. Of n cases of which k are lost, a share of up to the upper
+    Clopper-Pearson bound may be (of none about 3.7 / n at 97.5 %), stretched as in `resampled_means`.
+    """
+    value, count = np.asarray(values, float), len(set(clusters))
+    if count < 2:
+        return draws
+    places = (np.arange(len(draws)) + 0.5) / len(draws)
+    least = mean - _stretch(count) * _unseen(1 - places, int((value < 0).sum()), len(value))
+    most = mean + _stretch(count) * _unseen(places, int((value > 0).sum()), len(value))
+    found: Floats = np.sort(draws)
+    return np.where(places < 0.5, np.minimum(found, least), np.maximum(found, most))
+
+
+def _unseen(confidence: Floats, seen: int, of: int) -> Floats:
+    """By how much a share may be above the one that was seen."""
+    if seen >= of:
+        return np.zeros_like(confidence)
+    bounds: Floats = stats.beta.ppf(confidence, seen + 1, of - seen) - seen / of
+    return np.maximum(bounds, 0.0)
 
 
 def stratified_mean(values: Sequence[float], strata: Sequence[bool | None], shares: Floats) -> float:

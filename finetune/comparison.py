@@ -11,9 +11,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
-from finetune.bootstrap import Floats, interval, resampled_means, resampled_strata, stratified_mean
+from finetune.bootstrap import (
+    Floats,
+    as_wide_as_unseen,
+    few_differ,
+    interval,
+    resampled_means,
+    resampled_strata,
+    stratified_mean,
+)
+from finetune.needed import about, more_cases, most_of
 from finetune.rated import LEAST_CASES
 
 SERVING = "serving"
@@ -21,15 +29,14 @@ Role = Literal["primary", "guardrail", "shown"]
 LOSS = "loss"
 LIKELY = 0.90
 """A loss beyond the hard margin counts where an interval of this level lies below 0: one error in twenty."""
-_SMALLEST_GAIN = 0.01
-"""No gain smaller than this is planned for when the cases still needed are counted."""
 
 
 @dataclass(frozen=True)
 class Delta:
     """Candidate minus serving on one metric; for `loss`, how much lower it is, as a share of the serving loss.
 
-    `passed` is None when the evidence does not settle it, and for metrics that are only shown.
+    `passed` is None when the evidence does not settle it, and for metrics that are only shown. `few` says that so few
+    pairs differ that the interval is a bound on what was not seen.
     """
 
     metric: str
@@ -45,16 +52,18 @@ class Delta:
     passed: bool | None
     sentence: str
     against: str = SERVING
+    few: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says; `cases_needed` is the total of held-out cases that would probably settle it."""
+    """What the gate says; `cases_needed` more held-out cases of the task `needed_of` would probably settle it."""
 
     verdict: Literal["promote", "reject", "not_enough_evidence"]
     reasons: tuple[str, ...]
     deltas: tuple[Delta, ...]
     cases_needed: int | None
+    needed_of: str = ""
 
     def to_json(self) -> str:
         """Canonical JSON: keys sorted, no spaces."""
@@ -77,7 +86,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired means and the bootstrap draws of their difference."""
+    """Paired means and the draws of their difference over so many documents; `few` as in Delta."""
 
     metric: str
     task: str
@@ -86,6 +95,8 @@ class Comparison:
     difference: float
     draws: Floats
     n: int
+    documents: int
+    few: bool = False
     against: str = SERVING
 
     def width(self, confidence: float) -> float:
@@ -123,11 +134,14 @@ def compared(
         gains = -gains / max(float(theirs.mean()), 1e-9)
     if wrong is None or min(kinds.count(True), kinds.count(False)) < LEAST_CASES:
         draws = resampled_means(gains.tolist(), clusters, seed=rules.seed, samples=rules.samples)
-        means = (float(ours.mean()), float(theirs.mean()), float(gains.mean()))
-        return Comparison(metric, task, *means, draws, len(rows), against)
-    difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed)
-    candidate, serving = (stratified_mean(one.tolist(), kinds, wrong) for one in (ours, theirs))
-    return Comparison(metric, task, candidate, serving, difference, draws, len(rows), against)
+        candidate, serving, difference = float(ours.mean()), float(theirs.mean()), float(gains.mean())
+    else:
+        difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed)
+        candidate, serving = (stratified_mean(one.tolist(), kinds, wrong) for one in (ours, theirs))
+    # A loss is a mean over many tokens: where it is the same to the last bit everywhere, so are the models there.
+    few = metric != LOSS and few_differ(gains.tolist(), clusters, draws)
+    draws = as_wide_as_unseen(draws, gains.tolist(), clusters, mean=difference) if few else draws
+    return Comparison(metric, task, candidate, serving, difference, draws, len(rows), len(set(clusters)), few, against)
 
 
 def _said(comparison: Comparison, low: float, high: float, level: float) -> str:
@@ -155,12 +169,17 @@ def delta(
     sentence = _said(comparison, low, high, 100 * confidence) + f": {words}."
     numbers = (comparison.candidate, comparison.serving, comparison.difference, low, high, comparison.n)
     found = Delta(comparison.metric, comparison.task, *numbers, role, margin, passed, sentence)
-    return replace(found, against=comparison.against)
+    return replace(found, against=comparison.against, few=comparison.few)
 
 
 def _holm(confidence: float, tests: int, rank: int) -> float:
     """The level of the interval that the test of this rank (0 has the smallest p-value) must meet."""
     return 1 - (1 - confidence) / (tests - rank)
+
+
+def _least_documents(confidence: float) -> int:
+    """Fewer documents show no gain at this level, however large: all of them gain by chance as often (sign test)."""
+    return math.ceil(math.log2(2 / (1 - confidence)))
 
 
 def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
@@ -172,17 +191,26 @@ def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
     still = True
     for rank, comparison in enumerate(sorted(comparisons, key=lambda c: c.p_value())):
         confidence = _holm(rules.confidence, len(comparisons), rank)
+        scarce = _scarce(comparison, rules, confidence)
 
-        def better(low: float, high: float, open_: bool = still, n: int = comparison.n) -> tuple[bool | None, str]:
-            if low > 0 and open_ and n >= rules.min_cases:
+        def better(low: float, high: float, open_: bool = still, scarce: str = scarce) -> tuple[bool | None, str]:
+            if low > 0 and open_ and not scarce:
                 return True, "better"
             if high < 0:
                 return (False, "worse") if low <= -rules.margin else (None, "lower, but within the margin")
-            return None, f"too few cases, {rules.min_cases} are needed" if n < rules.min_cases else "no clear gain"
+            return None, scarce or "no clear gain"
 
         deltas.append(delta(comparison, role="primary", margin=0.0, confidence=confidence, judge=better))
         still = still and deltas[-1].passed is True
     return deltas
+
+
+def _scarce(comparison: Comparison, rules: Rules, confidence: float) -> str:
+    """What a primary has too few of to show a gain, in words; empty where it has enough."""
+    if comparison.n < rules.min_cases:
+        return f"too few cases, {rules.min_cases} are needed"
+    least = _least_documents(confidence)
+    return f"too few documents, {least} are needed" if comparison.documents < least else ""
 
 
 def guard(
@@ -229,19 +257,6 @@ def too_wide(width: float, margin: float) -> bool:
     return width / 2 > 0.65 * margin
 
 
-def _needed(delta: Delta, confidence: float, *, effect: float) -> int:
-    """Cases for 80 % power to see `effect`: ((z1 + z2) sd / effect) squared, sd from the interval, so clustered."""
-    z = float(stats.norm.ppf((1 + confidence) / 2))
-    sd = (delta.high - delta.low) / (2 * z) * math.sqrt(delta.n)
-    wanted = math.ceil(((z + float(stats.norm.ppf(0.8))) * sd / max(effect, _SMALLEST_GAIN)) ** 2)
-    return max(wanted, delta.n + 1)
-
-
-def _unsettled(delta: Delta) -> float:
-    """What more cases of an open guardrail would show: that it is within its margin, or else that the loss is real."""
-    return delta.margin + min(delta.difference, 0.0) if delta.difference > -delta.margin else -delta.difference
-
-
 def _no_gain(primaries: Sequence[Delta], deltas: tuple[Delta, ...], rules: Rules) -> Verdict:
     """Nothing is shown to be better or worse: reject, unless a point estimate is positive."""
     said = tuple(delta.sentence for delta in primaries)
@@ -250,9 +265,9 @@ def _no_gain(primaries: Sequence[Delta], deltas: tuple[Delta, ...], rules: Rules
         return Verdict("reject", ("Nothing got better.", *said), deltas, None)
     rank, lead = rising[0]
     confidence = _holm(rules.confidence, len(primaries), rank)
-    needed = max(_needed(lead, confidence, effect=lead.difference), rules.min_cases)
-    first = f"A gain is possible but not shown; about {needed} cases would show one of this size."
-    return Verdict("not_enough_evidence", (first, *said), deltas, needed)
+    needed = more_cases(lead, confidence, effect=lead.difference, least=rules.min_cases)
+    first = f"A gain is possible but not shown; {about(needed, lead.task)} would show one of this size."
+    return Verdict("not_enough_evidence", (first, *said), deltas, needed, lead.task)
 
 
 def _short(deltas: Sequence[Delta], metrics: set[str]) -> list[Delta]:
@@ -262,7 +277,7 @@ def _short(deltas: Sequence[Delta], metrics: set[str]) -> list[Delta]:
 def verdict(
     deltas: tuple[Delta, ...], rules: Rules, *, better: str = "Better where it was trained, no worse elsewhere."
 ) -> Verdict:
-    """Promote when a primary gained and every guardrail holds; reject a loss; else say how many cases are needed.
+    """Promote when a primary gained and every guardrail holds; reject a loss; else say how many more cases are needed.
 
     `better` is the first sentence of a promotion.
     """
@@ -278,7 +293,8 @@ def verdict(
     if not gained:
         return _no_gain([*primaries, *_short(deltas, short)], deltas, rules)
     if open_:
-        needed = max(_needed(d, rules.confidence, effect=_unsettled(d)) for d in open_)
-        said = ("Better, but a guardrail is still open.", *gained, *(delta.sentence for delta in open_))
-        return Verdict("not_enough_evidence", said, deltas, needed)
+        needed, task = most_of(open_, rules.confidence)
+        first = f"Better, but a guardrail is still open; {about(needed, task)} would probably settle it."
+        said = (first, *gained, *(delta.sentence for delta in open_))
+        return Verdict("not_enough_evidence", said, deltas, needed, task)
     return Verdict("promote", (better, *gained), deltas, None)

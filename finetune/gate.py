@@ -172,7 +172,7 @@ def decide(
     found = _beside(pairs, planned_tasks, primary, rules, serves)
     if not found:
         said = f"No held-out case of the planned tasks ({', '.join(planned_tasks) or 'none'}) has a primary metric."
-        return Verdict("not_enough_evidence", (said,), (), min_cases)
+        return Verdict("not_enough_evidence", (said,), (), min_cases, PLANNED)
     if anchor is not None and anchor.model != serving.model:
         first = _Other.of(f"the anchor {anchor.model}", (rated or {}).get(anchor.model), rules)
         found += _beside(_pairs(beside_anchor or candidate, anchor), planned_tasks, primary, rules, first)

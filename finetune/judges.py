@@ -8,13 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import numpy as np
 
-from finetune.admission import Admission, Labelled, admission, clearly_blind
+from finetune.admission import COPIED, Admission, Labelled, admission, clearly_blind
 from finetune.chat_judge import ChatJudge
 from finetune.fitted import FittedJudge
+from finetune.itself import is_tested
 from finetune.judge import Judge
 from finetune.perturbations import Honest
 from store.errors import Invalid
@@ -153,23 +153,20 @@ class Counted:
         return self._of("relevance").relevance(question, passages)
 
 
-def check(spec: Mapping[str, Any], tested: Sequence[str]) -> None:
-    """Refuse a judge without a model, and one that is the model under test: `tested` names it and its addresses."""
+def check(spec: Mapping[str, Any], tested: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Refuse a judge without a model, and one that is the model under test: `tested` names it and its addresses.
+
+    `environment` may name an address too, where the options name none.
+    """
     if spec["kind"] == FITTED:
         return
     model = str(spec["model"]).strip()
     if not model:
         raise Invalid(f"judge.kind is {spec['kind']}, and judge.model names no model.", "Set judge.model.")
-    if is_tested(model, spec["options"], tested):
+    if is_tested(model, spec["options"], tested, environment):
         raise Invalid(
             f"judge.model {model} is the model that is judged: it would approve of itself.", "Name another model."
         )
-
-
-def is_tested(model: str, options: Mapping[str, Any], tested: Sequence[str]) -> bool:
-    """Whether a model by its name, or the address in its options, is the bot itself."""
-    own, address = {urlsplit(one).netloc for one in tested} - {""}, str(options.get("base_url", ""))
-    return model.partition(":")[2] in tested or model in tested or urlsplit(address).netloc in own
 
 
 def made(spec: Mapping[str, Any]) -> Plugged | None:
@@ -189,7 +186,7 @@ def admitted(
     """The judge that an evaluation uses, and how the configured one did when it was tried.
 
     `fitted` is the default judge, where it is to read meaning. A judge that cannot be had or asked leaves it in charge,
-    and the reasons say why.
+    and the reasons say why. What the fitted judge is blind to stays where it goes on scoring.
     """
     limits = {name: spec[name] for name in LIMITS}
     fitted = fitted or FittedJudge()
@@ -202,4 +199,7 @@ def admitted(
         found = admission(judge, judge.metrics, honest, labels, **limits)
     except Invalid as error:
         return fitted, Admission(f"{spec['kind']}:{spec['model']}", (), (), (), (error.message,), blind)
-    return (Counted(judge, found.counts, fitted), found) if found.counts else (fitted, replace(found, blind=blind))
+    if not found.counts:
+        return fitted, replace(found, blind=blind)
+    left = [one for one in base.suite if ("accuracy" if one.variant == COPIED else "support") not in found.counts]
+    return Counted(judge, found.counts, fitted), replace(found, blind=clearly_blind(left, spec["min_suite"]))

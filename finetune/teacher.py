@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from finetune.chat_model import ChatModel
-from finetune.judges import is_tested
+from finetune.itself import is_tested
 from store.errors import Invalid
 
 Teacher = Callable[[Sequence[Mapping[str, str]]], str]
@@ -20,7 +20,7 @@ def teacher(spec: Mapping[str, Any]) -> Teacher:
     return ChatModel.named(spec["model"], spec["options"], called=called, setting="teacher.model").says
 
 
-def check(spec: Mapping[str, Any], tested: Sequence[str]) -> None:
+def check(spec: Mapping[str, Any], tested: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Refuse the bot as its own teacher: `tested` names its base model and the addresses where it answers."""
-    if spec["model"] and is_tested(spec["model"], spec["options"], tested):
+    if spec["model"] and is_tested(spec["model"], spec["options"], tested, environment):
         raise Invalid(f"teacher.model {spec['model']} is the bot itself: it would teach its own mistakes.")

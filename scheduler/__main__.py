@@ -38,8 +38,8 @@ from store.errors import Invalid, RatchetError
 
 def bench_of(settings: Settings) -> Workbench:
     """The workbench, as the settings say; raises Invalid for a judge that may not judge."""
-    judges.check(settings.judge.model_dump(), settings.tested)
-    teacher.check(settings.teacher.model_dump(), settings.tested)
+    judges.check(settings.judge.model_dump(), settings.tested, os.environ)
+    teacher.check(settings.teacher.model_dump(), settings.tested, os.environ)
     taxonomy = settings.taxonomy()
     embedder = Embedder(embedding_model(settings.models.embedding), name=settings.models.embedding)
     data = settings.server.data.resolve()

@@ -129,6 +129,7 @@ def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None
         complete_canary_hours=bench.complete_canary_hours,
         now=now(),
         unsupported=unsupported(bench),
+        new_account_days=bench.new_account_days,
     )
     decisions.act_on(bench.database, found, adapter_id=cycle.adapter_id or "")
     if found.verdict == "asks":

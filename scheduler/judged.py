@@ -12,8 +12,8 @@ from finetune.fitted import FittedJudge
 from finetune.metrics import groundedness
 from finetune.terse import answering
 from scheduler import judging
+from scheduler.observed import MOST_JUDGED
 from scheduler.trouble import newest
-from scheduler.watch import MOST_JUDGED
 from scheduler.workbench import Workbench
 from store import exchanges
 from store.answers import sentences, without_citations

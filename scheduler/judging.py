@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from finetune.admission import Labelled, judged
-from finetune.agreement import agreement, distrusted, most_useful
+from finetune.agreement import ALL, Agreement, agreement, distrusted, most_useful
 from finetune.evaluate import Report
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
@@ -35,12 +35,12 @@ def judged_now(bench: Workbench, judge: Judge | None = None) -> dict[str, Any]:
     fresh = [one for one in newest if one.exchange.answer and one.exchange.passages and not one.exchange.declined]
     open_ = [_row(one, "support", None) for one in fresh if (one.exchange.id, "support") not in seen]
     found = agreement(judged(judge, known))
-    low = distrusted(found, least=bench.min_agreement, labels=bench.min_labels)
+    low = _distrusted(bench, found)
     return {
         "name": judge.name,
         "agreement": [asdict(one) for one in found],
         "trusted": not low,
-        "distrusted": [one.metric for one in low],
+        "distrusted": list(dict.fromkeys(one.metric for one in low)),
         "label_next": most_useful(judged(FittedJudge(), open_), ASKED_FOR),
         "tried": last_tried(bench),
     }
@@ -50,7 +50,7 @@ def trusted(bench: Workbench, metric: str) -> bool:
     """Whether people's labels leave the fitted judge its word on a metric, by words alone; few say nothing against."""
     known = [row for row in labels(bench) if row.metric == metric]
     found = agreement(judged(FittedJudge(), known))
-    return not distrusted(found, least=bench.min_agreement, labels=bench.min_labels)
+    return not _distrusted(bench, found)
 
 
 def labels(bench: Workbench) -> list[Labelled]:
@@ -92,13 +92,23 @@ def doubt(bench: Workbench, tried: Mapping[str, Any] | None = None) -> str:
     metrics = [metric for metric in found["distrusted"] if metric not in _replaced(tried)]
     if not metrics:
         return ""
-    low = [one for one in found["agreement"] if one["task"] == "all" and one["metric"] in metrics]
-    said = "; ".join(f"{one['metric']} {one['balanced']:.2f} over {one['n']} labels" for one in low)
+    low = _distrusted(bench, [Agreement(**one) for one in found["agreement"]])
+    said = "; ".join(_right(one) for one in low if one.metric in metrics)
     wanted = ", ".join(found["label_next"]) or "any answers"
     return (
-        f"The judge agrees too little with people: balanced accuracy of {said}, expected at least "
+        f"The judge agrees too little with people: {said}, expected at least "
         f"{bench.min_agreement:.2f}. Labels of these {len(found['label_next'])} answers would help most: {wanted}."
     )
+
+
+def _distrusted(bench: Workbench, found: Sequence[Agreement]) -> list[Agreement]:
+    return distrusted(found, least=bench.min_agreement, labels=bench.min_labels)
+
+
+def _right(one: Agreement) -> str:
+    where = "" if one.task == ALL else f" in {one.task}"
+    how = "balanced accuracy" if one.balanced is not None else "accuracy, as people gave one answer only,"
+    return f"{how} of {one.metric}{where} {one.worth:.2f} over {one.n} labels"
 
 
 def _replaced(tried: Mapping[str, Any]) -> Sequence[str]:

@@ -35,7 +35,7 @@ def decide(judged: Sequence[Judged], *, margin: float, min_cases: int, seed: int
     first = compared("right_passage_first", OTHER, [(*row.first, row.group) for row in judged], rules)
     shown = compared("right_passage_shown", OTHER, [(*row.shown, row.group) for row in judged], rules)
     if first is None or shown is None:
-        return Verdict("not_enough_evidence", ("No question is left to judge by.",), (), min_cases)
+        return Verdict("not_enough_evidence", ("No question is left to judge by.",), (), min_cases, OTHER)
     deltas = (*primaries([first], rules), guard(shown, rules, loss_held=None))
     return verdict(deltas, rules, better=BETTER)
 

@@ -7,16 +7,24 @@ anytime-valid inference", 2023). The alternative is a mixture over rises from LE
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 LEAST_RISE, MOST_RISE, STEPS = 0.03, 0.45, 29
 PRIOR_POWER = 0.7
 """Small rises are likelier than large ones: the weight of a rise falls with this power of it."""
 SMALLEST = 0.01
 """No share is taken to be nearer to 0 or 1 than this: one failure after none is no proof."""
+BEFORE_POWER = 0.6
+"""How much of what speaks against a level before is added to what speaks for a rise since: 1 would be Fisher's product,
+which costs most where the level is well known; 0 would take the level as it was seen."""
+CELLS = 60
+"""Into so many cells the levels are cut that the observations before allow, evenly by the logarithm of how likely."""
+LEAST_LIKELY = 12.0
+"""Levels that the observations before make less likely than exp(-12) are in one cell."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -35,23 +43,11 @@ def _log_mean(logs: Floats, weights: Floats) -> Floats:
     return np.asarray(top[..., 0] + np.log(np.exp(logs - top + weights).sum(axis=-1)))
 
 
-def upper_level(yes: int, of: int, *, confidence: float) -> float:
-    """How high a share may be that gave `yes` of `of`: the one-sided Clopper-Pearson bound, 1 without observations."""
-    if of == 0 or yes >= of:
-        return 1.0
-    return float(stats.beta.ppf(confidence, yes + 1, of - yes))
-
-
-def against_level(seen: Sequence[bool] | Floats, level: float) -> float:
-    """The largest log evidence, at any time, that a stream's share is above `level`; 0 when nothing speaks for it.
-
-    `seen` is in the order of time, shape (n,), or several streams at once, shape (streams, n); see `paths_of_level`.
-    """
-    return float(max(0.0, np.max(paths_of_level(np.asarray(seen, float), level), initial=0.0)))
-
-
 def paths_of_level(seen: Floats, level: float) -> Floats:
-    """The log evidence after each observation, the shape of `seen`; time is the last axis."""
+    """The log evidence after each observation that a stream's share is above `level`, however far below it is.
+
+    `seen` is in the order of time, shape (n,), or several streams at once, shape (streams, n); so is the result.
+    """
     level = min(max(level, SMALLEST), 1 - SMALLEST)
     shares, weights = _rises(level)
     if not len(shares):
@@ -59,6 +55,45 @@ def paths_of_level(seen: Floats, level: float) -> Floats:
     yes = np.cumsum(seen, axis=-1)[..., None]
     no = np.arange(1, seen.shape[-1] + 1)[:, None] - yes
     return _log_mean(yes * np.log(shares / level) + no * np.log((1 - shares) / (1 - level)), weights)
+
+
+@lru_cache(maxsize=64)
+def _scale(alpha: float) -> float:
+    """The c for which min(1, c / u ** BEFORE_POWER) is `alpha` in the mean of a uniform u."""
+    power = BEFORE_POWER
+
+    def mean(c: float) -> float:
+        return float(c ** (1 / power) + c * (1 - c ** (1 / power - 1)) / (1 - power))
+
+    return float(optimize.brentq(lambda c: mean(c) - alpha, 1e-12, alpha))
+
+
+def looks_until_above(
+    yes: int, of: int, seen: Sequence[bool] | Floats, *, alpha: float, tolerated: float = 0.0
+) -> int | None:
+    """How many of `seen`, in the order of time, it takes to show a rise by more than `tolerated` over `yes` of `of`.
+
+    None where none is shown; by chance one ever is with a probability of `alpha` at most, however few came before.
+    For any share before there are two independent p-values: u, how likely so few `yes` are (binomial), and one over the
+    largest evidence ever that the share since is higher. The second is below min(1, c / u ** BEFORE_POWER) with a
+    probability of `alpha` where c is such that this has a mean of `alpha` over a uniform u. As the share before is not
+    known, that must hold for every one.
+    """
+    if not of or yes >= of:
+        return None
+    values, most, scale = np.asarray(seen, float), 0, math.log(_scale(alpha))
+    likely = np.linspace(0, LEAST_LIKELY, CELLS + 1)
+    levels = stats.beta.ppf(-np.expm1(-likely[1:]), yes + 1, of - yes)
+    for unlikely, level in zip(likely, levels, strict=False):
+        wanted = -(scale + BEFORE_POWER * unlikely)
+        if wanted <= 0:
+            break
+        # A cell is held to the least that its levels ask for and to the highest of them: no level asks for more.
+        hit = paths_of_level(values, level + tolerated) >= wanted if level + tolerated < 1 else np.zeros(1, bool)
+        if not hit.any():
+            return None
+        most = max(most, int(hit.argmax()) + 1)
+    return most
 
 
 def against_others(others: Sequence[bool] | Floats, seen: Sequence[bool] | Floats) -> float:

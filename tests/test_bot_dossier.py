@@ -97,7 +97,7 @@ def test_a_dossier_tells_data_cost_and_expectation(client: TestClient, adapter: 
     }
     assert [one["against"] for one in found["rules"]] == ["serving", "the anchor v1"]
     assert found["metrics"] == [{**DEPTH, "serving": 0.25}]
-    assert found["verdict"] == {"decision": "promote", "reasons": ["It gained."], "needed": None}
+    assert found["verdict"] == {"decision": "promote", "reasons": ["It gained."], "needed": None, "needed_of": ""}
 
 
 def test_the_dossier_of_an_erased_person_holds_none_of_their_questions(

@@ -109,7 +109,8 @@ def test_a_gain_on_too_few_cases_is_not_enough_evidence():
     counts = {"facts": 12}
     verdict = gate(noisy(1, counts, gain=0.2, on="facts"), noisy(1, counts))
     assert verdict.verdict == "not_enough_evidence"
-    assert verdict.cases_needed is not None and verdict.cases_needed >= 30
+    assert verdict.cases_needed is not None and verdict.cases_needed >= 30 - 12
+    assert verdict.needed_of == "planned tasks"
     assert any("too few cases, 30 are needed" in reason for reason in verdict.reasons)
 
 
@@ -123,8 +124,8 @@ def test_a_small_unclear_gain_says_how_many_cases_are_needed():
     counts = {"facts": 40}
     verdict = gate(noisy(11, counts, gain=0.04, on="facts"), noisy(12, counts))
     assert verdict.verdict == "not_enough_evidence"
-    assert verdict.cases_needed is not None and verdict.cases_needed > 40
-    assert f"about {verdict.cases_needed} cases" in verdict.reasons[0]
+    assert verdict.cases_needed is not None and verdict.cases_needed > 1
+    assert f"about {verdict.cases_needed} more held-out cases (planned tasks)" in verdict.reasons[0]
 
 
 def unsettled(loss: float | None) -> tuple[list[CaseScore], list[CaseScore]]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,24 @@ def test_an_admitted_judge_scores_what_it_counts_for_and_the_fitted_one_the_rest
     question, passages = honest[0].question, honest[0].passages
     assert judge.relevance(question, passages) == FittedJudge().relevance(question, passages)
     assert {one["variant"] for one in tried.as_json()["suite"]} >= {"negated", "sentence added"}
+
+
+class Careless(FittedJudge):
+    """The fitted judge, to which every answer is as right as any."""
+
+    def accuracy(self, question: str, answer: str, references: Sequence[str]) -> float:
+        return 0.5
+
+
+def test_what_the_fitted_judge_is_blind_to_stays_where_another_counts_on_other_metrics_only(
+    honest: list[Honest],
+) -> None:
+    grader = Grader()
+    with grading(lambda text: str(grader.invoke([("human", text)]).text)) as url:
+        spec = {**SPEC, "kind": "chat", "model": "openai:g", "options": {"base_url": url, "api_key": "none"}}
+        judge, tried = judges.admitted(spec, honest, labels(40, honest), fitted=Careless())
+    assert tried.counts == ("support",) and judge.name == "chat:openai:g (support), fitted"
+    assert [one.partition(":")[0] for one in tried.blind] == ["copied"]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_strata_that_have_their_own_share_are_weighed_by_it_and_others_are_left_
     assert plain == pytest.approx(np.mean(values))
     assert np.mean(same) == pytest.approx(np.mean(resampled_means(values, clusters)), abs=0.02)
     one, wide = resampled_strata(values, ["a"] * 6, strata, np.full(2000, 0.5))
-    assert (one, wide.min(), wide.max()) == pytest.approx((plain, plain - 1, plain + 1))
+    assert (one, wide.min(), wide.max()) == pytest.approx((plain, plain - 2, plain + 2))
 
 
 def test_too_few_cases_of_a_kind_are_not_weighed() -> None:

@@ -18,7 +18,13 @@ from tests.test_store_adapters import made, state
 def bench(database: Database, *, complete: float | None = None, hours: float = 0) -> Workbench:
     """What following a decision and watching need of a workbench."""
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))
-    values = {"database": database, "approval_days": 14, "watch_hours": hours, "max_decline_rise": 0.25}
+    values = {
+        "database": database,
+        "approval_days": 14,
+        "watch_hours": hours,
+        "max_decline_rise": 0.25,
+        "new_account_days": 0.0,
+    }
     return Workbench(**{**unused, **values, "complete_canary_hours": complete})
 
 

@@ -59,11 +59,12 @@ def test_no_gain_and_a_loss_are_refused() -> None:
 def test_a_small_gain_says_how_many_questions_would_show_it() -> None:
     lost = [Judged(f"doc_{n}", (False, True), (True, True)) for n in range(20)]
     verdict, reasons = decide(judged((124, 100), (180, 180), of=180) + lost)
-    assert verdict == "not_enough_evidence" and "cases would show one of this size" in reasons
+    assert verdict == "not_enough_evidence" and "(questions on other documents) would show one of this size" in reasons
 
 
 def test_questions_of_one_document_prove_less_than_those_of_many() -> None:
-    many, one = judged((34, 26), (40, 40), of=40), judged((34, 26), (40, 40), of=40, documents=1)
+    many = judged((170, 130), (200, 200))
+    one = judged((170, 130), (200, 200), documents=1)
     assert decide(many)[0] == "promote" and decide(one)[0] == "not_enough_evidence"
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from sqlmodel import col, select
 
-from scheduler.decisions import act_on
-from scheduler.sequential import paths_of_level, paths_of_others
-from scheduler.watch import ALPHA, ENOUGH_RATINGS, LEAST, Watched, look, rises
-from store import adapters, deployments, exchanges, people, rollbacks
+from scheduler.observed import MOST_OF_ONE, RATINGS_PART
+from scheduler.sequential import looks_until_above, paths_of_others
+from scheduler.watch import ALPHA, ENOUGH_RATINGS, LEAST, look, rises
+from store import adapters, exchanges, people
 from store.database import Database
-from store.errors import Conflict, NotFound
+from store.errors import NotFound
 from store.models import AdapterState as S
-from store.models import Conversation, Deployment, Exchange, ExchangeState, Person, Role, now
+from store.models import Conversation, Exchange, ExchangeState, Person, Role, new_id, now
 
 SWAP = now() - timedelta(hours=2)
 
@@ -51,15 +51,35 @@ def test_a_rise_within_what_is_tolerated_is_none() -> None:
     assert not rises(seen(10, 100), seen(30, 100), beside=True, tolerated=0.25)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
-def test_looking_after_every_rating_rolls_hardly_any_harmless_adapter_back_and_finds_a_loss(share: float) -> None:
-    """200 windows of 400 ratings each, looked at after every one."""
+@pytest.mark.parametrize("before", [20, 100, 1_000])
+def test_however_few_ratings_tell_the_level_before_hardly_any_harmless_adapter_is_ever_rolled_back(before: int) -> None:
+    """300 windows of 600 ratings, looked at after every one; the share before is known from its ratings alone."""
+    random = np.random.default_rng(11)
+    alpha = ALPHA * RATINGS_PART
+    told = [
+        looks_until_above(int(random.binomial(before, 0.3)), before, random.random(600) < 0.3, alpha=alpha)
+        for _ in range(300)
+    ]
+    assert sum(one is not None for one in told) <= alpha * 300
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_a_loss_of_ten_points_is_found_within_two_hundred_ratings_where_the_level_is_well_known(share: float) -> None:
     random = np.random.default_rng(7)
-    bar = math.log(1 / ALPHA)
-    harmless = paths_of_level((random.random((200, 400)) < share).astype(float), share).max(axis=1) >= bar
-    assert harmless.mean() <= ALPHA
-    worse = paths_of_level((random.random((200, 400)) < share + 0.1).astype(float), share) >= bar
-    assert np.median(np.where(worse.any(axis=1), worse.argmax(axis=1) + 1, 10**6)) <= 200
+    found = [
+        looks_until_above(
+            int(random.binomial(5_000, share)), 5_000, random.random(600) < share + 0.1, alpha=ALPHA * RATINGS_PART
+        )
+        for _ in range(60)
+    ]
+    assert np.median([one or 10**6 for one in found]) <= 200
+
+
+def test_looks_until_a_rise_are_those_after_which_it_is_said() -> None:
+    told = seen(60, 100)
+    looks = looks_until_above(2, 100, told, alpha=ALPHA)
+    assert looks is not None and looks_until_above(2, 100, told[:looks], alpha=ALPHA) == looks
+    assert looks_until_above(2, 100, told[: looks - 1], alpha=ALPHA) is None
 
 
 def test_looking_after_every_block_of_a_canary_rolls_hardly_any_harmless_one_back() -> None:
@@ -96,14 +116,20 @@ def answered(
     after: bool,
     adapter: str = "",
     rating: str | None = None,
+    alone: bool = False,
     **values: object,
 ) -> None:
-    """Exchanges before the swap, answered by the base, or after it, answered by v1."""
+    """Exchanges before the swap, answered by the base, or after it, answered by v1; of as many people as count.
+
+    `alone` are those of ann.
+    """
+    asking = [ann] if alone else crowd(database, math.ceil(number / MOST_OF_ONE))
     for i in range(number):
         at = SWAP + timedelta(seconds=i + 1) * (1 if after else -1)
+        person = asking[i % len(asking)]
         row = Exchange(
             conversation_id="co_1",
-            person_id=ann.id,
+            person_id=person.id,
             question="?",
             adapter=adapter or ("v1" if after else "base"),
             model=str(values.get("model", "")),
@@ -113,7 +139,15 @@ def answered(
         state = ExchangeState(str(values.get("state", "finished")))
         exchanges.finish(database, row.id, state=state, declined=bool(values.get("declined")))
         if rating:
-            exchanges.rate(database, row.id, person=ann, rating=rating)
+            exchanges.rate(database, row.id, person=person, rating=rating)
+
+
+def crowd(database: Database, size: int) -> list[Person]:
+    """So many new people."""
+    people = [Person(name=new_id("pe"), role=Role.CHAT) for _ in range(size)]
+    with database.write() as session:
+        session.add_all(people)
+    return people
 
 
 def verdict(database: Database, *, hours: float = 24) -> tuple[str, str]:
@@ -251,100 +285,3 @@ def test_an_adapter_that_is_live_no_more_is_not_watched(database: Database, ann:
 def test_an_unknown_adapter_is_not_found(database: Database) -> None:
     with pytest.raises(NotFound, match="no adapter v1"):
         verdict(database)
-
-
-# a canary
-
-
-def as_canary(database: Database) -> None:
-    """v2, a canary since SWAP beside v1."""
-    adapters.create(database, actor="test")
-    with database.write() as session:
-        for state in (S.CANDIDATE, S.AWAITING_APPROVAL, S.APPROVED, S.CANARY):
-            adapters.move(session, "v2", state, actor="test", decided_at=SWAP)
-        session.add(Deployment(adapter="v1", canary="v2", share=0.5, generation=2))
-
-
-def canary_verdict(database: Database, complete: float | None = None, *, hours: float = 24) -> tuple[str, str]:
-    found = look(
-        database, adapter_id="v2", hours=hours, max_decline_rise=0.25, now=now(), complete_canary_hours=complete
-    )
-    return found.verdict, found.sentence
-
-
-def test_a_canary_is_compared_with_what_serves_the_others_in_the_same_time(database: Database, ann: Person) -> None:
-    as_canary(database)
-    answered(database, ann, 30, after=False, adapter="v1")
-    answered(database, ann, 25, after=True, adapter="v1", declined=True)
-    answered(database, ann, 25, after=True, adapter="v2", declined=True)
-    assert canary_verdict(database) == ("waiting", "")
-
-
-def test_a_canary_that_does_harm_is_rolled_back_by_the_same_rule(database: Database, ann: Person) -> None:
-    as_canary(database)
-    answered(database, ann, 25, after=True, adapter="v1")
-    answered(database, ann, 25, after=True, adapter="v2", declined=True)
-    assert canary_verdict(database) == (
-        "roll back",
-        "declines rose from 0 of 25 to 25 of 25 exchanges with v2.",
-    )
-    act_on(database, look_at_v2(database), adapter_id="v2")
-    assert deployed(database) == ("v1", None, S.ROLLED_BACK)
-    assert canary_verdict(database) == ("taken back", "v2 is rolled_back: it was taken back.")
-
-
-def look_at_v2(database: Database) -> Watched:
-    return Watched(*canary_verdict(database, complete=1))
-
-
-def deployed(database: Database) -> tuple[str, str | None, str]:
-    with database.read() as session:
-        row = deployments.deployment(session)
-        return row.adapter, row.canary, adapters.get(session, "v2").state
-
-
-def test_a_canary_is_watched_for_as_long_as_nobody_completes_it(database: Database, ann: Person) -> None:
-    as_canary(database)
-    answered(database, ann, 3, after=True, adapter="v2")
-    assert canary_verdict(database, complete=None) == ("waiting", "")
-    assert canary_verdict(database, complete=24) == ("waiting", "")
-
-
-def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Database, ann: Person) -> None:
-    as_canary(database)
-    assert canary_verdict(database, hours=1) == ("waiting", "")
-    answered(database, ann, 3, after=True, adapter="v2")
-    said = (
-        "3 exchanges and 0 ratings in 1 h show neither a loss nor a gain with v2: complete the canary or roll it back."
-    )
-    assert canary_verdict(database, hours=1) == ("asks", said)
-
-
-def test_a_canary_that_people_clearly_prefer_goes_live_by_itself(database: Database, ann: Person) -> None:
-    as_canary(database)
-    answered(database, ann, 60, after=True, adapter="v1", rating="down")
-    answered(database, ann, 60, after=True, adapter="v2", rating="up")
-    assert canary_verdict(database) == (
-        "complete",
-        "thumbs-down fell from 60 of 60 to 0 of 60 ratings with v2.",
-    )
-
-
-def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database: Database, ann: Person) -> None:
-    as_canary(database)
-    assert canary_verdict(database, complete=1) == ("waiting", "")
-    answered(database, ann, 3, after=True, adapter="v2")
-    sentence = "completed: 3 exchanges in 1 h as a canary showed no clear loss."
-    assert canary_verdict(database, complete=1) == ("complete", sentence)
-    act_on(database, look_at_v2(database), adapter_id="v2")
-    assert deployed(database) == ("v2", None, S.LIVE)
-    found = look(database, adapter_id="v2", hours=24, max_decline_rise=0.25, now=now())
-    assert found.verdict == "waiting"
-
-
-def test_the_watch_never_rolls_back_what_came_after_its_adapter(database: Database, ann: Person) -> None:
-    as_canary(database)
-    rollbacks.rollback(database, actor="eve", comment="bad")
-    with pytest.raises(Conflict, match="v2 is not deployed any more"):
-        act_on(database, Watched("roll back", "declines rose."), adapter_id="v2")
-    assert deployed(database) == ("v1", None, S.ROLLED_BACK)

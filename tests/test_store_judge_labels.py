@@ -64,10 +64,23 @@ def test_agreement_by_hand() -> None:
     assert {one.task for one in found} == {"all", "facts"}
 
 
-def test_one_answer_only_gives_no_auroc_and_no_distrust() -> None:
-    found = agreement(rows((0.9, True), (0.1, True)))
-    assert found[0].auroc is None and found[0].balanced is None
-    assert distrusted(found, least=0.9, labels=1) == []
+def test_labels_of_one_answer_only_give_no_auroc_and_are_held_against_plain_accuracy() -> None:
+    agreed = agreement(rows(*[(0.9, True)] * 60))
+    assert agreed[0].auroc is None and agreed[0].balanced is None
+    assert distrusted(agreed, least=0.6, labels=20) == []
+    told = distrusted(agreement(rows(*[(0.9, False)] * 60)), least=0.6, labels=20)
+    assert {(one.metric, one.task, one.worth) for one in told} == {("support", "all", 0.0), ("support", "facts", 0.0)}
+    assert distrusted(agreement(rows(*[(0.9, False)] * 19)), least=0.6, labels=20) == []
+
+
+def test_a_task_in_which_the_judge_is_surely_wrong_is_not_hidden_by_another() -> None:
+    good = [Judged(f"a{n}", "support", "a", 0.9 if n % 2 else 0.1, bool(n % 2)) for n in range(200)]
+    bad = [Judged(f"b{n}", "support", "b", 0.1 if n % 2 else 0.9, bool(n % 2)) for n in range(40)]
+    assert [one.task for one in distrusted(agreement([*good, *bad]), least=0.6, labels=20)] == ["b"]
+    unlucky = [Judged(f"b{n}", "support", "b", 0.9 if n % 5 < 3 else 0.1, n < 10) for n in range(20)]
+    few = agreement([*good, *unlucky])
+    assert next(one.worth for one in few if one.task == "b") < 0.6 < next(one.most for one in few if one.task == "b")
+    assert distrusted(few, least=0.6, labels=20) == []
 
 
 def test_a_judge_that_guesses_is_distrusted_once_there_are_labels_enough() -> None:
@@ -120,13 +133,18 @@ def test_the_scheduler_tells_the_agreement_and_whose_label_would_help_most(datab
         }
     )
     texts = ["It is 288 km.", "Parking is cheap.", "It rains.", "The moon is far."]
+    ids = []
     for number, text in enumerate(texts):
         row = asked(database, ann, [user("How long is the Aare?")], text)
+        ids.append(row.id)
         judge_labels.put(database, row.id, metric="support", value=number % 2 == 0, actor=ann.id)
     found = judging.judged_now(bench)
     assert found["name"] == "fitted"
     assert [one["n"] for one in found["agreement"]] == [4, 4]
     assert found["trusted"] is (not judging.doubt(bench))
     assert found["tried"] is None
+    for name in ids:
+        judge_labels.put(database, name, metric="support", value=True, actor=ann.id)
+    assert "accuracy, as people gave one answer only, of support 0.00 over 4 labels" in judging.doubt(bench)
     assert judging.doubt(bench, {"name": "nli:x", "counts": ["support"]}) == ""
     assert "does not notice" in judging.doubt(bench, {"name": "fitted", "blind": ["negated: lost."]})

@@ -71,7 +71,9 @@ export function verdict({ verdict: said, expectation }) {
     (said.reasons ?? []).length
       ? h("ul", {}, ...said.reasons.map((reason) => h("li", {}, String(reason))))
       : h("p", { class: "muted" }, NOT_MEASURED),
-    said.needed ? h("p", {}, `About ${counted(said.needed, "more held-out case")} would decide it.`) : null,
+    said.needed
+      ? h("p", {}, `About ${counted(said.needed, "more held-out case")} (${said.needed_of}) would decide it.`)
+      : null,
     expectation.expected
       ? facts([
           ["Expected", expectation.expected],

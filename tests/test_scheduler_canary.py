@@ -1,0 +1,117 @@
+"""Claims about a canary that is watched: it is held against the others of the same time, and asked about in the end."""
+
+import pytest
+
+from scheduler.decisions import act_on
+from scheduler.watch import Watched, look
+from store import adapters, deployments, rollbacks
+from store.database import Database
+from store.errors import Conflict
+from store.models import AdapterState as S
+from store.models import Deployment, Person, now
+from tests.test_scheduler_watch import SWAP, answered
+from tests.test_scheduler_watch import ann as ann
+
+
+def as_canary(database: Database) -> None:
+    """v2, a canary since SWAP beside v1."""
+    adapters.create(database, actor="test")
+    with database.write() as session:
+        for state in (S.CANDIDATE, S.AWAITING_APPROVAL, S.APPROVED, S.CANARY):
+            adapters.move(session, "v2", state, actor="test", decided_at=SWAP)
+        session.add(Deployment(adapter="v1", canary="v2", share=0.5, generation=2))
+
+
+def canary_verdict(database: Database, complete: float | None = None, *, hours: float = 24) -> tuple[str, str]:
+    found = look(
+        database, adapter_id="v2", hours=hours, max_decline_rise=0.25, now=now(), complete_canary_hours=complete
+    )
+    return found.verdict, found.sentence
+
+
+def test_a_canary_is_compared_with_what_serves_the_others_in_the_same_time(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 30, after=False, adapter="v1")
+    answered(database, ann, 25, after=True, adapter="v1", declined=True)
+    answered(database, ann, 25, after=True, adapter="v2", declined=True)
+    assert canary_verdict(database) == ("waiting", "")
+
+
+def test_a_canary_that_does_harm_is_rolled_back_by_the_same_rule(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 25, after=True, adapter="v1")
+    answered(database, ann, 25, after=True, adapter="v2", declined=True)
+    assert canary_verdict(database) == (
+        "roll back",
+        "declines rose from 0 of 25 to 25 of 25 exchanges with v2.",
+    )
+    act_on(database, look_at_v2(database), adapter_id="v2")
+    assert deployed(database) == ("v1", None, S.ROLLED_BACK)
+    assert canary_verdict(database) == ("taken back", "v2 is rolled_back: it was taken back.")
+
+
+def look_at_v2(database: Database) -> Watched:
+    return Watched(*canary_verdict(database, complete=1))
+
+
+def deployed(database: Database) -> tuple[str, str | None, str]:
+    with database.read() as session:
+        row = deployments.deployment(session)
+        return row.adapter, row.canary, adapters.get(session, "v2").state
+
+
+def test_a_canary_is_watched_for_as_long_as_nobody_completes_it(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 3, after=True, adapter="v2")
+    assert canary_verdict(database, complete=None) == ("waiting", "")
+    assert canary_verdict(database, complete=24) == ("waiting", "")
+
+
+def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 3, after=True, adapter="v2")
+    assert canary_verdict(database, hours=24) == ("waiting", "")
+    said = (
+        "3 exchanges and 0 ratings in 1 h show neither a loss nor a gain with v2: complete the canary or roll it back."
+    )
+    assert canary_verdict(database, hours=1) == ("asks", said)
+
+
+@pytest.mark.parametrize("complete", [None, 1.0])
+def test_a_canary_that_nobody_used_asks_an_admin_when_its_window_is_over(
+    database: Database, ann: Person, complete: float | None
+) -> None:
+    as_canary(database)
+    assert canary_verdict(database, complete, hours=24) == ("waiting", "")
+    said = "nobody asked v2 anything in 1 h: complete the canary or roll it back."
+    assert canary_verdict(database, complete, hours=1) == ("asks", said)
+
+
+def test_a_canary_that_people_clearly_prefer_goes_live_by_itself(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 60, after=True, adapter="v1", rating="down")
+    answered(database, ann, 60, after=True, adapter="v2", rating="up")
+    assert canary_verdict(database) == (
+        "complete",
+        "thumbs-down fell from 60 of 60 to 0 of 60 ratings with v2.",
+    )
+
+
+def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database: Database, ann: Person) -> None:
+    as_canary(database)
+    assert canary_verdict(database, complete=1) == ("waiting", "")
+    answered(database, ann, 3, after=True, adapter="v2")
+    sentence = "completed: 3 exchanges in 1 h as a canary showed no clear loss."
+    assert canary_verdict(database, complete=1) == ("complete", sentence)
+    act_on(database, look_at_v2(database), adapter_id="v2")
+    assert deployed(database) == ("v2", None, S.LIVE)
+    found = look(database, adapter_id="v2", hours=24, max_decline_rise=0.25, now=now())
+    assert found.verdict == "waiting"
+
+
+def test_the_watch_never_rolls_back_what_came_after_its_adapter(database: Database, ann: Person) -> None:
+    as_canary(database)
+    rollbacks.rollback(database, actor="eve", comment="bad")
+    with pytest.raises(Conflict, match="v2 is not deployed any more"):
+        act_on(database, Watched("roll back", "declines rose."), adapter_id="v2")
+    assert deployed(database) == ("v1", None, S.ROLLED_BACK)
