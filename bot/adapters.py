@@ -117,7 +117,9 @@ def _finished(base: PreTrainedModel, folder: Path, shared: dict[int, torch.Tenso
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is short, of a GPU or of the machine; the CPU's comes as a RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    said = str(error)
+    short = "can't allocate memory" in said or "not enough memory" in said
+    return short or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def no_room(name: str, error: BaseException) -> NoRoom:

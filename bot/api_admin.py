@@ -248,7 +248,7 @@ def list_audit(
         parts_of_entry = (AuditEntry.action, AuditEntry.subject, AuditEntry.comment, AuditEntry.actor)
         query = query.where(or_(*(col(part).icontains(q.strip(), autoescape=True) for part in parts_of_entry)))
     if page.cursor is not None:
-        if not page.cursor.isdigit():
+        if not page.cursor.isdecimal():
             raise Invalid(f'the cursor is "{page.cursor}".', "Use the `next` of the page before.")
         query = query.where(col(AuditEntry.id) < int(page.cursor))
     with parts.database.read() as session:

@@ -156,7 +156,7 @@ def search(body: SearchRequest, _caller: AnyCaller, parts: WithParts, page: With
     """The passages that fit a query, best first; the cursor is how many were seen."""
     if not body.query.strip():
         raise Invalid("the query is empty.", "Write what to look for.")
-    if page.cursor is not None and not page.cursor.isdigit():
+    if page.cursor is not None and not page.cursor.isdecimal():
         raise Invalid(f'the cursor is "{page.cursor}".', "Use the `next` of the page before.")
     start = int(page.cursor or 0)
     chosen = documents.Filter(**body.filter.model_dump()) if body.filter is not None else None

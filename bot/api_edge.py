@@ -39,7 +39,6 @@ _USUAL = {
     "invalid": "Correct it and send it again.",
     "too_large": "Split it into smaller parts.",
     "not_allowed": "Ask an admin.",
-    "bad_request": _JSON_HINT,
 }
 """What to do where an error says no more than what was found and expected."""
 
@@ -147,6 +146,8 @@ def _http_error(request: Request, error: Exception) -> Response:
     message, hint = str(error.detail), ""
     if error.status_code == 404:
         message, hint = f"there is nothing at {where}.", "The API begins with /v1; the chat page is /."
+    elif error.status_code == 400 and "boundary" not in message:
+        hint = _JSON_HINT
     elif error.status_code == 405:
         message, hint = (
             f"{where} is not possible here.",
@@ -162,7 +163,7 @@ def _validation_error(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         said = first.get("ctx", {}).get("error", first["msg"])
-        return failure(400, "bad_request", f"the body is not JSON: {said}.")
+        return failure(400, "bad_request", f"the body is not JSON: {said}.", _JSON_HINT)
     field = ".".join(str(part) for part in first["loc"][1:]) or "the body"
     if first["type"] == "missing":
         return failure(422, "invalid", f"{field} is missing.", "Add it to the request.")

@@ -55,7 +55,13 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         "cost": cost(cycle, steps),
         "expectation": expectation(cycle, row.verdict),
         "approvals": [
-            {"actor": e.actor, "name": names.get(e.actor, e.actor), "comment": e.comment, "at": e.at.isoformat()}
+            {
+                "actor": e.actor,
+                "name": names.get(e.actor, e.actor),
+                "comment": e.comment,
+                "at": e.at.isoformat(),
+                "share": approvals.terms_of(e)[0],
+            }
             for e in given
         ],
         "approvers": approvers,
@@ -88,7 +94,7 @@ def data(row: Adapter, cycle: Cycle | None) -> dict[str, Any]:
     return {
         "examples": len(learned_from(rested)),
         "held_out": curate.get("held_out"),
-        "kinds": rested.get("kinds", {}),
+        "kinds": rested.get("kinds", {name[7:]: n for name, n in funnel.items() if name.startswith("train: ")}),
         "exchanges": funnel.get("exchanges", 0),
         "people": len(rested.get("people", [])),
         "documents": len(rested.get("documents", [])),

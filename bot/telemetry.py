@@ -17,6 +17,9 @@ from store.models import Adapter, Cycle, Exchange, Feedback
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """The buckets of durations; a streamed answer lasts until its last word."""
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Counted by name; whatever else somebody makes up is `other`."""
+
 
 class Telemetry:
     """The measurements of one application."""
@@ -65,7 +68,8 @@ class Timed:
             await self._app(scope, receive, noted)
         finally:
             route = getattr(scope.get("route"), "path", "") or "none"
-            self._telemetry.seen(scope["method"], route, status, time.monotonic() - begun)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._telemetry.seen(method, route, status, time.monotonic() - begun)
 
 
 class _Stored(Collector):

@@ -22,7 +22,9 @@ def exit_status(run: Callable[[], object], *problems: type[Exception]) -> int:
         print(f"{error} {getattr(error, 'hint', '')}".strip(), file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        if error.filename is None:
+            raise
+        print(f"{error.filename}: {error.strerror or error}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; whatever was done is kept.", file=sys.stderr)

@@ -12,6 +12,7 @@ from store.errors import BrokenAdapter
 
 Shapes = Mapping[str, list[int]]
 _PREFIX = "base_model.model."
+_OTHER = "It was trained on another model."
 
 
 def check(config: Mapping[str, Any], weights: Shapes, *, base_model: str, base_folder: Path) -> None:
@@ -27,15 +28,32 @@ def check(config: Mapping[str, Any], weights: Shapes, *, base_model: str, base_f
             "If that is the same model, write this name as base_model_name_or_path into its adapter_config.json.",
         )
     ours = shapes_in(base_folder)
+    modules = {name.partition(".lora_")[0].removeprefix(_PREFIX) for name in weights if ".lora_" in name}
+    if ours and modules and not any(f"{module}.weight" in ours for module in modules):
+        raise BrokenAdapter(f"the base model {base_model} has none of its layers, as {min(modules)}.", _OTHER)
     for name, found in weights.items():
         module, _, kind = name.partition(".lora_")
         shape = ours.get(f"{module.removeprefix(_PREFIX)}.weight", [])
+        if config.get("fan_in_fan_out"):
+            shape = shape[::-1]
         side = {"A": 1, "B": 0}.get(kind[:1], -1)
         if len(shape) == len(found) == 2 and side >= 0 and found[side] != shape[side]:
             raise BrokenAdapter(
                 f"{name} has the shape {found}, which does not fit {shape} of the base model {base_model}.",
-                "It was trained on another model.",
+                _OTHER,
             )
+
+
+def trouble(folder: Path, *, base_model: str, base_folder: Path) -> str:
+    """Why a folder's adapter cannot serve on a base model, as a sentence; empty where nothing speaks against it."""
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        check(config, shapes_in(folder), base_model=base_model, base_folder=base_folder)
+    except BrokenAdapter as error:
+        return error.message
+    except (OSError, ValueError) as error:
+        return f"its files cannot be read: {error}."
+    return ""
 
 
 def shapes_in(folder: Path) -> dict[str, list[int]]:

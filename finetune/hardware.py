@@ -85,13 +85,16 @@ def base_of(folder: str) -> Base:
 
 
 def this_machine() -> Machine:
-    """What this machine has now; a process of its own asks the GPU, so that this one takes none of its memory."""
+    """What this machine has now; a process of its own asks the GPU, so that this one takes none of its memory.
+
+    A GPU too full to be asked has 1 MB.
+    """
     import torch  # noqa: PLC0415, seconds that only this needs
 
     if not torch.cuda.is_available():
         return Machine()
     free = _said("import torch; print(torch.cuda.mem_get_info()[0] // 2**20)")
-    return Machine(free_mb=int(free or 0), four_bit=find_spec("bitsandbytes") is not None)
+    return Machine(free_mb=max(1, int(free or 0)), four_bit=find_spec("bitsandbytes") is not None)
 
 
 def training_speed(base: Base, folder: str, modules: Sequence[str], *, threads: int) -> float:

@@ -125,8 +125,14 @@ def better_than_training(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _of_one(part: Any) -> bool:
+    """Whether a file is of one candidate alone, as an earlier version wrote it."""
+    return isinstance(part, list) or bool(part and all(isinstance(value, bool) for value in part.values()))
+
+
 def read(out: Path, model: str) -> dict[str, Any]:
     """What `measure` wrote of a candidate, for the registry; nothing where it was not asked to."""
     found = {name: json.loads((out / file).read_text()) for name, file in _FILES.items() if (out / file).exists()}
-    theirs = {name: part[model] for name, part in found.items() if name != "too_long" and model in part}
+    whole = {name: part for name, part in found.items() if _of_one(part)}
+    theirs = {name: part[model] for name, part in found.items() if name != "too_long" and model in part} | whole
     return {**theirs, **({"too_long": found["too_long"]} if "too_long" in found else {})}

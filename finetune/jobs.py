@@ -13,7 +13,7 @@ from finetune.examples import says_again
 from finetune.fitted import FittedJudge
 from finetune.forgetting import by_task, forgotten
 from finetune.judge import SELECTING, Judge
-from finetune.phase import read_digest, train_phase
+from finetune.phase import data_digest, file_digest, train_phase
 from finetune.phase import read_rows as read_rows
 from finetune.probe import losses
 from store.errors import Invalid
@@ -36,12 +36,14 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
     totals: dict[str, Any] = {"steps": 0, "tokens": 0, "seconds": 0.0, "too_long": 0, "losses": []}
     totals |= {"held_out_losses": [], "best_steps": []}
     parts: list[Path] = []
+    files: list[str] = []
     history: list[list[float | None]] = []
     forgot: dict[str, float] = {}
     for number in range(len(job["phases"])):
         part = work / f"phase-{number}"
         part.mkdir(parents=True)
         before = parts[-1] if parts else None
+        files.append(file_digest(job["phases"][number]))
         trained = train_phase(job, number, part, before, _shown(show, number, len(job["phases"])))
         for name in ("steps", "tokens", "seconds", "too_long"):
             totals[name] += getattr(trained, name)
@@ -57,7 +59,7 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
             tasks = [one["tasks"] for one in job["phases"][: number + 1]]
             if forgot := forgotten(probe, tasks, history, margin=job["margin"]):
                 break
-    phases = _published(job, parts, probe, history, forgot, totals, base_digest)
+    phases = _published(job, parts, files, probe, history, forgot, totals, base_digest)
     shutil.rmtree(work, ignore_errors=True)
     rate = totals["tokens"] / max(totals["seconds"], 1e-9)
     tail = totals["losses"][-10:]
@@ -68,7 +70,7 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
         **figures,
         "digest": next(phase["digest"] for phase in phases if phase["folder"] == out.name),
         "folder": str(out),
-        "dataset_digest": read_digest(job["phases"][: len(parts) - bool(forgot)]),
+        "dataset_digest": data_digest(files[: len(parts) - bool(forgot)]),
         "seconds": round(totals["seconds"], 1),
         "tokens_per_second": round(rate, 1),
         "loss": round(sum(tail) / max(1, len(tail)), 4),
@@ -81,6 +83,7 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
 def _published(
     job: dict[str, Any],
     parts: list[Path],
+    files: list[str],
     probe: list[dict[str, Any]],
     history: list[list[float | None]],
     forgot: dict[str, float],
@@ -110,7 +113,7 @@ def _published(
             target,
             base_model=job["base_model"],
             base_digest=base_digest,
-            dataset_digest=read_digest(job["phases"][: number + 1]),
+            dataset_digest=data_digest(files[: number + 1]),
             facts=facts,
         )
         kept.append({**said, "digest": digest})

@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune import card
 from finetune.jobs import Show
-from finetune.phase import read_digest, read_rows
+from finetune.phase import data_digest, file_digest, read_rows
 from finetune.prefer import prefer
 
 KEPT = ("method", "rows", "steps", "seconds")
@@ -21,6 +21,7 @@ def on_top(
     part = out.with_suffix(".work")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
+    data = data_digest([before["dataset_digest"], file_digest(chosen)])
     done = prefer(
         read_rows(Path(chosen["file"])),
         method=chosen["method"],
@@ -40,13 +41,12 @@ def on_top(
         "margins": done["margins"],
         "losses": done["losses"],
     }
-    digest_of_data = read_digest([*run["phases"], chosen])
     digest = card.publish(
         part,
         out,
         base_model=job["base_model"],
         base_digest=base_digest,
-        dataset_digest=digest_of_data,
+        dataset_digest=data,
         facts=facts,
     )
     last = {**before["phases"][-1], "folder": out.name, "digest": digest}
@@ -55,7 +55,7 @@ def on_top(
         "name": run["name"],
         "folder": str(out),
         "digest": digest,
-        "dataset_digest": digest_of_data,
+        "dataset_digest": data,
         "phases": [*before["phases"][:-1], last],
         "preference": facts["preference"],
         "probe_loss": None,

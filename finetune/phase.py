@@ -32,10 +32,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def read_digest(parts: Sequence[Mapping[str, Any]]) -> str:
-    """What identifies the data that a run reads: the SHA-256 of its file; of several, that of theirs in order."""
-    found = [hashlib.sha256(Path(part["file"]).read_bytes()).hexdigest() for part in parts]
-    return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
+def file_digest(part: Mapping[str, Any]) -> str:
+    """The SHA-256 of the file that a phase reads, as it is now: who is erased leaves the file within seconds."""
+    return hashlib.sha256(Path(part["file"]).read_bytes()).hexdigest()
+
+
+def data_digest(files: Sequence[str]) -> str:
+    """What identifies the data that a run read: the digest of its file; of several, that of theirs in order."""
+    return files[0] if len(files) == 1 else hashlib.sha256("".join(files).encode()).hexdigest()
 
 
 def set_aside(rows: list[dict[str, Any]], share: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

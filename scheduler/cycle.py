@@ -132,8 +132,7 @@ def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None
         new_account_days=bench.new_account_days,
     )
     decisions.act_on(bench.database, found, adapter_id=cycle.adapter_id or "")
-    if found.verdict == "asks":
-        cycles.renew(bench.database, claim, progress={"asks": found.sentence})
+    cycles.renew(bench.database, claim, progress={"asks": found.sentence if found.verdict == "asks" else ""})
     if found.verdict in ("waiting", "complete", "asks"):
         return None
     outcome = Outcome.PROMOTED if found.verdict == "kept" else Outcome.REJECTED

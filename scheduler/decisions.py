@@ -53,8 +53,15 @@ def act_on(database: Database, found: Watched, *, adapter_id: str) -> None:
     """
     if found.verdict == "roll back":
         rollbacks.rollback(database, actor="watch", comment=found.sentence, of=adapter_id)
+    elif found.verdict == "complete" and _rests_on_erased(database, adapter_id):
+        rollbacks.quarantine(database, adapter_id, actor="watch", comment=adapters.ERASED)
     elif found.verdict == "complete":
         deployments.change_canary(database, actor="watch", comment=found.sentence, share=deployments.EVERYBODY)
+
+
+def _rests_on_erased(database: Database, adapter_id: str) -> bool:
+    with database.read() as session:
+        return adapters.rests_on_erased(adapters.get(session, adapter_id))
 
 
 def judged(

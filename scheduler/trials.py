@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlmodel import col, select
+from sqlmodel import select
 
-from finetune import card, instead
+from finetune import instead
 from finetune.comparison import Verdict
 from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
-from scheduler import decisions, forgotten, judging, refetched
+from scheduler import decisions, entrants, forgotten, judging, refetched
 from scheduler.against import anchor_of, known_answers, side_of
 from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
 from scheduler.memory import MB, Memory, lacking
@@ -162,29 +162,9 @@ def published(bench: Workbench, cycle: Cycle, adapter_id: str, run: dict[str, An
             adapters.move(session, adapter_id, AdapterState.REJECTED, actor="scheduler", comment=left, verdict=verdict)
 
 
-def contenders(bench: Workbench, cycle: Cycle) -> list[Adapter]:
-    """The adapters that stand at this cycle's gate, its own first; what was registered by hand joins them."""
-    _take_registered(bench, cycle)
-    with bench.database.read() as session:
-        query = select(Adapter).where(Adapter.cycle_id == cycle.id, col(Adapter.state) == AdapterState.CANDIDATE)
-        rows = sorted(session.exec(query), key=lambda row: (row.id != cycle.adapter_id, int(row.id[1:])))
-        return rows or [adapters.get(session, cycle.adapter_id or "")]
-
-
-def _take_registered(bench: Workbench, cycle: Cycle) -> None:
-    """Make what was registered by hand, and no gate has seen yet, this cycle's."""
-    base = bench.base_digest()
-    with bench.database.write() as session:
-        query = select(Adapter).where(Adapter.origin == "registered", Adapter.state == AdapterState.CANDIDATE)
-        for row in session.exec(query.where(col(Adapter.cycle_id).is_(None))):
-            if card.base_of(adapters.place(row, bench.data)) == base:
-                row.cycle_id = cycle.id
-                session.add(row)
-
-
 def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Let the candidates and the serving adapter answer the held-out cases in a child process."""
-    rows = contenders(bench, cycle)
+    rows = entrants.contenders(bench, cycle)
     with bench.database.read() as session:
         serving = deployments.deployment(session).adapter
         against = session.get(Adapter, serving)

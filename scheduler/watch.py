@@ -151,9 +151,12 @@ def look(
             [one for one in before if one.adapter != adapter_id],
         ]
     sides = _Sides(adapter_id, after, others, beside=canary)
-    if told := _shown(sides, signs(max_decline_rise, unsupported)):
+    told = _shown(sides, signs(max_decline_rise, unsupported))
+    if told is not None and told.verdict != "asks":
         return told
-    return _at_the_end(sides, now - since, hours=hours, complete=complete_canary_hours if canary else None)
+    ended = _at_the_end(sides, now - since, hours=hours, complete=complete_canary_hours if canary else None)
+    harmless = told is None or told.sentence.startswith(f"{DISLIKED.name} fell")
+    return ended if told is None or (harmless and ended.verdict == "complete") else told
 
 
 def _shown(sides: _Sides, watched: Sequence[Sign]) -> Watched | None:

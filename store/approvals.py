@@ -13,11 +13,28 @@ AGREED = "adapter.agreed"
 
 
 def given(session: Session, row: Adapter) -> list[AuditEntry]:
-    """The agreements with exactly this adapter, dataset and report by people who are admins now, oldest first."""
+    """The agreements that stand, oldest first: each admin's last one, where it is to the same share as the newest.
+
+    They are with exactly this adapter, dataset and report, and of people who are admins now.
+    """
+    last = _last(session, row)
+    newest = max(last.values(), key=lambda entry: entry.id or 0, default=None)
+    standing = [entry for entry in last.values() if newest is not None and terms_of(entry) == terms_of(newest)]
+    return sorted(standing, key=lambda entry: entry.id or 0)
+
+
+def terms_of(entry: AuditEntry) -> tuple[float, list[str]]:
+    """To which share and testers an agreement is."""
+    return entry.details.get("share", 1.0), entry.details.get("testers", [])
+
+
+def _last(session: Session, row: Adapter) -> dict[str, AuditEntry]:
     query = select(AuditEntry).where(AuditEntry.action == AGREED, AuditEntry.subject == row.id)
-    entries = session.exec(query.order_by(col(AuditEntry.id)))
-    bound = _bound(row)
-    return [e for e in entries if bound.items() <= e.details.items() and _is_admin(session, e.actor)]
+    bound, found = _bound(row), dict[str, AuditEntry]()
+    for entry in session.exec(query.order_by(col(AuditEntry.id))):
+        if bound.items() <= entry.details.items() and _is_admin(session, entry.actor):
+            found[entry.actor] = entry
+    return found
 
 
 def enough(
@@ -33,13 +50,13 @@ def enough(
             "Approve in the pages or over HTTP, where everybody is known.",
         )
     terms = {"share": share, "testers": sorted(testers)}
-    before = {entry.actor for entry in given(session, row) if terms.items() <= entry.details.items()}
-    if actor in before:
-        raise Conflict(
-            f"you have approved adapter {row.id} already; {needed - len(before)} more must.", "Ask another admin."
-        )
+    mine = _last(session, row).get(actor)
+    if mine is not None and terms_of(mine) == (share, sorted(testers)):
+        more = needed - len(given(session, row))
+        raise Conflict(f"you have approved adapter {row.id} already; {more} more must.", "Ask another admin.")
     audit.record(session, actor=actor, action=AGREED, subject=row.id, comment=comment, details={**_bound(row), **terms})
-    return len(before) + 1 >= needed
+    session.flush()
+    return len(given(session, row)) >= needed
 
 
 def _is_admin(session: Session, actor: str) -> bool:

@@ -126,7 +126,7 @@ def migrate(database: Database) -> None:
     lock = _file(database.url).with_suffix(".migrate.lock") if database.is_sqlite else elsewhere
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(str(lock), timeout=60):
+        with FileLock(str(lock), timeout=60, mode=0o666):
             _upgrade(database._writer)
     except Timeout as error:
         raise DatabaseProblem("another process has been upgrading the database for 60 s.", "Try again.") from error

@@ -144,7 +144,7 @@ def _check_approvable(row: Adapter, serving: Deployment, signer: Signer | None) 
     if signer is not None and not signer.verifies(signed_text(row), row.verdict.get(SIGNATURE, "")):
         raise Conflict(
             f"what the gate signed of adapter {row.id} is not what the database holds now.",
-            "Run a cycle: the adapter that it trains is evaluated and signed anew.",
+            "After an upgrade, or to be sure, run a cycle: what it trains is evaluated and signed anew.",
         )
     if serving.canary is not None:
         raise Conflict(
@@ -230,6 +230,8 @@ def change_canary(
         if wanted == EVERYBODY and testers is None:
             ids = []
         _check_share(wanted, ids)
+        if wanted > row.share and adapters.rests_on_erased(get(session, row.canary)):
+            raise Conflict(f"adapter {row.canary} cannot get a larger share: {ERASED}.", "Roll it back.")
         if wanted == EVERYBODY:
             return _complete(session, row.canary, actor=actor, comment=comment)
         return deploy(session, row.adapter, actor=actor, comment=comment, canary=row.canary, share=wanted, testers=ids)

@@ -16,6 +16,6 @@ def newest(session: Session, query: Any, model: type[SQLModel], *, limit: int, b
     if before is not None:
         last: Any = session.get(model, before)
         if last is None:
-            raise Invalid(f'the cursor is "{before}", which is no row now.', "Use `next` of the page before, or none.")
+            raise Invalid(f'the cursor is "{before}", which is no row.', "It was deleted: begin the list anew.")
         query = query.where(or_(made < last.created_at, and_(made == last.created_at, key < last.id)))
     return query.order_by(made.desc(), key.desc()).limit(limit)

@@ -32,7 +32,7 @@ def rollback(
         if row.canary is not None and of == row.adapter:
             return _from_under_canary(session, row, actor=actor, comment=comment)
         if row.canary is not None and to in (None, row.adapter):
-            return _end_canary(session, row, S.ROLLED_BACK, actor=actor, comment=comment)
+            return _end_canary(session, row, actor=actor, comment=comment)
         if row.adapter == BASE and to in (None, BASE):
             raise Conflict("the base model serves already: there is nothing to roll back.")
         target = to or _before(session, row.adapter)
@@ -43,20 +43,26 @@ def rollback(
         if target != BASE and rests_on_erased(get(session, target)):
             raise Conflict(f"adapter {target} cannot come back: {ERASED}.")
         if row.canary is not None:
-            move(session, row.canary, S.ROLLED_BACK, actor=actor, comment=comment)
+            _take(session, row.canary, actor=actor, comment=comment)
         if row.adapter != BASE and get(session, row.adapter).state in (S.LIVE, S.APPROVED):
-            move(session, row.adapter, S.ROLLED_BACK, actor=actor, comment=comment)
+            _take(session, row.adapter, actor=actor, comment=comment)
         return _return_to(session, target, actor=actor, comment=comment)
 
 
-def _end_canary(session: Session, row: Deployment, after: S, *, actor: str, comment: str) -> Deployment:
-    move(session, row.canary or "", after, actor=actor, comment=comment)
+def _take(session: Session, adapter_id: str, *, actor: str, comment: str) -> None:
+    """Take an adapter back: it may return, unless it rests on what an erased person said."""
+    gone = rests_on_erased(get(session, adapter_id))
+    move(session, adapter_id, S.QUARANTINED if gone else S.ROLLED_BACK, actor=actor, comment=comment)
+
+
+def _end_canary(session: Session, row: Deployment, *, actor: str, comment: str) -> Deployment:
+    _take(session, row.canary or "", actor=actor, comment=comment)
     return deploy(session, row.adapter, actor=actor, comment=comment)
 
 
 def _from_under_canary(session: Session, row: Deployment, *, actor: str, comment: str) -> Deployment:
     target = _before(session, row.adapter)
-    move(session, row.adapter, S.ROLLED_BACK, actor=actor, comment=comment)
+    _take(session, row.adapter, actor=actor, comment=comment)
     return _return_beside(session, row, target, actor=actor, comment=comment)
 
 
@@ -93,9 +99,9 @@ def set_aside(database: Database, adapter_id: str, *, actor: str, comment: str) 
     with database.write() as session:
         row = deployment(session)
         if row.canary == adapter_id:
-            _end_canary(session, row, S.ROLLED_BACK, actor=actor, comment=comment)
+            _end_canary(session, row, actor=actor, comment=comment)
         elif row.adapter == adapter_id:
-            move(session, adapter_id, S.ROLLED_BACK, actor=actor, comment=comment)
+            _take(session, adapter_id, actor=actor, comment=comment)
             _return_beside(session, row, BASE, actor=actor, comment=comment)
 
 

@@ -20,6 +20,7 @@ def test_metrics_count_requests_by_route_and_what_the_store_holds(tmp_path: Path
         client.post("/v1/feedback", json={"exchange_id": exchange, "rating": "up"}, headers=bot.headers("chat"))
         client.get(f"/v1/exchanges/{exchange}", headers=bot.headers("other"))
         client.get("/nope/secret-path")
+        client.request("ANY1", "/livez")
         response = client.get("/metrics")
     assert response.status_code == 200 and exchange not in response.text
     assert QUESTION not in response.text and "secret-path" not in response.text
@@ -30,6 +31,7 @@ def test_metrics_count_requests_by_route_and_what_the_store_holds(tmp_path: Path
     }
     assert found["ratchet_http_requests_total", "POST", "/v1/chat/completions", "200"] == 1
     assert found["ratchet_http_requests_total", "GET", "none", "404"] == 1
+    assert found["ratchet_http_requests_total", "other", "/livez", "405"] == 1
     assert found["ratchet_http_request_seconds_count", "/v1/chat/completions"] == 1
     assert (found["ratchet_exchanges", "finished"], found["ratchet_feedback", "up"]) == (1, 1)
     assert (found["ratchet_serving_share", "base"], found["ratchet_processes", "bot"]) == (1.0, 1)

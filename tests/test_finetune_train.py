@@ -202,6 +202,17 @@ def test_a_folder_is_published_in_one_step_with_digests(tiny_model: str, tmp_pat
     assert tiny_model not in (out / CONFIG).read_text() + (out / "README.md").read_text()
 
 
+def test_the_dataset_digest_is_of_what_was_read_though_somebody_is_erased_meanwhile(
+    tiny_model: str, tmp_path: Path
+) -> None:
+    made = job(tiny_model, tmp_path)
+    file = Path(made["phases"][0]["file"])
+    read = hashlib.sha256(file.read_bytes()).hexdigest()
+    done = train_job(made, base_digest=base_digest(tiny_model), show=lambda _: (file.write_text(""), None)[1])
+    manifest = json.loads((Path(made["out"]) / "manifest.json").read_text())
+    assert done["dataset_digest"] == manifest["dataset_digest"] == read
+
+
 # registering what was trained elsewhere
 
 

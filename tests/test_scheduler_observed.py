@@ -53,6 +53,7 @@ def test_one_person_completes_no_canary_but_an_admin_is_asked(database: Database
     answered(database, ann, 60, after=True, adapter="v2", rating="up", alone=True)
     said = "thumbs-down fell from 60 of 60 to 0 of 60 ratings with v2, but only 1 person shows it"
     assert canary_verdict(database) == ("asks", f"{said}: complete the canary or roll it back.")
+    assert canary_verdict(database, complete=1)[0] == "complete"
 
 
 def test_one_persons_likes_do_not_end_the_watch_of_a_live_adapter(database: Database, ann: Person) -> None:

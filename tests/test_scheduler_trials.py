@@ -12,13 +12,25 @@ import pytest
 from finetune.curated import Curated
 from finetune.examples import Example
 from finetune.preferences import available
-from scheduler import against, jobs, planning, trials
+from scheduler import against, entrants, jobs, planning, trials
 from scheduler.dataset_files import PREFERENCES, PREFERRED, PROBE, put_aside, runs_of, write_plan
 from scheduler.workbench import Workbench
 from store import adapters, case_labels, cycles, people
 from store.database import Database
 from store.errors import Invalid
-from store.models import BASE, Adapter, AdapterState, Ask, AuditEntry, CaseLabel, Conversation, Cycle, Exchange, Role
+from store.models import (
+    BASE,
+    Adapter,
+    AdapterState,
+    Ask,
+    AuditEntry,
+    CaseLabel,
+    Conversation,
+    Cycle,
+    CycleState,
+    Exchange,
+    Role,
+)
 from tests.test_finetune_gate import COUNTS, noisy, report
 from tests.test_scheduler_workbench import bench
 
@@ -358,18 +370,29 @@ def test_the_anchor_does_not_move_when_adapters_are_rolled_back_past_it(work: Wo
 
 def test_what_was_registered_by_hand_stands_at_the_next_gate(work: Workbench) -> None:
     cycle = finalists(work, 1)[0]
-    known = replace(work, base_digest=lambda: "new")
+    known = replace(work, base_digest=lambda: "new", base_folder=lambda: str(work.data))
     for base in ("new", "old"):
         folder = work.data / "adapters" / base
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(json.dumps({"base_digest": base}))
+        (folder / "adapter_config.json").write_text("{}")
         row = adapters.create(work.database, actor="test", origin="registered", folder=str(folder))
         with work.database.write() as session:
             adapters.move(session, row.id, AdapterState.CANDIDATE, actor="test")
-    found = trials.contenders(known, cycle)
+    found = entrants.contenders(known, cycle)
     assert found[0].id == cycle.adapter_id
     assert [Path(row.folder).name for row in found if row.origin == "registered"] == ["new"]
-    assert [row.id for row in trials.contenders(known, cycle)] == [row.id for row in found]
+    assert [row.id for row in entrants.contenders(known, cycle)] == [row.id for row in found]
+    with work.database.write() as session:
+        session.get_one(Cycle, cycle.id).state = CycleState.CANCELLED
+    later = Cycle(id="cy_later", slot_key="later", adapter_id=cycle.adapter_id)
+    assert [Path(row.folder).name for row in entrants.contenders(known, later)] == ["new"]
+    (work.data / "adapters" / "new" / "adapter_config.json").unlink()
+    with work.database.write() as session:
+        session.get_one(Adapter, "v2").cycle_id = None
+    assert [row.origin for row in entrants.contenders(known, later)] == ["trained"]
+    with work.database.read() as session:
+        assert adapters.get(session, "v2").state == AdapterState.REJECTED
 
 
 @pytest.mark.skipif(not available(), reason="TRL is not installed: pip install -e .[preference]")

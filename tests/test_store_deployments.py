@@ -11,7 +11,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 from sqlmodel import select
 
-from store import adapters, deployments, people, rollbacks
+from store import adapters, approvals, deployments, people, rollbacks
 from store.database import Database, open_database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import BASE, AuditEntry, Cycle, Deployment, Person, Role, now
@@ -289,3 +289,39 @@ def test_an_adapter_for_another_base_model_is_taken_back_and_may_return(database
     assert (row(database).adapter, row(database).canary, row(database).generation) == (BASE, None, generation)
     rollbacks.rollback(database, actor="ann", comment="the old model is back", to=second)
     assert (row(database).adapter, state(database, second)) == (second, S.LIVE)
+
+
+def test_agreements_that_stand_are_the_last_of_each_and_to_one_share(database: Database) -> None:
+    adapter = made(database)
+    ann, ben = (people.add(database, name, role=Role.ADMIN, actor="test") for name in ("ann", "ben"))
+
+    def standing() -> list[str]:
+        with database.read() as session:
+            return [entry.actor for entry in approvals.given(session, adapters.get(session, adapter))]
+
+    def agree(who: Person, share: float) -> None:
+        deployments.approve(database, adapter, actor=who.id, comment="good", approvers=2, share=share)
+
+    agree(ann, 0.1)
+    assert standing() == [ann.id]
+    agree(ben, 1.0)
+    assert standing() == [ben.id] and state(database, adapter) == S.AWAITING_APPROVAL
+    with pytest.raises(Conflict, match="approved adapter v1 already; 1 more must"):
+        agree(ben, 1.0)
+    agree(ann, 1.0)
+    assert state(database, adapter) == S.APPROVED
+
+
+def test_a_canary_that_rests_on_an_erased_person_gets_no_larger_share_and_does_not_come_back(
+    database: Database,
+) -> None:
+    adapter = canary(database)
+    with database.write() as session:
+        kept = adapters.get(session, adapter)
+        kept.lineage = {"erased": ["pe_1"]}
+        session.add(kept)
+    with pytest.raises(Conflict, match="cannot get a larger share: it rests on what somebody said who was erased"):
+        deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    assert deployments.change_canary(database, actor="ann", comment="less", share=0.05).share == 0.05
+    rollbacks.rollback(database, actor="ann", comment="bad")
+    assert state(database, adapter) == S.QUARANTINED

@@ -81,7 +81,7 @@ function approvals({ approvals: given = [], approvers: needed = 1 }) {
     "p",
     { class: "said" },
     given.length
-      ? `Agreed so far: ${who}. ${counted(needed - given.length, "more person", "more people")} must agree.`
+      ? `Agreed so far, to ${Math.round(100 * (given[0].share ?? 1))} % of the conversations: ${who}. ${counted(needed - given.length, "more person", "more people")} must agree.`
       : `${needed} people must agree before it is deployed.`,
   );
 }
