@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from scheduler.speed import Speed
 
 
@@ -19,6 +21,7 @@ def test_who_cannot_wait_gets_a_guess_and_it_is_measured_once() -> None:
     assert (speed.known(), speed.soon(), len(asked)) == (421.0, 421.0, 1)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_cannot_be_measured_stays_the_guess() -> None:
     def measure() -> float:
         raise OSError("no process can be started")
