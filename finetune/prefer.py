@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, TrainerCallback
 
 from finetune.errors import TrainingError
 from finetune.loading import load
+from finetune.loop import memory_mb
 from finetune.precision import compute_dtype
 from finetune.preferences import Method, available
 
@@ -99,12 +100,15 @@ def _options(method: Method, scratch: str, rows: int, *, batch_size: int, epochs
 
 
 class _Told(TrainerCallback):
-    """Passes each step's loss and margin on."""
+    """Passes each step's loss and margin on, with the seconds left and the memory in use."""
 
     def __init__(self, show: Callable[[dict[str, Any]], None]) -> None:
         self._show = show
+        self._begun = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Called by the trainer."""
         shown = {name: round(value, 4) for name, value in (logs or {}).items() if name in ("loss", "rewards/margins")}
-        self._show({"step": state.global_step, "steps": state.max_steps, **shown})
+        step, steps = state.global_step, state.max_steps
+        left = (time.monotonic() - self._begun) / max(1, step) * (steps - step)
+        self._show({"step": step, "steps": steps, **shown, "eta_seconds": round(left), "memory_mb": memory_mb()})

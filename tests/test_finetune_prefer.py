@@ -98,6 +98,7 @@ def test_training_makes_the_chosen_answer_likelier_than_the_rejected_one(
     tiny_model: str, tiny_adapter: Path, tmp_path: Path, method: Any
 ) -> None:
     found = [Preference(MESSAGES, "the river is long", "bread is baked here")] * 8
+    told = list[dict[str, Any]]()
     done = prefer(
         rows_for(method, found),
         method=method,
@@ -108,8 +109,12 @@ def test_training_makes_the_chosen_answer_likelier_than_the_rejected_one(
         seed=1,
         threads=1,
         epochs=4,
+        progress=told.append,
     )
     assert done["steps"] >= 8
+    steps = [one for one in told if "loss" in one]
+    assert len(steps) == done["steps"] and steps[-1]["eta_seconds"] == 0
+    assert min(one["memory_mb"] for one in steps) > 0 and steps[0]["eta_seconds"] >= steps[-1]["eta_seconds"]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json"} <= names
     assert gap(tiny_model, tmp_path / "out") > gap(tiny_model, tiny_adapter)
