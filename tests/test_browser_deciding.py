@@ -156,7 +156,10 @@ def test_a_second_person_must_agree_and_sees_who_did(browser: Browser, tmp_path:
     with fresh_bot(tmp_path, migrated, approvers=2) as bot, serve(bot.app) as address:
         bot.people["ben"] = people.add(bot.database, "ben", role=Role.ADMIN, actor="test")
         row = awaiting(bot.database)
-        for who, told in (("admin", "2 people must agree"), ("ben", "Agreed so far: admin (“admin says yes”).")):
+        for who, told in (
+            ("admin", "2 people must agree"),
+            ("ben", "Agreed so far, to 100 % of the conversations: admin (“admin says yes”)."),
+        ):
             with watched(browser) as page:
                 enter(page, bot, address, who, "/admin/approval")
                 expect(page.locator("aside")).to_contain_text(told)
