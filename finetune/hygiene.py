@@ -81,7 +81,8 @@ class Votes:
     """Who liked and disliked which answer to which question, and how people correct what they were shown.
 
     What somebody says in a burst of more than `most_per_hour` ratings, or within `new_days` of when they `joined`, is
-    counted and not heard; 0 hears everybody. Ask only once everything is counted.
+    counted and not heard; 0 hears everybody, and what was imported is of before they joined. Ask only once everything
+    is counted.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class Votes:
             return
         person, at = feedback.person_id, feedback.updated_at
         self._times[person].append((at, row.exchange.id))
-        if person not in self._reviewers and person in self._joined and at - self._joined[person] < self._new:
+        joined = self._joined.get(person)
+        if joined is not None and person not in self._reviewers and joined <= at < joined + self._new:
             self._early.add(row.exchange.id)
         if feedback.rating is not None:
             key = self._answers[row.exchange.id] = _answer_key(row, cluster)

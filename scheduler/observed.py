@@ -68,7 +68,8 @@ def seen(
 
 def _row(*row: Any, days: float) -> Seen:
     identity, adapter, state, declined, asker, rating, rater, rated_at, joined, role = row
-    young = days > 0 and joined is not None and role == Role.CHAT and rated_at - joined < timedelta(days=days)
+    new = joined is not None and rated_at is not None and joined <= rated_at < joined + timedelta(days=days)
+    young = new and role == Role.CHAT
     return Seen(identity, adapter, state, declined, asker, None if young else rating, rater or "", rated_at)
 
 

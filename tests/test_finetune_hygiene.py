@@ -258,6 +258,14 @@ def test_what_a_new_account_says_counts_for_nothing_also_once_it_is_old() -> Non
     assert len(curated_strictly(rows, joined=JOINED).train) == 4
 
 
+@pytest.mark.parametrize("days", [0.0, 1.0])
+def test_what_was_imported_is_heard_though_its_people_joined_after_it(days: float) -> None:
+    row = logged(rating="up", person="ann")
+    assert row.feedback is not None
+    joined = {"ann": row.feedback.updated_at + timedelta(days=90)}
+    assert len(curated_strictly([row], joined=joined, new_account_days=days).train) == 1
+
+
 @pytest.mark.parametrize("who", STRANGERS)
 def test_what_is_not_heard_does_not_vote_against_what_others_were_answered(who: str) -> None:
     again = logged(adapter="v1", person="ann", **AARE)  # type: ignore[arg-type]
