@@ -1,5 +1,6 @@
 """What to expect of the trainer before it ever ran here: measured once, in a thread, so that a page need not wait."""
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -34,5 +35,7 @@ class Speed:
     def _run(self) -> None:
         try:
             self._found = self._measure()
+        except (OSError, ValueError, RuntimeError) as error:
+            print(f"the trainer's speed is not known, {self._found:g} tokens/s stand for it: {error}", file=sys.stderr)
         finally:
             self._done.set()

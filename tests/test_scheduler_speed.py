@@ -21,10 +21,10 @@ def test_who_cannot_wait_gets_a_guess_and_it_is_measured_once() -> None:
     assert (speed.known(), speed.soon(), len(asked)) == (421.0, 421.0, 1)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_cannot_be_measured_stays_the_guess() -> None:
+def test_what_cannot_be_measured_stays_the_guess(capsys: pytest.CaptureFixture[str]) -> None:
     def measure() -> float:
         raise OSError("no process can be started")
 
     speed = Speed(measure, guess=150.0)
     assert (speed.known(), speed.soon()) == (150.0, 150.0)
+    assert "150 tokens/s stand for it: no process can be started" in capsys.readouterr().err
