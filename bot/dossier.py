@@ -94,13 +94,18 @@ def data(row: Adapter, cycle: Cycle | None) -> dict[str, Any]:
     return {
         "examples": len(learned_from(rested)),
         "held_out": curate.get("held_out"),
-        "kinds": rested.get("kinds", {name[7:]: n for name, n in funnel.items() if name.startswith("train: ")}),
+        "kinds": rested.get("kinds", _trained(funnel)),
         "exchanges": funnel.get("exchanges", 0),
         "people": len(rested.get("people", [])),
         "documents": len(rested.get("documents", [])),
         "erased": rested.get("erased", []),
         "funnel": steps_of(funnel),
     }
+
+
+def _trained(funnel: Mapping[str, int]) -> dict[str, int]:
+    """The kinds that curation found, for an adapter whose lineage does not count what it was trained on."""
+    return {name.removeprefix("train: "): n for name, n in funnel.items() if name.startswith("train: ")}
 
 
 def steps_of(funnel: Mapping[str, int]) -> list[dict[str, Any]]:

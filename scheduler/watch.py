@@ -151,27 +151,29 @@ def look(
             [one for one in before if one.adapter != adapter_id],
         ]
     sides = _Sides(adapter_id, after, others, beside=canary)
-    told = _shown(sides, signs(max_decline_rise, unsupported))
-    if told is not None and told.verdict != "asks":
-        return told
+    if loss := _loss(sides, signs(max_decline_rise, unsupported)):
+        return loss
+    gain = _gain(sides)
+    if gain is not None and gain.verdict != "asks":
+        return gain
     ended = _at_the_end(sides, now - since, hours=hours, complete=complete_canary_hours if canary else None)
-    harmless = told is None or told.sentence.startswith(f"{DISLIKED.name} fell")
-    return ended if told is None or (harmless and ended.verdict == "complete") else told
+    return ended if gain is None or ended.verdict == "complete" else gain
 
 
-def _shown(sides: _Sides, watched: Sequence[Sign]) -> Watched | None:
-    """What the evidence shows by now: a loss, then a gain; None where it shows nothing.
-
-    What few people alone show is a question to an admin: of a loss, and of a gain where that would complete a canary.
-    """
+def _loss(sides: _Sides, watched: Sequence[Sign]) -> Watched | None:
+    """What follows from a loss that shows by now; what few people alone show is a question to an admin."""
 
     def harmed(few: bool) -> list[tuple[str, int]]:
         return [found for sign in watched if (found := sides.harm(sign, few=few))[0]]
 
     if sure := [said for said, people in harmed(True) if people >= LEAST_PEOPLE]:
         return Watched("roll back", f"{sure[0]}.")
-    if perhaps := harmed(False):
-        return _asked(sides, *perhaps[0])
+    perhaps = harmed(False)
+    return _asked(sides, *perhaps[0]) if perhaps else None
+
+
+def _gain(sides: _Sides) -> Watched | None:
+    """What follows from a gain; one that few people alone show is a question where it would complete a canary."""
     said, people = sides.gain(few=True)
     if said and people >= LEAST_PEOPLE:
         return Watched("complete" if sides.beside else "kept", f"{said}.")
