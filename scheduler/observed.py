@@ -17,8 +17,8 @@ from store.models import Exchange, ExchangeState, Feedback, Person, Role
 
 MOST_OF_ONE = 3
 """As many ratings, or exchanges, of a person count on a side. People differ, so that what one says is no independent
-observation: with three the error holds where 15 % of the scatter is between people, with five it does not
-(`bench/watch.py`). Twenty observations are then of seven people at least."""
+observation: with three the error holds where 15 % of the scatter is between people (`bench/watch.py`). Twenty
+observations are then of seven people at least."""
 JUDGE_BIAS = 0.1
 """A judge errs differently with different adapters: a rise up to this of what it calls unsupported is none."""
 MOST_JUDGED = 1_000
