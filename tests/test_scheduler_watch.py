@@ -63,7 +63,7 @@ def test_however_few_ratings_tell_the_level_before_hardly_any_harmless_adapter_i
     assert sum(one is not None for one in told) <= alpha * 300
 
 
-@pytest.mark.parametrize("share", [0.1, 0.2])
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3])
 def test_a_loss_of_ten_points_is_found_within_two_hundred_ratings_where_the_level_is_well_known(share: float) -> None:
     random = np.random.default_rng(7)
     found = [
@@ -84,10 +84,10 @@ def test_looks_until_a_rise_are_those_after_which_it_is_said() -> None:
 
 def test_looking_after_every_block_of_a_canary_rolls_hardly_any_harmless_one_back() -> None:
     random = np.random.default_rng(7)
-    others, mine = (random.random((100, size)) < 0.3 for size in (300, 100))
+    others, mine = (random.random((1_000, size)) < 0.3 for size in (300, 100))
     paths = paths_of_others(others.astype(float), mine.astype(float))
-    assert paths.shape == (100, 100) and (paths.max(axis=1) >= math.log(1 / ALPHA)).mean() <= ALPHA
-    worse = paths_of_others(others.astype(float), (random.random((100, 100)) < 0.7).astype(float))
+    assert paths.shape == (1_000, 100) and (paths.max(axis=1) >= math.log(1 / ALPHA)).mean() <= ALPHA
+    worse = paths_of_others(others.astype(float), (random.random((1_000, 100)) < 0.7).astype(float))
     assert (worse.max(axis=1) >= math.log(1 / ALPHA)).mean() > 0.9
 
 
