@@ -1,6 +1,6 @@
 """The gate where people rate wrong and right answers unequally often, by simulation: weighed cases against plain ones.
 
-python -m bench.gate_rated               about six minutes
+python -m bench.gate_rated               about seven minutes
 python -m bench.gate_rated --cycles 20   fewer cycles a row, to try it
 
 What serves answers until 200 of its answers have become cases: a liked one, or a disliked one that somebody corrected
@@ -95,7 +95,7 @@ def row(what: str, cycles: int, *, gain: float, liked: float, disliked: float) -
 def main() -> None:
     """Simulate, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cycles", type=int, default=200, help="of a row")
+    parser.add_argument("--cycles", type=int, default=1_000, help="of a row")
     cycles = parser.parse_args().cycles
     rows = [
         row(f"{what}; {how}", cycles, gain=gain, liked=liked, disliked=disliked)

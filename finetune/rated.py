@@ -20,7 +20,8 @@ from finetune.bootstrap import Floats
 
 LEAST_CASES = 5
 """Fewer cases of either kind say nothing of that kind: then no case is weighed."""
-PRIOR = 10.0
+PRIOR = 4.0
+"""Few: the rated ones are not a sample, and a firm prior would lean the share of wrong ones towards theirs."""
 _GRID: Floats = np.linspace(0.005, 0.995, 100)
 
 
