@@ -82,7 +82,7 @@ def accuracy_rows(rows: Sequence[System]) -> Floats:
 
 def accuracy_card(values: Floats, labels: Floats) -> Scorecard:
     """The scorecard of accuracy."""
-    return scorecard.fit(values, labels, directions=accuracy.DIRECTIONS, ridge=0.001)
+    return scorecard.fit(values, labels, directions=accuracy.DIRECTIONS, ridge=0.001, free=("times_other",))
 
 
 def context_rows(pairs: Sequence[tuple[str, str]], meaning: Meaning | None) -> Floats:

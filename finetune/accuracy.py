@@ -8,6 +8,7 @@ import re
 from functools import lru_cache
 
 from finetune.metrics import claims, content_words, contradicts, numbers, share_found, words
+from finetune.times import names_others
 from store.answers import without_citations
 
 DIRECTIONS = {
@@ -22,6 +23,7 @@ DIRECTIONS = {
     "all_accepted": 1,
     "numbers_missed": -1,
     "numbers_other": -1,
+    "times_other": -1,
     "turned": -1,
     "unsure": -1,
     "given_away": -1,
@@ -136,6 +138,7 @@ def right_signals(question: str, answer: str, reference: str) -> tuple[float, ..
     each = [_signals(question, unglued(without_footnotes(bare, one), one), one) for one in several]
     best = max(each, key=lambda found: (found["whole"], found["spelling"], found["found"], found["last_word"]))
     best |= {
+        "times_other": float(all(names_others(one, bare) for one in several)),
         "all_accepted": sum(found["spelling"] >= 1 for found in each) / len(each),
         "accepted": min(1.0, (len(each) - 1) / 5),
         "unsure": float(bool(_UNSURE.search(bare))),

@@ -1,6 +1,6 @@
 """A claim and the text that should support it -> cheap signals in [0, 1], each with its direction (pure).
 
-It compares words, pairs, letters, names, numbers and negations; it reads no meaning and needs no model. What the
+It compares words, pairs, letters, names, numbers, times and negations; it reads no meaning and needs no model. What the
 signals are worth together is the business of `finetune/scorecard.py`.
 """
 
@@ -14,6 +14,7 @@ from itertools import pairwise
 from finetune.judge import best_window, names_missed, parsed
 from finetune.meaning import Meaning
 from finetune.metrics import content_words, contradicts, denies, numbers, share_found, words
+from finetune.times import names_others
 from store.answers import without_citations
 
 DIRECTIONS = {
@@ -119,7 +120,8 @@ def support_signals(claim: str, text: str) -> tuple[float, ...]:
     best, nearest = best_window(wanted, text)
     window = [word for _, part in best for word in part]
     bare = " ".join(said for said, _ in best)
-    asked = numbers(claim)
+    asked, other_times = numbers(claim), int(names_others(claim, bare))
+    missed = len(asked - numbers(text)) + other_times
     turned = share_found(wanted, content_words(nearest)) >= _TURNED_FROM and contradicts(claim, nearest)
     span = math.log(LONG[1] / LONG[0])
     found = {
@@ -131,7 +133,7 @@ def support_signals(claim: str, text: str) -> tuple[float, ...]:
         "weakest_clause": _weakest_clause(claim, wanted, sentences),
         "said_back": share_found(window, wanted),
         "names_missed": names_missed(claim, bare),
-        "numbers_missed": len(asked - numbers(text)) / len(asked) if asked else 0.0,
+        "numbers_missed": missed / max(1, len(asked) + other_times),
         "turned": float(turned),
         "denied_alone": _denied_alone(claim, nearest, bare),
         "very_long": min(1.0, max(0.0, math.log(len(known) / LONG[0]) / span)),
