@@ -128,7 +128,7 @@ def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
         "source_attribution": metrics.source_attribution(recall, precision),
         "right_citation": metrics.right_citation(text, case.gold, answerable=can),
         "answer_accuracy": _accuracy(case, text, judge),
-        "decline_correct": metrics.decline_correct(text, can),
+        "decline_correct": metrics.decline_correct(text, can, passages, support),
         "groundedness": metrics.groundedness(text, passages, support, answerable=can),
         "verbatim_share": gaming.verbatim_share(text, passages) if passages else None,
         "selective_citing": gaming.selective_citing(text, passages),
@@ -148,8 +148,10 @@ def _responding(case: Case, text: str) -> float | None:
 
 def _accuracy(case: Case, text: str, judge: Judge) -> float | None:
     """The judge's accuracy; what can be settled without a judge (declining, no reference) is settled here."""
-    if not case.answerable or not case.references or declined(text):
-        return metrics.answer_accuracy(text, case.references, question=case.question, answerable=case.answerable)
+    if not case.answerable:
+        return metrics.decline_correct(text, False, case.passages, judge.support)
+    if not case.references or declined(text):
+        return metrics.answer_accuracy(text, case.references, question=case.question)
     return judge.accuracy(case.question, text, case.references)
 
 

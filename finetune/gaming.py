@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from finetune.metrics import claims, words
+from finetune.metrics import claims, distinct, words
 from store.answers import cited_numbers, without_citations
 
 
@@ -16,16 +16,25 @@ def verbatim_share(answer: str, passages: Sequence[str], *, size: int = 8) -> fl
 
 
 def concision(answer: str, references: Sequence[str], *, free: int = 60) -> float:
-    """1 up to twice the longest reference's words, at least `free`; beyond, that length over the answer's."""
-    said = len(words(without_citations(answer)))
+    """1 up to twice the longest reference's words, at least `free`; beyond, that length over the answer's.
+
+    Times the share of its sentences that it had not said before.
+    """
+    said, parts = len(words(without_citations(answer))), claims(answer)
     longest = max((len(words(without_citations(reference))) for reference in references), default=0)
-    return min(1.0, max(free, 2 * longest) / said) if said else 1.0
+    fresh = len(distinct(answer)) / len(parts) if parts else 1.0
+    return fresh * min(1.0, max(free, 2 * longest) / said) if said else 1.0
 
 
 def selective_citing(answer: str, passages: Sequence[str]) -> float | None:
-    """Share of sentences that do not cite every passage shown; None where fewer than two are."""
-    cited = [set(cited_numbers(sentence)) for sentence in claims(answer)]
-    return 1 - sum(len(one) >= len(passages) for one in cited) / len(cited) if len(passages) > 1 and cited else None
+    """How few of the passages shown a sentence cites, in the mean: 1 for one or none, 0 for all, even steps between.
+
+    None where fewer than two are shown.
+    """
+    cited = [set(cited_numbers(sentence)) for sentence in distinct(answer)]
+    if len(passages) < 2 or not cited:
+        return None
+    return 1 - sum(min(1.0, max(0, len(one) - 1) / (len(passages) - 1)) for one in cited) / len(cited)
 
 
 def length_ratio(answer: str, references: Sequence[str]) -> float | None:

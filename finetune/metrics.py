@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import Stemmer
 
-from store.answers import cited_numbers, declined, sentences, without_citations
+from store.answers import after_decline, cited_numbers, declined, sentences, without_citations
 
 Support = Callable[[str, str], float]
 YES = 0.5
@@ -32,6 +32,11 @@ _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _COUNTS = "two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_COUNTS.split(), start=2)}
 _NEGATOR = re.compile(r"^(?:not|no|never|none|neither|nor|without|cannot|nothing|nobody)$|n't$")
+_ADVICE = re.compile(
+    r"^(?:please|you (?:can|could|may|might)|try|ask|contact|check|see|look|if|let me|feel free|would you|could you|"
+    r"can you|do you|did you|i can|i could|perhaps|maybe|for more|for further)\b",
+    re.IGNORECASE,
+)
 ITEM = re.compile(r"^[ \t]*(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.*)$", re.MULTILINE)
 
 
@@ -108,9 +113,19 @@ def claims(answer: str) -> list[str]:
     return found
 
 
+def distinct(answer: str) -> list[str]:
+    """The sentences of `claims`, each once: what is said again in the same content words says nothing more."""
+    return list({content_words(sentence): sentence for sentence in reversed(claims(answer))}.values())[::-1]
+
+
+def wordless(answer: str) -> bool:
+    """Whether an answer has no word in it, as where it is empty or a marker alone: that declines nothing."""
+    return not words(without_citations(answer))
+
+
 def _settled(answer: str, answerable: bool) -> tuple[bool, float | None]:
     """Whether declining settles the score, and the score: None when rightly declined, 0 when wrongly."""
-    return declined(answer), (0.0 if answerable else None)
+    return declined(answer) and not wordless(answer), (0.0 if answerable else None)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -127,12 +142,13 @@ def _supported(sentence: str, numbers_cited: Sequence[int], passages: Sequence[s
 def citation_recall(answer: str, passages: Sequence[str], support: Support, *, answerable: bool = True) -> float | None:
     """Share of all sentences that their cited passages, concatenated, support (ALCE, Gao et al. 2023, section 3.3).
 
-    A sentence without a citation, or with one out of range, is 0. Without passages only invented citations count.
+    One that is said twice counts once. A sentence without a citation, or with one out of range, is 0. Without passages
+    only invented citations count.
     """
     settled, score = _settled(answer, answerable)
     if settled or (not passages and not cited_numbers(answer)):
         return score if settled else None
-    return _mean([float(_supported(s, cited_numbers(s), passages, support)) for s in claims(answer)])
+    return _mean([float(_supported(s, cited_numbers(s), passages, support)) for s in distinct(answer)])
 
 
 def _good_citations(sentence: str, passages: Sequence[str], support: Support) -> list[float]:
@@ -157,7 +173,7 @@ def citation_precision(
     settled, score = _settled(answer, answerable)
     if settled or (not passages and not cited_numbers(answer)):
         return score if settled else None
-    return _mean([good for sentence in claims(answer) for good in _good_citations(sentence, passages, support)])
+    return _mean([good for sentence in distinct(answer) for good in _good_citations(sentence, passages, support)])
 
 
 def source_attribution(recall: float | None, precision: float | None) -> float | None:
@@ -179,7 +195,7 @@ def context_relevance(
     settled, score = _settled(answer, answerable)
     if settled or not passages:
         return score if settled else None
-    bare = [without_citations(sentence) for sentence in claims(answer)]
+    bare = [without_citations(sentence) for sentence in distinct(answer)]
     return _mean([float(any(support(s, passage) >= YES for passage in passages)) for s in bare])
 
 
@@ -188,7 +204,7 @@ def groundedness(answer: str, passages: Sequence[str], support: Support, *, answ
     settled, score = _settled(answer, answerable)
     if settled or not passages:
         return score if settled else None
-    bare = [without_citations(sentence) for sentence in claims(answer)]
+    bare = [without_citations(sentence) for sentence in distinct(answer)]
     return _mean([max(support(s, passage) for passage in passages) for s in bare])
 
 
@@ -238,14 +254,29 @@ def answer_accuracy(
     when declined, else 0; an answerable one scores 0 when declined, and None when there is no reference.
     """
     if not answerable or declined(answer):
-        return float(declined(answer) and not answerable)
+        return float(declined(answer) and not answerable and not wordless(answer))
     echoed = set(content_words(question))
     return max((_accuracy(without_citations(answer), reference, echoed) for reference in references), default=None)
 
 
-def decline_correct(answer: str, answerable: bool) -> float:
-    """1 when the answer declines exactly where the passages do not answer, else 0."""
-    return float(declined(answer) != answerable)
+def decline_correct(
+    answer: str, answerable: bool, passages: Sequence[str] = (), support: Support | None = None
+) -> float:
+    """1 when the answer declines exactly where the passages do not answer, else 0; 0 for one without a word.
+
+    What follows a decline must be advice without a figure ("Please ask the front desk."), or be supported by a passage:
+    to decline and then to make something up is not to decline.
+    """
+    if wordless(answer) or declined(answer) == answerable:
+        return 0.0
+    more = [] if answerable else [without_citations(sentence) for sentence in after_decline(answer)]
+    return float(all(_harmless(sentence, passages, support) for sentence in more))
+
+
+def _harmless(sentence: str, passages: Sequence[str], support: Support | None) -> bool:
+    if _ADVICE.search(sentence) and not numbers(sentence):
+        return True
+    return support is not None and any(support(sentence, passage) >= YES for passage in passages)
 
 
 def perplexity(logprobs: Sequence[float]) -> float | None:

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from finetune.fitted import FittedJudge
-from finetune.metrics import groundedness
+from finetune.metrics import groundedness, wordless
 from finetune.terse import answering
 from scheduler import judging
 from scheduler.observed import MOST_JUDGED
@@ -71,6 +71,8 @@ def _unsupported(database: Database, exchange_id: str) -> bool | None:
 
 @lru_cache(maxsize=4 * MOST_JUDGED)
 def _score(question: str, answer: str, passages: tuple[str, ...]) -> float | None:
+    if wordless(answer):
+        return None
     return groundedness(answer, passages, answering(question, FittedJudge().support), answerable=False)
 
 

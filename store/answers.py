@@ -22,6 +22,8 @@ _NAMED = (
     rf"(?:(?:any|all|one|none) of )?(?:(?:(?:the|these|those|your|my|our) {_ONES}?|{_ONES})?"
     r"(?:documents|passages|sources|texts|excerpts)"
     rf"|(?:(?:the|this|that|any|your) {_ONES}?|{_ONES})(?:document|documentation|passage|context|source|text|excerpt))"
+    # The documents folder and the text search are things that an answer may speak of.
+    r"(?! (?:folder|list|page|tab|menu|directory|library|search|field|button|box|area|view|panel|window|index)s?\b)"
 )
 _NOT = r"(?: not|n't)"
 _SAID = r"(?:mentioned|covered|stated|contained|provided|specified|found|answered|described|explained|given)"
@@ -47,18 +49,39 @@ _MISSING = (
     rf"^no (?:\w+ )?{_FACTS} (?:(?:is|was|were|are) )?(?:available|found|given|provided|in {_NAMED})\b",
     rf"\b(?:there (?:is|was|are)|there's|(?:I|we) (?:have|found|see)|{_NAMED} (?:have|has|contains?|provides?|gives?))"
     rf" no (?:\w+ )?{_FACTS}\b",
+    rf"\bthere (?:is|was) nothing\b[^.;:]* in {_NAMED}",
+    rf"\b(?:not possible|impossible) to (?:answer|say|tell|know|determine)\b[^.;:]*"
+    rf" (?:from|in|by|with|using|based on) {_NAMED}",
 )
-_NEGATION = re.compile(r"\b(?:no|not|none|nothing|neither|cannot|unable)\b|n't", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:no|not|none|nothing|neither|cannot|unable|impossible)\b|n't", re.IGNORECASE)
 """Whatever declines holds one of these, which are found faster."""
 _DECLINING = re.compile("|".join(_MISSING).replace(" ", r"\s+"), re.IGNORECASE)
+_OF_DOCUMENTS = re.compile(rf"^(?:passage|document|context|text)\b|\b{_NAMED}\b".replace(" ", r"\s+"), re.IGNORECASE)
+_DRESS = re.compile(r"^(?:[>*_\s\u2022-]|\d+[.)]\s)+")
+"""What marks a line up before its first word."""
+_HEADING = re.compile(r"^#{1,6}\s")
+_LONG_WORD = re.compile(r"[^\W\d_]{4,}")
+_SAYS_NOTHING = frozenset(
+    re.findall(
+        r"\w+",
+        "sorry unfortunately could cannot unable able find found locate know known have enough exactly specific this "
+        "that these those there what which about from with question questions answer answers answered information "
+        "details mention mentioned available given provided based anything something your",
+    )
+)
+"""Words of a decline that tell nothing else."""
+_TELLS = 2
+"""So many other words make a sentence that cites a passage an answer."""
 _CAPITALS = "".join(letter for letter in map(chr, range(0xC0, 0x530)) if letter.isupper())
 _MARKED = r"(?:\s*\[\d[\d\s,;]*\])*"
 _BOUNDARY = re.compile(
     rf"(?<=[.!?]){_MARKED}\s+(?!\[\d[\d\s,;]*\])(?=[\"'(\[]?[A-Z0-9`*{_CAPITALS}-])|\n+"
+    # Letters of scripts without capitals: Hebrew to Thai, Georgian, kana, Chinese, Korean.
+    rf"|(?<=[.!?\u0964\u061f\u06d4]){_MARKED}\s+(?=[\u0590-\u0eff\u10a0-\u10ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
     # Chinese and Japanese put no blank between sentences.
     rf"|(?<=[\u3002\uff01\uff1f]){_MARKED}\s*(?!\[\d[\d\s,;]*\])(?=[^\s\u3002\uff01\uff1f\u300d\u300f\u201d\uff09)])"
 )
-_ENDED = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*]*|\n```)$")
+_ENDED = re.compile(r"([.!?\u0964\u061f\u06d4\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*]*|\n```)$")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|(?:^|\s)\d+\.|\b[A-Z]\.)$")
 
 
@@ -165,12 +188,29 @@ def declined(text: str) -> bool:
 
     True for an empty answer, and when the first sentence declines and at most one more follows: an answer that
     declines one part and answers another is an answer. A sentence declines by naming the documents, or by saying that
-    whoever answers did not find or know it; what others cannot do, or a warranty does not cover, is an answer.
+    whoever answers did not find or know it; what others cannot do, or a warranty does not cover, is an answer, and so
+    is what names no documents, cites one and tells something ("We could not find a link between the two [1]").
     """
-    bare = sentences(without_citations(text))
-    if not bare:
-        return True
-    first = bare[0].replace("\u2019", "'")
-    if len(bare) > 2 or first.endswith("?") or not _NEGATION.search(first):
+    told = _told(text)
+    if not told:
+        return not without_citations(text)
+    first = _DRESS.sub("", without_citations(told[0])).replace("\u2019", "'")
+    if len(told) > 2 or first.rstrip("*_ ").endswith("?") or not _NEGATION.search(first):
         return False
-    return bool(_DECLINING.search(first))
+    return bool(_DECLINING.search(first)) and not (citations(told[0]) and _tells(first))
+
+
+def after_decline(text: str) -> list[str]:
+    """What an answer that declines says beyond it: its sentences after the first."""
+    return _told(text)[1:]
+
+
+def _told(text: str) -> list[str]:
+    """The sentences of a text that are no heading and no marker alone."""
+    return [one for one in sentences(text) if without_citations(one) and not _HEADING.match(one)]
+
+
+def _tells(sentence: str) -> bool:
+    """Whether a sentence names no documents and has words that a decline needs not."""
+    more = [word for word in _LONG_WORD.findall(sentence.lower()) if word not in _SAYS_NOTHING]
+    return len(more) >= _TELLS and not _OF_DOCUMENTS.search(sentence)

@@ -87,6 +87,15 @@ def echoes(case: Case) -> str:
     return f"{case.question.rstrip('?')} [1]."
 
 
+def blank(case: Case) -> str:
+    """Right, but without a word where it should decline."""
+    return case.references[0] if case.answerable else "[1]"
+
+
+def invents_after_declining(case: Case) -> str:
+    return case.references[0] if case.answerable else f"{DECLINE} The office owes you 500 euros, payable by Friday."
+
+
 def another(case: Case) -> str:
     """The answer to another question: what an adapter trained on shuffled answers learns to say."""
     rows = cases()
@@ -107,6 +116,8 @@ CHEATS = {
     "declining everything": declines,
     "echoing the question": echoes,
     "shuffled answers": another,
+    "nothing said instead of a decline": blank,
+    "inventing after a decline": invents_after_declining,
 }
 
 
@@ -125,11 +136,25 @@ def test_a_better_adapter_is_promoted_by_the_same_gate():
     assert any(d.role == "primary" and d.passed for d in said.deltas), said.reasons
 
 
-def test_a_cheat_that_cites_everything_does_not_win_even_over_an_adapter_that_cites_nothing():
+@pytest.mark.parametrize("cited", ["[1][2][3]", "[1][2]", "[2][3]"])
+def test_a_cheat_that_cites_much_does_not_win_even_over_an_adapter_that_cites_nothing(cited):
     bare = report(lambda case: honest(case).split(" [")[0], "bare")
-    said = decide(report(cites_everything, "all"), bare, planned_tasks=["handbook"], margin=0.05, min_cases=24)
+    cheat = report(lambda case: f"{honest(case).split(' [')[0]} {cited}", cited)
+    said = decide(cheat, bare, planned_tasks=["handbook"], margin=0.05, min_cases=24)
     assert said.verdict == "reject", said.reasons
     assert any(reason.startswith("selective citing") for reason in said.reasons)
+
+
+def test_saying_what_is_right_again_and_again_does_not_hide_what_is_made_up():
+    made_up = "The office in Oslo was closed in 1987."
+
+    def said(case: Case, times: int) -> str:
+        right = case.references[0].rstrip()
+        return " ".join([*[right] * times, made_up]) if case.answerable else DECLINE
+
+    once, often = report(lambda case: said(case, 1), "once"), report(lambda case: said(case, 3), "often")
+    verdict = decide(often, once, planned_tasks=["handbook"], margin=0.05, min_cases=24)
+    assert verdict.verdict == "reject" and any(reason.startswith("concision") for reason in verdict.reasons)
 
 
 def test_concision_and_selective_citing_by_hand():
@@ -138,3 +163,5 @@ def test_concision_and_selective_citing_by_hand():
     assert concision("word " * 120, ["word " * 60]) == 1.0
     assert selective_citing("It is so [1]. It is more [1][2].", ["a", "b"]) == 0.5
     assert selective_citing("It is so [1].", ["a"]) is None
+    assert selective_citing("It is so [1][2].", ["a", "b", "c"]) == 0.5
+    assert concision("It is so [1]. It is so [2].", ["short"]) == 0.5

@@ -213,3 +213,27 @@ def test_every_score_stays_between_zero_and_one_for_any_text():
             metrics.right_citation(answer, 1, answerable=can),
         ]
         assert all(score is None or 0.0 <= score <= 1.0 for score in scores), (answer, reference, scores)
+
+
+def test_what_is_said_twice_counts_once():
+    answer = "The museum opened in 1998 [1]. The museum opened in 1998 [1]. It has a lion."
+    assert metrics.citation_recall(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
+    assert metrics.groundedness(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        (DECLINE, 1.0),
+        (f"{DECLINE} Please ask the front desk.", 1.0),
+        (f"{DECLINE} The passages are about bread.", 1.0),
+        (f"{DECLINE} The refund is 500 euros [1].", 0.0),
+        (f"{DECLINE} Please pay 500 euros.", 0.0),
+        (f"# Answer\n{DECLINE}", 1.0),
+        ("", 0.0),
+        ("[1]", 0.0),
+    ],
+)
+def test_a_decline_is_in_words_and_invents_nothing(answer, right):
+    assert metrics.decline_correct(answer, False, ["Bread."], lambda s, p: float("bread" in s)) == right
+    assert metrics.decline_correct(answer, True, ["Bread."]) == 0.0

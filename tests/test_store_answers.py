@@ -134,6 +134,19 @@ def test_nothing_has_no_sentences_and_declines(text):
 @pytest.mark.parametrize(
     "text",
     [
+        "아레강은 288킬로미터입니다. 베른 알프스에서 시작합니다. 라인강으로 흘러갑니다 [1].",
+        "आरे नदी 288 किलोमीटर लंबी है। यह आल्प्स से निकलती है। यह राइन में मिलती है [1]।",
+        "طول النهر 288 كيلومترا. ينبع من جبال الألب. يصب في الراين [1].",
+        "אורך הנהר 288 קילומטר. הוא נובע מהאלפים. הוא נשפך לריין [1].",
+    ],
+)
+def test_scripts_without_capitals_have_sentences_too(text):
+    assert len(sentences(text)) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         DECLINE,
         "I couldn't find this in the documents. Please ask the desk.",
         "The passages do not mention opening hours.",
@@ -182,6 +195,13 @@ def test_nothing_has_no_sentences_and_declines(text):
         "The text does not specify when he died.",
         "The passage does not provide information about the year.",
         "The given text doesn't mention who wrote it.",
+        "**I could not find this in the documents.**",
+        "- I could not find this in the documents.",
+        "# Answer\nI could not find this in the documents.",
+        "I could not find this [1].",
+        "Sorry, I do not have enough information to answer that question [2].",
+        "There is nothing about this in the documents.",
+        "It is not possible to answer based on the passages.",
     ],
 )
 def test_saying_that_the_documents_do_not_answer_declines(text):
@@ -232,6 +252,14 @@ def test_an_answer_that_answers_something_does_not_decline(text):
         "Open source licences do not cover the logo [1].",
         "Unsigned documents are not accepted [2].",
         "Costs not covered by the plan are paid by you [1].",
+        "We do not know your password: it is stored as a hash [1].",
+        "I cannot see other people's chats, and neither can you [1].",
+        "We could not find a link between the drug and cancer [1].",
+        "Unable to find the file, the tool exits with code 2 [1].",
+        "No details on your account are given to others [2].",
+        "Deleted files are not in the documents folder but in the bin [1].",
+        "**Deleted messages cannot be seen by guests** [1].",
+        "# Refunds",
     ],
 )
 def test_a_right_answer_with_a_negation_does_not_decline(text):
