@@ -114,8 +114,11 @@ def claims(answer: str) -> list[str]:
 
 
 def distinct(answer: str) -> list[str]:
-    """The sentences of `claims`, each once: what is said again in the same content words says nothing more."""
-    return list({content_words(sentence): sentence for sentence in reversed(claims(answer))}.values())[::-1]
+    """The sentences of `claims`, each once: what is said again in the same words says nothing more."""
+    told: dict[tuple[str, ...], str] = {}
+    for sentence in claims(answer):
+        told.setdefault(tuple(_bare(sentence)), sentence)
+    return list(told.values())
 
 
 def wordless(answer: str) -> bool:

@@ -219,6 +219,7 @@ def test_what_is_said_twice_counts_once():
     answer = "The museum opened in 1998 [1]. The museum opened in 1998 [1]. It has a lion."
     assert metrics.citation_recall(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
     assert metrics.groundedness(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
+    assert len(metrics.distinct("The fee is due [1]. The fee is not due [1]. 1. The fee is due [2].")) == 2
 
 
 @pytest.mark.parametrize(
