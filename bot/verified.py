@@ -7,14 +7,13 @@ near-identical is the same words in the same order (`bot/wording.py`), and close
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from bot.wording import Words, wording
 from retrieval.embedding import Vectors
 from store import documents, verified
 from store.database import Database
-from store.verified import VerifiedAnswer
+from store.verified import State, VerifiedAnswer
 
 TITLE = "Verified answer"
 COSINE = 0.9
@@ -23,13 +22,13 @@ MOST_TRIED = 3
 
 
 class Verified:
-    """Finds the approved answer to a question; reads the store again when feedback has changed."""
+    """Finds the approved answer to a question; reads the store again when any approved answer has changed."""
 
     def __init__(self, database: Database, encode: Callable[[list[str]], Vectors]) -> None:
         self._database = database
         self._encode = encode
         self._lock = threading.Lock()
-        self._seen: datetime | None = None
+        self._seen: State | None = None
         self._known: list[tuple[VerifiedAnswer, Words]] = []
 
     def passage(self, question: str, *, adapter: str) -> dict[str, Any] | None:
@@ -41,24 +40,27 @@ class Verified:
         vectors = self._encode([question, *(one.question for one in likely)])
         scores = vectors[1:] @ vectors[0]
         for found, score in zip(likely, scores, strict=True):
-            if score >= COSINE and self._offered(found, adapter):
-                return _passage(found, float(score))
+            if score >= COSINE and (offered := self._offered(found, adapter)):
+                return _passage(offered, float(score))
         return None
 
-    def _offered(self, found: VerifiedAnswer, adapter: str) -> bool:
+    def _offered(self, found: VerifiedAnswer, adapter: str) -> VerifiedAnswer | None:
+        """The answer as it stands in the store now, where `adapter` needs it."""
         with self._database.read() as session:
-            passes = verified.passed_by(session, adapter, found.exchange_id)
-            return not passes and verified.still(session, found.exchange_id)
+            answer = verified.standing(session, found.exchange_id)
+            if answer is None or answer.question != found.question or verified.passed_by(session, adapter, answer):
+                return None
+            return answer
 
     def _approved(self) -> list[tuple[VerifiedAnswer, Words]]:
         with self._database.read() as session:
-            changed = verified.changed_at(session)
-            if changed == self._seen:
+            now = verified.state(session)
+            if now == self._seen:
                 return self._known
             rows = verified.approved(session)
         known = [(row, wording(row.question)) for row in rows]
         with self._lock:
-            self._seen, self._known = changed, known
+            self._seen, self._known = now, known
         return known
 
 

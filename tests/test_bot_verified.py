@@ -1,6 +1,7 @@
 """Claims about verified answers: an approved answer helps at once, and only as long as it should."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ from starlette.testclient import TestClient
 
 from bot.verified import TITLE, with_answer
 from bot.wording import wording
-from finetune.examples import example_of
+from finetune.examples import Example, example_of
 from finetune.judge import WordJudge
-from store import adapters, exchanges, people
-from store.models import Adapter
+from store import exchanges, people, verified
+from store.models import Adapter, Feedback, now
 from tests.queued import QUESTION, QueuedBot, ask, queued_bot
 
 RIGHT = "The Aare is 288 kilometres long and joins the Rhine [1]."
@@ -31,9 +32,15 @@ def client(bot: QueuedBot) -> Iterator[TestClient]:
 
 
 def corrected(
-    client: TestClient, bot: QueuedBot, *, by: str = "reviewer", correction: str = RIGHT, question: str = QUESTION
+    client: TestClient,
+    bot: QueuedBot,
+    exchange: str = "",
+    *,
+    by: str = "reviewer",
+    correction: str = RIGHT,
+    question: str = QUESTION,
 ) -> str:
-    exchange: str = ask(client, question).json()["ratchet"]["exchange_id"]
+    exchange = exchange or ask(client, question).json()["ratchet"]["exchange_id"]
     body = {"exchange_id": exchange, "rating": "down", "correction": correction}
     assert client.post("/v1/feedback", json=body, headers=bot.headers(by)).status_code == 200
     return exchange
@@ -88,19 +95,62 @@ def test_an_approved_decline_is_no_passage(client: TestClient, bot: QueuedBot) -
     assert shown(client, bot)[0]["title"] != TITLE
 
 
-def test_an_adapter_that_passes_the_question_by_itself_needs_none(client: TestClient, bot: QueuedBot) -> None:
+def passed(bot: QueuedBot, exchange: str, what: str | bool) -> None:
+    """Enter that the base was asked an approved question, and what of it it passed."""
+    with bot.database.write() as session:
+        row = session.get(Adapter, "base") or Adapter(id="base")
+        row.report = {"verified": {exchange: what}}
+        session.add(row)
+
+
+@pytest.mark.parametrize("with_digest", [True, False])
+def test_an_adapter_that_passes_the_question_by_itself_needs_none(
+    client: TestClient, bot: QueuedBot, with_digest: bool
+) -> None:
     exchange = corrected(client, bot)
-    with bot.database.write() as session:
-        session.add(Adapter(id="base", report={"verified": {exchange: True}}))
+    with bot.database.read() as session:
+        answer = verified.standing(session, exchange)
+    assert answer is not None
+    passed(bot, exchange, answer.digest if with_digest else True)
     assert shown(client, bot)[0]["title"] != TITLE
-    with bot.database.write() as session:
-        session.add(_with(adapters.get(session, "base"), {"verified": {exchange: False}}))
+    passed(bot, exchange, False)
     assert shown(client, bot)[0]["title"] == TITLE
 
 
-def _with(row: Adapter, report: dict[str, Any]) -> Adapter:
-    row.report = report
-    return row
+@pytest.mark.parametrize("with_digest", [True, False])
+def test_what_was_corrected_anew_is_offered_to_an_adapter_that_passed_the_old_answer(
+    client: TestClient, bot: QueuedBot, with_digest: bool
+) -> None:
+    exchange = corrected(client, bot)
+    with bot.database.read() as session:
+        answer = verified.standing(session, exchange)
+    assert answer is not None
+    passed(bot, exchange, answer.digest if with_digest else True)
+    corrected(client, bot, exchange, correction="The Aare is 291 kilometres long since the survey [1].")
+    assert shown(client, bot)[0]["text"] == "The Aare is 291 kilometres long since the survey."
+
+
+def test_a_row_that_is_dated_ahead_hides_no_new_answer_and_keeps_no_old_one(client: TestClient, bot: QueuedBot) -> None:
+    other = corrected(client, bot, question="Is bread good?")
+    with bot.database.write() as session:
+        row = session.get_one(Feedback, other)
+        row.updated_at = now() + timedelta(hours=2)
+        session.add(row)
+    assert shown(client, bot)[0]["title"] != TITLE
+    exchange = corrected(client, bot, correction="The Aare is 999 kilometres long [1].")
+    assert shown(client, bot)[0]["text"] == "The Aare is 999 kilometres long."
+    corrected(client, bot, exchange, correction="The Aare is 288 kilometres long [1].")
+    assert shown(client, bot)[0]["text"] == "The Aare is 288 kilometres long."
+
+
+def test_the_text_is_that_of_the_moment_even_where_the_time_did_not_change(client: TestClient, bot: QueuedBot) -> None:
+    exchange = corrected(client, bot)
+    assert shown(client, bot)[0]["title"] == TITLE
+    with bot.database.write() as session:
+        row = session.get_one(Feedback, exchange)
+        row.correction = "The Aare is 291 kilometres long [1]."
+        session.add(row)
+    assert shown(client, bot)[0]["text"] == "The Aare is 291 kilometres long."
 
 
 def test_an_exchange_that_was_shown_one_is_never_an_example(client: TestClient, bot: QueuedBot) -> None:
@@ -109,16 +159,21 @@ def test_an_exchange_that_was_shown_one_is_never_an_example(client: TestClient, 
     exchanges.rate(bot.database, again, person=bot.people["other"], rating="up")
     with bot.database.read() as session:
         row = exchanges.get(session, again)
-    made = example_of(
-        row,
-        judge=WordJudge(),
-        rules={},
-        covering={},
-        reviewers=frozenset(),
-        sources={},
-        redact=lambda text, public="": text,
-    )
-    assert made == "it was shown a verified answer"
+    assert example(row) == "it was shown a verified answer"
+
+
+def test_an_approved_example_keeps_the_digest_of_what_was_approved(client: TestClient, bot: QueuedBot) -> None:
+    exchange = corrected(client, bot)
+    with bot.database.read() as session:
+        made = example(exchanges.get(session, exchange), reviewers=frozenset({bot.people["reviewer"].id}))
+        answer = verified.standing(session, exchange)
+    assert isinstance(made, Example) and answer is not None
+    assert made.approved == answer.digest != ""
+
+
+def example(row: exchanges.Logged, reviewers: frozenset[str] = frozenset()) -> Example | str:
+    kept: dict[str, Any] = {"judge": WordJudge(), "rules": {}, "covering": {}, "sources": {}}
+    return example_of(row, **kept, reviewers=reviewers, redact=lambda text, public="": text)
 
 
 @pytest.mark.parametrize(
