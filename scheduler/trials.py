@@ -25,7 +25,7 @@ from scheduler.memory import MB, Memory, lacking
 from scheduler.rated import rated
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
-from scheduler.verdicts import ORDER, lead, over_planned, verdict_of, why_best
+from scheduler.verdicts import ORDER, lead, over_planned, planned_tasks, verdict_of, why_best
 from scheduler.workbench import Workbench
 from store import adapters, cycles, deployments
 from store.errors import Invalid
@@ -214,10 +214,13 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     serving = Report.from_json((out / "serving.json").read_text())
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
-    heard = judging.heard(bench, ids, reports, serving, anchor)
+    heard = zip(reports, judging.said_of(bench, ids), strict=True)
     others = [serving.model, *([anchor.model] if anchor is not None else [])]
     known = rated(bench, others, _cases(bench, cycle))
-    verdicts = [verdict_of(bench, cycle, *one, candidates=len(ids), rated=known) for one in heard]
+    verdicts = [
+        verdict_of(bench, cycle, report, serving, anchor, said, candidates=len(ids), rated=known)
+        for report, said in heard
+    ]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
     if why := judging.doubt(bench, tried):
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
@@ -247,13 +250,14 @@ def _cases(bench: Workbench, cycle: Cycle) -> list[dict[str, Any]]:
 
 
 def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, anchor: Report | None) -> dict[str, Any]:
-    """What the registry keeps of an evaluation: the reports, and where the candidate gained and lost."""
+    """What the registry keeps of an evaluation: the reports, the planned tasks, where the candidate gained and lost."""
     shown = {case["id"]: len(case["passages"]) for case in _cases(bench, cycle)}
     sides = {"candidate": candidate, "serving": serving}
     if anchor is not None and anchor.model != serving.model:
         sides["anchor"] = anchor
     return {
         **{name: json.loads(report.to_json()) for name, report in sides.items()},
+        "planned": planned_tasks(bench, cycle, candidate),
         "slices": [
             one for metric in bench.primary for one in slices(candidate, serving, metric=metric, passages=shown)
         ],

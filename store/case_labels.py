@@ -1,7 +1,8 @@
 """What people say of answers to held-out questions: is this one right. The gate's intervals rest on it beside a judge.
 
-A label holds for a text, whichever adapter wrote it. Cases are asked in an order thrown by the adapter's digest and
-count only up to the first that is open, so that they are a random sample: picked ones would bend the result.
+A label holds for a text, whichever adapter wrote it. Cases are asked in an order thrown by the adapter's digest, the
+planned tasks' before the others, and count only up to the first that is open, so that they are a random sample of
+either: picked ones would bend the result.
 """
 
 import hashlib
@@ -48,7 +49,13 @@ def _cases(session: Session, row: Adapter) -> Iterator[tuple[str, tuple[str, ...
     ]
     shared = set.intersection(*(set(side) for side in sides))
     shared = set(session.exec(select(Exchange.id).where(col(Exchange.id).in_(shared))))
-    for name in sorted(shared, key=lambda name: hashlib.sha256(f"{row.digest}{name}".encode()).hexdigest()):
+    planned = row.report.get("planned")
+
+    def turn(name: str) -> tuple[bool, str]:
+        later = planned is not None and sides[0][name].get("task") not in planned
+        return later, hashlib.sha256(f"{row.digest}{name}".encode()).hexdigest()
+
+    for name in sorted(shared, key=turn):
         found = [side[name] for side in sides]
         if all(case["scores"].get(METRIC) is not None for case in found):
             yield name, tuple(dict.fromkeys(case["answer"] for case in found))

@@ -140,7 +140,9 @@ def test_labels_of_people_count_once_there_are_enough_of_both_sides(work: Workbe
     heard(work, only, {"candidate": False, "serving": True})
     after = trials.decide(work, claim, row)
     assert after.result["verdict"] != "promote"
-    assert after.result["reasons"][0].startswith("People labelled 160 held-out cases")
+    assert after.result["reasons"][0].startswith("People labelled 160 held-out cases, 100 of the planned tasks: answer")
+    with work.database.read() as session:
+        assert adapters.get(session, only.id).report["planned"] == ["facts"]
     assert after.result["gained"]["answer_accuracy"][0] == pytest.approx(-1.0)
 
 

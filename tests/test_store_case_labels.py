@@ -82,6 +82,28 @@ def test_the_anchors_answers_are_asked_about_where_it_is_another(bot: QueuedBot,
         assert len(case_labels.counted(session, adapter)) == 3 * CASES - 2
 
 
+def test_the_planned_tasks_are_asked_first(bot: QueuedBot, client: TestClient) -> None:
+    adapter = undecided(bot)
+    names = [case["case_id"] for case in adapter.report["candidate"]["cases"]]
+    planned = set(names[2:])
+    with bot.database.write() as session:
+        row = adapters.get(session, adapter.id)
+        sides = {
+            side: {
+                **row.report[side],
+                "cases": [
+                    {**case, "task": "facts" if case["case_id"] in planned else "talk"}
+                    for case in row.report[side]["cases"]
+                ],
+            }
+            for side in ("candidate", "serving")
+        }
+        row.report = {**sides, "planned": ["facts"]}
+        session.add(row)
+    asked = [label(client, adapter)["next"]["case_id"] for _ in range(CASES)]
+    assert set(asked[:2]) == planned and set(asked) == set(names)
+
+
 def test_a_case_out_of_turn_does_not_count(bot: QueuedBot, client: TestClient) -> None:
     adapter = undecided(bot)
     first = client.get(f"/v1/admin/adapters/{adapter.id}/label-next").json()["next"]["case_id"]
