@@ -17,6 +17,14 @@ METRIC = "answer_accuracy"
 Said = Mapping[tuple[str, str], bool]
 
 
+def at_look(number: int, confidence: float) -> float:
+    """The confidence of the look of this number at growing labels; 0 is the judge's word alone.
+
+    The first is allowed half of the error, each further one half as much as the one before: all together stay below it.
+    """
+    return 1 - (1 - confidence) / float(2**number)
+
+
 @dataclass(frozen=True)
 class Heard:
     """Two reports with what people said in them: cases that have a label, and those where labels decide."""

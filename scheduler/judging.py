@@ -10,7 +10,7 @@ from finetune.agreement import ALL, Agreement, agreement, distrusted, most_usefu
 from finetune.evaluate import Report
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
-from finetune.people import Said, heard
+from finetune.people import Said, heard, labelled
 from scheduler.workbench import Workbench
 from store import adapters, case_labels, exchanges, judge_labels
 from store.exchanges import Logged
@@ -121,6 +121,14 @@ def said_of(bench: Workbench, ids: Sequence[str]) -> list[Said]:
     """What people said of the held-out answers of each candidate and of those that it is held against."""
     with bench.database.read() as session:
         return [case_labels.counted(session, adapters.get(session, name)) for name in ids]
+
+
+def looks_of(bench: Workbench, name: str, candidate: Report, serving: Report, said: Said) -> list[int]:
+    """With how many labelled cases the gate has decided about a candidate, now included where they are enough."""
+    with bench.database.read() as session:
+        report = adapters.get(session, name).report
+    both = labelled(candidate, said) & labelled(serving, said)
+    return case_labels.looks_with(report, len(both), least=bench.min_labels)
 
 
 def told(bench: Workbench, candidate: Report, serving: Report, said: Said, planned: Sequence[str]) -> str:

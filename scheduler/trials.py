@@ -27,7 +27,7 @@ from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
 from scheduler.verdicts import ORDER, lead, over_planned, planned_tasks, verdict_of, why_best
 from scheduler.workbench import Workbench
-from store import adapters, cycles, deployments
+from store import adapters, case_labels, cycles, deployments
 from store.errors import Invalid
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
 from store.signing import Signer
@@ -214,12 +214,13 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     serving = Report.from_json((out / "serving.json").read_text())
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
-    heard = zip(reports, judging.said_of(bench, ids), strict=True)
+    heard = list(zip(ids, reports, judging.said_of(bench, ids), strict=True))
+    looks = [judging.looks_of(bench, name, report, serving, said) for name, report, said in heard]
     others = [serving.model, *([anchor.model] if anchor is not None else [])]
     known = rated(bench, others, _cases(bench, cycle))
     verdicts = [
-        verdict_of(bench, cycle, report, serving, anchor, said, candidates=len(ids), rated=known)
-        for report, said in heard
+        verdict_of(bench, cycle, report, serving, anchor, said, candidates=len(ids), looks=len(seen), rated=known)
+        for (_, report, said), seen in zip(heard, looks, strict=True)
     ]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
     if why := judging.doubt(bench, tried):
@@ -229,7 +230,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     for place, adapter_id in enumerate(ids):
         report = _kept(bench, cycle, reports[place], serving, anchor)
         beside = instead.read(out, reports[place].model)
-        report |= {**beside, "judge": tried}
+        report |= {**beside, "judge": tried, case_labels.LOOKS: looks[place]}
         shown = json.loads(verdicts[place].to_json())
         shown["reasons"] = [*shown["reasons"], *instead.better_than_training(beside)]
         if place != best:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from finetune import gate
 from finetune.comparison import LOSS, SERVING, Delta, Rules, Verdict
 from finetune.evaluate import ALL, Report
-from finetune.people import Said
+from finetune.people import Said, at_look
 from finetune.rated import Rated
 from scheduler import judging
 from scheduler.workbench import Workbench
@@ -25,11 +25,12 @@ def verdict_of(
     said: Said,
     *,
     candidates: int,
+    looks: int = 0,
     rated: Mapping[str, Rated] | None = None,
 ) -> Verdict:
     """One candidate's verdict; with several the error allowed is shared among them (Bonferroni).
 
-    `said` is what people said of held-out answers.
+    `said` is what people said of held-out answers, at which this is the look number `looks`.
     """
     planned = planned_tasks(bench, cycle, candidate)
     found = gate.decide(
@@ -43,13 +44,15 @@ def verdict_of(
         margin=bench.margin,
         loss_margin=bench.loss_margin,
         min_cases=bench.min_cases,
-        confidence=1 - (1 - Rules.confidence) / candidates,
+        confidence=at_look(looks, 1 - (1 - Rules.confidence) / candidates),
         seed=bench.seed,
         rated=rated,
     )
     weighed = (rated or {}).get(serving.model)
     how = weighed.sentence(serving.model) if weighed else ""
     told = judging.told(bench, candidate, serving, said, planned)
+    if looks and told:
+        told += f" It is look {looks} at labels, and each one may err half as often as the one before."
     return replace(found, reasons=tuple(one for one in (told, *found.reasons, how) if one))
 
 

@@ -20,6 +20,8 @@ from store.models import Adapter, CaseLabel, Exchange, now
 SIDES = ("candidate", "serving", "anchor")
 """Whose answers are asked about; an adapter's report has the anchor's where that is another than what serves."""
 METRIC = "answer_accuracy"
+LOOKS = "looks"
+"""Where an adapter's report keeps with how many labelled cases the gate decided, each time that labels counted."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,26 @@ def next_open(session: Session, row: Adapter) -> Open:
         if left:
             return Open(place, len(cases), case_id, left)
     return Open(len(cases), len(cases), None, ())
+
+
+def looks_with(report: dict[str, Any], labelled: int, *, least: int) -> list[int]:
+    """With how many labelled cases the gate has decided, `labelled` now being the last where they are enough.
+
+    The same number again is the same look: a step that is tried anew spends nothing.
+    """
+    looks: list[int] = list(report.get(LOOKS, ()))
+    return looks if labelled < least or looks[-1:] == [labelled] else [*looks, labelled]
+
+
+def needed(report: dict[str, Any], cases: int, *, least: int) -> int | None:
+    """From how many labelled cases on the gate may look again: twice as many as at the last look, or all there are.
+
+    `least` before the first look; None where it has looked at all.
+    """
+    last = max(report.get(LOOKS, ()), default=0)
+    if not last:
+        return least
+    return min(2 * last, cases) if last < cases else None
 
 
 def put(database: Database, adapter_id: str, case_id: str, *, answer: str, value: bool, actor: str) -> CaseLabel:

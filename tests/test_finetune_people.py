@@ -10,7 +10,8 @@ from finetune.bootstrap import interval, resampled_means
 from finetune.comparison import Delta, Rules, compared
 from finetune.evaluate import CaseScore, Report
 from finetune.gate import decide
-from finetune.people import METRIC, Said, corrected, heard, labelled
+from finetune.people import METRIC, Said, at_look, corrected, heard, labelled
+from store.case_labels import LOOKS, looks_with, needed
 
 CASES = 300
 
@@ -77,9 +78,9 @@ def two_tasks(seed: int, *, planned: int) -> tuple[Report, Report, Said]:
     return divided(candidate), divided(serving), said
 
 
-def accuracy(candidate: Report, serving: Report, said: Said) -> Delta:
-    rules: dict[str, Any] = {"primary": ("answer_accuracy",), "min_cases": 24, "min_labels": 20, "samples": 400}
-    found = decide(candidate, serving, planned_tasks=["facts"], said=said, **rules)
+def accuracy(candidate: Report, serving: Report, said: Said, *, confidence: float = 0.95) -> Delta:
+    rules: dict[str, Any] = {"primary": ("answer_accuracy",), "min_cases": 24, "min_labels": 20, "samples": 1000}
+    found = decide(candidate, serving, planned_tasks=["facts"], said=said, confidence=confidence, **rules)
     return next(one for one in found.deltas if one.role == "primary")
 
 
@@ -109,6 +110,22 @@ def test_the_planned_tasks_are_corrected_by_their_own_labels_alone() -> None:
     assert accuracy(candidate, serving, few).difference == accuracy(candidate, serving, many).difference
     assert heard(candidate, serving, many, planned=["facts"], least=20).labels(["c1", "c50", "c250"]) == 2
     assert heard(candidate, serving, few, planned=["facts"], least=20).labels(["c250"]) is None
+
+
+def test_looking_at_growing_labels_finds_a_gain_by_chance_no_more_often_than_once() -> None:
+    better = 0
+    for seed in range(200):
+        candidate, serving, said = two_tasks(seed, planned=CASES)
+        looks: list[int] = []
+        while (count := needed({LOOKS: looks}, CASES, least=20)) is not None:
+            looks = looks_with({LOOKS: looks}, count, least=20)
+            level = at_look(len(looks), 0.95)
+            better += (found := accuracy(candidate, serving, sample(said, count), confidence=level).passed is True)
+            if found:
+                break
+        else:
+            assert looks == [20, 40, 80, 160, 300]
+    assert better / 200 <= 0.04
 
 
 def test_with_few_labels_an_interval_is_as_wide_as_with_few_documents() -> None:
