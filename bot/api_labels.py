@@ -27,10 +27,16 @@ class Again(BaseModel):
 
 @router.get("/{adapter_id}/label-next")
 def label_next(adapter_id: str, parts: WithParts) -> dict[str, Any]:
-    """The next held-out case to label, its answers in an order that tells nothing, and how far one is."""
+    """The next held-out case to label, its answers in an order that tells nothing, and how far one is.
+
+    `looks` says with how many labelled cases the gate decided, `needed` from how many on it may again; null for never.
+    """
     with parts.database.read() as session:
-        found = case_labels.next_open(session, adapters.get(session, adapter_id))
-        told: dict[str, Any] = {"labelled": found.labelled, "cases": found.cases, "needed": parts.min_labels}
+        row = adapters.get(session, adapter_id)
+        found = case_labels.next_open(session, row)
+        told: dict[str, Any] = {"labelled": found.labelled, "cases": found.cases}
+        told["looks"] = row.report.get(case_labels.LOOKS, [])
+        told["needed"] = case_labels.needed(row.report, found.cases, least=parts.min_labels)
         if found.case_id is None:
             return {**told, "next": None}
         shown = {"case_id": found.case_id, **logged_case(session, found.case_id)}
@@ -54,5 +60,7 @@ def label_case(adapter_id: str, case_id: Name, body: CaseWord, parts: WithParts,
 @router.post("/{adapter_id}/decide-again")
 def decide_again(adapter_id: str, body: Again, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Let the gate decide again on a candidate that it could not tell about."""
-    row = interventions.decide_again(parts.database, adapter_id, actor=admin.person.id, comment=body.comment)
+    row = interventions.decide_again(
+        parts.database, adapter_id, actor=admin.person.id, comment=body.comment, min_labels=parts.min_labels
+    )
     return {"cycle_id": row.id, "state": row.state, "step": row.step}

@@ -31,6 +31,7 @@ def resampled_means(
     clusters: Sequence[str],
     *,
     weights: Sequence[float] | None = None,
+    labels: int | None = None,
     seed: int = 0,
     samples: int = 2000,
 ) -> Floats:
@@ -38,17 +39,18 @@ def resampled_means(
 
     Deviations from the mean are stretched by t(G-1) / z and sqrt(G / (G-1)) for G clusters: with few documents a
     plain bootstrap promises too much. One cluster alone says nothing about others: the result is then wider than
-    any difference of two shares can be.
+    any difference of two shares can be. Where `labels` of so many cases decide, they count as at most so many clusters.
     """
     value, weight = np.asarray(values, float), np.asarray(weights if weights is not None else [1.0] * len(values))
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
     count, mean = len(names), float(np.average(value, weights=weight))
-    if count < 2:
+    certain = _certain(count, labels)
+    if certain < 2:
         return _anything(mean, samples)
     sums = np.bincount(place, weights=value * weight, minlength=count)
     sizes = np.bincount(place, weights=weight, minlength=count)
     draws = _drawn(count, seed, samples)
-    result: Floats = mean + _stretch(count) * ((draws @ sums) / (draws @ sizes) - mean)
+    result: Floats = mean + _stretch(certain) * ((draws @ sums) / (draws @ sizes) - mean)
     return result
 
 
@@ -58,6 +60,7 @@ def resampled_strata(
     strata: Sequence[bool | None],
     shares: Floats,
     *,
+    labels: int | None = None,
     seed: int = 0,
 ) -> tuple[float, Floats]:
     """The mean and its draws where the values of True and False stand for shares of 1 - `shares` and `shares` of both.
@@ -69,7 +72,8 @@ def resampled_strata(
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
     count, own, means = len(names), float(np.mean(kind == 2)), _means(value, kind)
     mean = stratified_mean(values, strata, shares)
-    if count < 2:
+    certain = _certain(count, labels)
+    if certain < 2:
         return mean, _anything(mean, len(shares))
     draws, found = _drawn(count, seed, len(shares)), []
     for one in range(3):
@@ -77,7 +81,12 @@ def resampled_strata(
         sizes = draws @ np.bincount(place, weights=(kind == one).astype(float), minlength=count)
         found.append(np.where(sizes > 0, sums / np.maximum(sizes, 1e-9), means[one]))
     drawn = own * found[2] + (1 - own) * (shares * found[0] + (1 - shares) * found[1])
-    return mean, mean + _stretch(count) * (drawn - mean)
+    return mean, mean + _stretch(certain) * (drawn - mean)
+
+
+def _certain(clusters: int, labels: int | None) -> int:
+    """How many clusters deviations are stretched as for: labels of a few cases tell no more than a few clusters."""
+    return clusters if labels is None else min(clusters, labels)
 
 
 def _anything(mean: float, samples: int) -> Floats:

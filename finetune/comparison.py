@@ -5,7 +5,6 @@ weights of retrieval. Intervals are paired bootstraps over clusters; several pri
 """
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
@@ -21,7 +20,7 @@ from finetune.bootstrap import (
     resampled_strata,
     stratified_mean,
 )
-from finetune.needed import about, more_cases, most_of
+from finetune.needed import about, least_documents, more_cases, most_of
 from finetune.rated import LEAST_CASES
 
 SERVING = "serving"
@@ -82,11 +81,12 @@ class Rules:
     confidence: float = 0.95
     seed: int = 0
     samples: int = 2000
+    min_labels: int = 20
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired means and the draws of their difference over so many documents; `few` as in Delta."""
+    """Paired means, and draws of their difference over documents; `few` as in Delta, `labels` that correct them."""
 
     metric: str
     task: str
@@ -98,6 +98,7 @@ class Comparison:
     documents: int
     few: bool = False
     against: str = SERVING
+    labels: int | None = None
 
     def width(self, confidence: float) -> float:
         """How wide the interval is."""
@@ -118,6 +119,7 @@ def compared(
     against: str = SERVING,
     right: Sequence[bool | None] = (),
     wrong: Floats | None = None,
+    labels: int | None = None,
 ) -> Comparison | None:
     """The paired comparison over rows of (candidate's value, the other's, cluster); None where there are none.
 
@@ -133,15 +135,16 @@ def compared(
     if metric == LOSS:
         gains = -gains / max(float(theirs.mean()), 1e-9)
     if wrong is None or min(kinds.count(True), kinds.count(False)) < LEAST_CASES:
-        draws = resampled_means(gains.tolist(), clusters, seed=rules.seed, samples=rules.samples)
+        draws = resampled_means(gains.tolist(), clusters, seed=rules.seed, samples=rules.samples, labels=labels)
         candidate, serving, difference = float(ours.mean()), float(theirs.mean()), float(gains.mean())
     else:
-        difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed)
+        difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed, labels=labels)
         candidate, serving = (stratified_mean(one.tolist(), kinds, wrong) for one in (ours, theirs))
     # A loss is a mean over many tokens: where it is the same to the last bit everywhere, so are the models there.
     few = metric != LOSS and few_differ(gains.tolist(), clusters, draws)
     draws = as_wide_as_unseen(draws, gains.tolist(), clusters, mean=difference) if few else draws
-    return Comparison(metric, task, candidate, serving, difference, draws, len(rows), len(set(clusters)), few, against)
+    of, documents = len(rows), len(set(clusters))
+    return Comparison(metric, task, candidate, serving, difference, draws, of, documents, few, against, labels)
 
 
 def _said(comparison: Comparison, low: float, high: float, level: float) -> str:
@@ -177,11 +180,6 @@ def _holm(confidence: float, tests: int, rank: int) -> float:
     return 1 - (1 - confidence) / (tests - rank)
 
 
-def _least_documents(confidence: float) -> int:
-    """Fewer documents show no gain at this level, however large: all of them gain by chance as often (sign test)."""
-    return math.ceil(math.log2(2 / (1 - confidence)))
-
-
 def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
     """Every primary in order of its p-value; better only while all before it are (Holm's step-down, 1979).
 
@@ -209,7 +207,9 @@ def _scarce(comparison: Comparison, rules: Rules, confidence: float) -> str:
     """What a primary has too few of to show a gain, in words; empty where it has enough."""
     if comparison.n < rules.min_cases:
         return f"too few cases, {rules.min_cases} are needed"
-    least = _least_documents(confidence)
+    if comparison.labels is not None and comparison.labels < rules.min_labels:
+        return f"too few labels of the {comparison.task}, {rules.min_labels} are needed"
+    least = least_documents(confidence)
     return f"too few documents, {least} are needed" if comparison.documents < least else ""
 
 

@@ -10,6 +10,7 @@ from finetune.judge import Judge
 from finetune.redact import Redact
 from finetune.targets import UNCORRECTED, Target, target_of
 from finetune.task_metrics import steps, terms
+from store import verified
 from store.answers import cited_numbers
 from store.exchanges import Logged
 from store.models import Exchange
@@ -75,7 +76,7 @@ class Example:
     `logged_answer` is what the bot said, without personal data, empty where it is not whole; `logged_base` the base
     model below the adapter that answered. It took `logged_tokens` of `logged_limit`. `logged_again` tells whether that
     adapter would say it again: it was neither drawn by chance nor cut at stop words, and redaction changed neither it
-    nor its prompt.
+    nor its prompt. `approved` is the digest of what a reviewer approved, as it was written.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Example:
     logged_tokens: int = 0
     logged_limit: int = 0
     logged_again: bool = True
+    approved: str = ""
 
 
 def example_of(
@@ -162,6 +164,7 @@ def example_of(
         rated_by=row.feedback.person_id if row.feedback is not None else "",
         titles=[passage["title"] for passage in exchange.passages],
         digests=list(digests.values()),
+        approved=verified.digest_of(exchange, row.feedback) if row.feedback and made.kind == Kind.APPROVED else "",
         **_logged(exchange, redact(exchange.answer, public=shown), same_prompt=messages == exchange.messages),
     )
 

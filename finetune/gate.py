@@ -1,10 +1,10 @@
 """Two reports over the same cases -> promote | reject | not enough evidence, with reasons in plain sentences (pure).
 
-It knows scores and documents (clusters), not models, adapters or people; approval comes after it. Promote only if a
-primary metric over the planned tasks' cases gained, its interval above 0 (Holm across the primaries), and no guardrail
-is worse than its margin allows. Intervals are paired bootstraps over documents. A case where a metric applies to one
-of the two answers only is left out there; the guardrail on declining, which always applies, covers it. Cases that the
-other side's own answers brought about, because people found them wrong or right, are weighed (`finetune/rated.py`).
+It knows scores, people's labels and documents (clusters), not models or adapters; approval comes after it. Promote only
+if a primary metric over the planned tasks' cases gained, its interval above 0 (Holm across the primaries), and no
+guardrail is worse than its margin allows. Intervals are paired bootstraps over documents. A case where a metric applies
+to one of the two answers only is left out there; the guardrail on declining, which always applies, covers it. What
+the other side's own answers brought about, as people found them wrong or right, is weighed (`finetune/rated.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ from finetune.comparison import (
     verdict,
 )
 from finetune.evaluate import ALL, CaseScore, Report, value_of
+from finetune.people import METRIC, Heard, Said, heard
 from finetune.rated import Rated
 
 OTHER = "other tasks"
@@ -61,17 +62,18 @@ def _pairs(candidate: Report, serving: Report) -> list[Pair]:
 
 @dataclass(frozen=True)
 class _Other:
-    """Whom the candidate is held against: its name, and which cases its own answers brought about."""
+    """Whom the candidate is held against: its name, which cases its own answers brought about, what people said."""
 
     name: str
     right: Mapping[str, bool]
     wrong: Floats | None
+    heard: Heard
 
     @classmethod
-    def of(cls, name: str, rated: Rated | None, rules: Rules) -> "_Other":
+    def of(cls, name: str, rated: Rated | None, said: Heard, rules: Rules) -> "_Other":
         if rated is None:
-            return cls(name, {}, None)
-        return cls(name, rated.right, rated.wrong(seed=rules.seed, samples=rules.samples))
+            return cls(name, {}, None, said)
+        return cls(name, rated.right, rated.wrong(seed=rules.seed, samples=rules.samples), said)
 
 
 def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, against: _Other) -> Comparison | None:
@@ -79,7 +81,9 @@ def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, agains
     found = [(value_of(mine, metric), value_of(other, metric), mine) for mine, other in pairs]
     both = [(a, b, case) for a, b, case in found if a is not None and b is not None]
     rows, right = [(a, b, case.cluster) for a, b, case in both], [against.right.get(case.case_id) for *_, case in both]
-    return compared(metric, task, rows, rules, against=against.name, right=right, wrong=against.wrong)
+    labels = against.heard.labels(case.case_id for *_, case in both) if metric == METRIC else None
+    wrong = against.wrong
+    return compared(metric, task, rows, rules, against=against.name, right=right, wrong=wrong, labels=labels)
 
 
 def _groups(pairs: Sequence[Pair], smallest: int) -> dict[str, list[Pair]]:
@@ -130,10 +134,9 @@ def _tasks(metric: str, groups: dict[str, list[Pair]], rules: Rules, against: _O
     return [*alone, *([guard(together, rules, loss_held=loss_held)] if together else [])]
 
 
-def _beside(
-    pairs: Sequence[Pair], planned_tasks: Sequence[str], primary: Sequence[str], rules: Rules, against: _Other
-) -> list[Delta]:
+def _beside(planned_tasks: Sequence[str], primary: Sequence[str], rules: Rules, against: _Other) -> list[Delta]:
     """The primaries over the planned tasks' cases and all guardrails, against one other report."""
+    pairs = _pairs(against.heard.candidate, against.heard.other)
     planned = [pair for pair in pairs if pair[0].task in planned_tasks]
     leading = [found for metric in primary if (found := _compare(metric, PLANNED, planned, rules, against))]
     return [*primaries(leading, rules), *_guardrails(pairs, primary, rules, against)] if leading else []
@@ -145,7 +148,7 @@ def decide(
     *,
     planned_tasks: Sequence[str],
     anchor: Report | None = None,
-    beside_anchor: Report | None = None,
+    said: Said | None = None,
     rated: Mapping[str, Rated] | None = None,
     primary: Sequence[str] = ("source_attribution", "answer_accuracy"),
     margin: float = Rules.margin,
@@ -156,26 +159,34 @@ def decide(
     confidence: float = Rules.confidence,
     seed: int = Rules.seed,
     samples: int = Rules.samples,
+    min_labels: int = Rules.min_labels,
 ) -> Verdict:
     """Compare reports of the same cases: the candidate's with what serves and, where it is another, with the anchor's.
 
-    `beside_anchor` is the candidate's report to hold against the anchor's, where people's labels corrected it and not
-    the anchor's. `rated` says of a report's model, where that is known, how its own answers brought cases about, which
-    are weighed by it. `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the
-    other's loss. A guardrail holds when its interval lies above minus the margin; fails when the interval lies wholly
-    below 0 or, from `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases to
-    certify the margin holds when its point estimate is within it and the held-out loss over all cases holds.
+    `said` is what people said of answers, by case and text: from `min_labels` cases on it corrects the accuracies of
+    both sides, and a gain in them needs as many labels of the planned tasks' own cases. `rated` says of a report's
+    model, where that is known, how its own answers brought cases about, which are weighed by it.
+
+    `margin` and `hard_margin` are absolute (scores are in [0, 1]), `loss_margin` is relative to the other's loss. A
+    guardrail holds when its interval lies above minus the margin; fails when the interval lies wholly below 0 or, from
+    `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases to certify the
+    margin holds when its point estimate is within it and the held-out loss over all cases holds.
     """
-    rules = Rules(margin, hard_margin, loss_margin, min_cases, min_task_cases, confidence, seed, samples)
-    pairs = _pairs(candidate, serving)
-    serves = _Other.of(SERVING, (rated or {}).get(serving.model), rules)
-    found = _beside(pairs, planned_tasks, primary, rules, serves)
+    rules = Rules(margin, hard_margin, loss_margin, min_cases, min_task_cases, confidence, seed, samples, min_labels)
+
+    def beside(other: Report) -> Heard:
+        _pairs(candidate, other)
+        return heard(candidate, other, said or {}, planned=planned_tasks, least=min_labels)
+
+    serves = _Other.of(SERVING, (rated or {}).get(serving.model), beside(serving), rules)
+    found = _beside(planned_tasks, primary, rules, serves)
     if not found:
-        said = f"No held-out case of the planned tasks ({', '.join(planned_tasks) or 'none'}) has a primary metric."
-        return Verdict("not_enough_evidence", (said,), (), min_cases, PLANNED)
+        none = f"No held-out case of the planned tasks ({', '.join(planned_tasks) or 'none'}) has a primary metric."
+        return Verdict("not_enough_evidence", (none,), (), min_cases, PLANNED)
     if anchor is not None and anchor.model != serving.model:
-        first = _Other.of(f"the anchor {anchor.model}", (rated or {}).get(anchor.model), rules)
-        found += _beside(_pairs(beside_anchor or candidate, anchor), planned_tasks, primary, rules, first)
+        first = _Other.of(f"the anchor {anchor.model}", (rated or {}).get(anchor.model), beside(anchor), rules)
+        found += _beside(planned_tasks, primary, rules, first)
+    pairs = _pairs(serves.heard.candidate, serves.heard.other)
     shown = [one for metric in SHOWN if (one := _compare(metric, ALL, pairs, rules, serves))]
     informed = [
         delta(c, role="shown", margin=0.0, confidence=confidence, judge=lambda *_: (None, "shown")) for c in shown

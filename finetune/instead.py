@@ -38,15 +38,25 @@ def measure(
     if cases := cases_of(rows)[: job.get("alternatives", 0)]:
         _alternatives(job, cases, engine=engine, candidates=candidates, judge=judge, show=show)
     if job.get("verified"):
-        some = _askable(engine, cases_of(read_rows(Path(job["verified"])))[:MOST_VERIFIED])
-        passed = {one.model: _passed(job, some, engine, one.model, judge) for one in candidates}
+        newest = read_rows(Path(job["verified"]))[:MOST_VERIFIED]
+        approved = {row["id"]: row.get("approved") or True for row in newest}
+        some = _askable(engine, cases_of(newest))
+        passed = {one.model: _passed(job, some, engine, one.model, judge, approved) for one in candidates}
         (out / VERIFIED).write_text(json.dumps(passed))
 
 
-def _passed(job: Mapping[str, Any], some: list[Case], engine: Any, adapter: str, judge: Judge) -> dict[str, bool]:
+def _passed(
+    job: Mapping[str, Any],
+    some: list[Case],
+    engine: Any,
+    adapter: str,
+    judge: Judge,
+    approved: Mapping[str, str | bool],
+) -> dict[str, str | bool]:
+    """For each approved question False, or where the adapter passed it the digest of what was approved."""
     batches = (some[start : start + job["batch"]] for start in range(0, len(some), job["batch"]))
     said = [text for batch in batches for text in _answers(engine, adapter, batch, job["max_tokens"])]
-    return {case.id: passes(case, text, judge) for case, text in zip(some, said, strict=True)}
+    return {case.id: passes(case, text, judge) and approved[case.id] for case, text in zip(some, said, strict=True)}
 
 
 def _alternatives(

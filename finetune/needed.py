@@ -56,6 +56,11 @@ def most_of(open_: Sequence[Open], confidence: float) -> tuple[int, str]:
     return max((more_cases(one, confidence, effect=unsettled(one)), one.task) for one in open_)
 
 
+def least_documents(confidence: float) -> int:
+    """Fewer documents show no gain at this level, however large: all of them gain by chance as often (sign test)."""
+    return math.ceil(math.log2(2 / (1 - confidence)))
+
+
 def about(more: int, task: str) -> str:
     """So many more cases, in words."""
     return f"about {more} more held-out {'case' if more == 1 else 'cases'} ({task})"

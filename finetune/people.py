@@ -1,11 +1,12 @@
 """People's labels of held-out answers in a report: what the judge got wrong on them corrects all cases (pure).
 
 The values of `finetune/ppi.py` replace the judge's accuracy, so that the gate's means and intervals, over any task and
-by document, are those of prediction-powered inference. Labelled cases must be a random sample of the cases.
+by document, are those of prediction-powered inference. The planned tasks' cases and the others are corrected by their
+own labels only, which must be of a random sample of them.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,14 +17,61 @@ METRIC = "answer_accuracy"
 Said = Mapping[tuple[str, str], bool]
 
 
-def labelled(report: Report, said: Said) -> int:
-    """How many of a report's answers people labelled."""
-    return sum((case.case_id, case.answer) in said for case in report.cases)
+def at_look(number: int, confidence: float) -> float:
+    """The confidence of the look of this number at growing labels; 0 is the judge's word alone.
+
+    The first is allowed half of the error, each further one half as much as the one before: all together stay below it.
+    """
+    return 1 - (1 - confidence) / float(2**number)
 
 
-def corrected(report: Report, said: Said) -> Report:
-    """The report with corrected accuracies, which may leave [0, 1]; `said` is by case and answer text."""
-    places = [n for n, case in enumerate(report.cases) if case.scores.get(METRIC) is not None]
+@dataclass(frozen=True)
+class Heard:
+    """Two reports with what people said in them: cases that have a label, and those where labels decide."""
+
+    candidate: Report
+    other: Report
+    labelled: frozenset[str]
+    decided: frozenset[str]
+
+    def labels(self, cases: Iterable[str]) -> int | None:
+        """How many of these cases people labelled; None where labels decide about none of them."""
+        found = frozenset(cases)
+        return len(found & self.labelled) if found & self.decided else None
+
+
+def heard(candidate: Report, other: Report, said: Said, *, planned: Collection[str], least: int) -> Heard:
+    """The two reports corrected by labels, once `least` cases are labelled on both sides.
+
+    Of the planned tasks' cases and of the others, those with as few labels of their own keep the judge's word; among
+    the planned ones labels decide even then, so that too few of them show no gain.
+    """
+    known = labelled(candidate, said) & labelled(other, said)
+    if len(known) < least:
+        return Heard(candidate, other, frozenset(), frozenset())
+    mine = frozenset(case.case_id for case in candidate.cases if case.task in planned)
+    groups = [mine, frozenset(case.case_id for case in candidate.cases) - mine]
+    enough = [group for group in groups if len(group & known) >= least]
+    kept = {key: value for key, value in said.items() if key[0] in known}
+    sides = (candidate, other)
+    for group in enough:
+        sides = (corrected(sides[0], kept, group), corrected(sides[1], kept, group))
+    return Heard(*sides, known, mine.union(*enough))
+
+
+def labelled(report: Report, said: Said) -> frozenset[str]:
+    """The cases of which people labelled a report's answer."""
+    rated = (case for case in report.cases if case.scores.get(METRIC) is not None)
+    return frozenset(case.case_id for case in rated if (case.case_id, case.answer) in said)
+
+
+def corrected(report: Report, said: Said, group: Collection[str] | None = None) -> Report:
+    """The report with corrected accuracies, which may leave [0, 1]; `said` is by case and answer text.
+
+    With a `group` only its cases are corrected, by its labels alone.
+    """
+    among = [n for n, case in enumerate(report.cases) if group is None or case.case_id in group]
+    places = [n for n in among if report.cases[n].scores.get(METRIC) is not None]
     judged = np.array([report.cases[n].scores[METRIC] for n in places], float)
     told = [said.get((report.cases[n].case_id, report.cases[n].answer)) for n in places]
     values = rectified(judged, np.array([np.nan if value is None else float(value) for value in told]))

@@ -1,7 +1,7 @@
 """How far the judge agrees with the people of this installation, and whose word would help most."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,7 @@ from finetune.agreement import ALL, Agreement, agreement, distrusted, most_usefu
 from finetune.evaluate import Report
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
-from finetune.people import corrected, labelled
+from finetune.people import Said, heard, labelled
 from scheduler.workbench import Workbench
 from store import adapters, case_labels, exchanges, judge_labels
 from store.exchanges import Logged
@@ -117,23 +117,27 @@ def _replaced(tried: Mapping[str, Any]) -> Sequence[str]:
     return () if fitted else tried.get("counts", ())
 
 
-def heard(
-    bench: Workbench, ids: list[str], reports: list[Report], serving: Report, anchor: Report | None
-) -> Iterator[tuple[Report, Report, Report | None, Report, str]]:
-    """For each candidate: its report, that of what serves and the anchor's with people's labels in them.
-
-    Then the candidate's report to hold against the anchor's, and a sentence. Until enough answers of each are labelled,
-    the judge's word stands alone.
-    """
+def said_of(bench: Workbench, ids: Sequence[str]) -> list[Said]:
+    """What people said of the held-out answers of each candidate and of those that it is held against."""
     with bench.database.read() as session:
-        found = [case_labels.counted(session, adapters.get(session, name)) for name in ids]
-    for report, said in zip(reports, found, strict=True):
-        n = min(labelled(report, said), labelled(serving, said))
-        if n < bench.min_labels:
-            yield report, serving, anchor, report, ""
-            continue
-        told = f"People labelled {n} held-out cases: answer accuracy is the judge's corrected by them (PPI++)."
-        by_people, fixed, beside = corrected(report, said), anchor, report
-        if anchor is not None and labelled(anchor, said) >= bench.min_labels:
-            fixed, beside = corrected(anchor, said), by_people
-        yield by_people, corrected(serving, said), fixed, beside, told
+        return [case_labels.counted(session, adapters.get(session, name)) for name in ids]
+
+
+def looks_of(bench: Workbench, name: str, candidate: Report, serving: Report, said: Said) -> list[int]:
+    """With how many labelled cases the gate has decided about a candidate, now included where they are enough."""
+    with bench.database.read() as session:
+        report = adapters.get(session, name).report
+    both = labelled(candidate, said) & labelled(serving, said)
+    return case_labels.looks_with(report, len(both), least=bench.min_labels)
+
+
+def told(bench: Workbench, candidate: Report, serving: Report, said: Said, planned: Sequence[str]) -> str:
+    """A sentence on how people's labels count at the gate; empty until enough cases are labelled."""
+    found = heard(candidate, serving, said, planned=planned, least=bench.min_labels)
+    if not found.decided:
+        return ""
+    mine = found.labels(case.case_id for case in candidate.cases if case.task in planned) or 0
+    how = f"People labelled {len(found.labelled)} held-out cases, {mine} of the planned tasks"
+    if mine < bench.min_labels:
+        return f"{how}: too few for a gain in answer accuracy there, {bench.min_labels} are needed."
+    return f"{how}: answer accuracy is the judge's corrected by them (PPI++)."

@@ -25,9 +25,9 @@ from scheduler.memory import MB, Memory, lacking
 from scheduler.rated import rated
 from scheduler.slices import slices
 from scheduler.steps import Next, child, folder
-from scheduler.verdicts import ORDER, lead, over_planned, verdict_of, why_best
+from scheduler.verdicts import ORDER, lead, over_planned, planned_tasks, verdict_of, why_best
 from scheduler.workbench import Workbench
-from store import adapters, cycles, deployments
+from store import adapters, case_labels, cycles, deployments
 from store.errors import Invalid
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
 from store.signing import Signer
@@ -214,10 +214,14 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     serving = Report.from_json((out / "serving.json").read_text())
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
-    heard = judging.heard(bench, ids, reports, serving, anchor)
+    heard = list(zip(ids, reports, judging.said_of(bench, ids), strict=True))
+    looks = [judging.looks_of(bench, name, report, serving, said) for name, report, said in heard]
     others = [serving.model, *([anchor.model] if anchor is not None else [])]
     known = rated(bench, others, _cases(bench, cycle))
-    verdicts = [verdict_of(bench, cycle, *one, candidates=len(ids), rated=known) for one in heard]
+    verdicts = [
+        verdict_of(bench, cycle, report, serving, anchor, said, candidates=len(ids), looks=len(seen), rated=known)
+        for (_, report, said), seen in zip(heard, looks, strict=True)
+    ]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
     if why := judging.doubt(bench, tried):
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
@@ -226,7 +230,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     for place, adapter_id in enumerate(ids):
         report = _kept(bench, cycle, reports[place], serving, anchor)
         beside = instead.read(out, reports[place].model)
-        report |= {**beside, "judge": tried}
+        report |= {**beside, "judge": tried, case_labels.LOOKS: looks[place]}
         shown = json.loads(verdicts[place].to_json())
         shown["reasons"] = [*shown["reasons"], *instead.better_than_training(beside)]
         if place != best:
@@ -247,13 +251,14 @@ def _cases(bench: Workbench, cycle: Cycle) -> list[dict[str, Any]]:
 
 
 def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, anchor: Report | None) -> dict[str, Any]:
-    """What the registry keeps of an evaluation: the reports, and where the candidate gained and lost."""
+    """What the registry keeps of an evaluation: the reports, the planned tasks, where the candidate gained and lost."""
     shown = {case["id"]: len(case["passages"]) for case in _cases(bench, cycle)}
     sides = {"candidate": candidate, "serving": serving}
     if anchor is not None and anchor.model != serving.model:
         sides["anchor"] = anchor
     return {
         **{name: json.loads(report.to_json()) for name, report in sides.items()},
+        "planned": planned_tasks(bench, cycle, candidate),
         "slices": [
             one for metric in bench.primary for one in slices(candidate, serving, metric=metric, passages=shown)
         ],

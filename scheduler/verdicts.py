@@ -6,7 +6,9 @@ from dataclasses import replace
 from finetune import gate
 from finetune.comparison import LOSS, SERVING, Delta, Rules, Verdict
 from finetune.evaluate import ALL, Report
+from finetune.people import Said, at_look
 from finetune.rated import Rated
+from scheduler import judging
 from scheduler.workbench import Workbench
 from store.models import Cycle
 
@@ -20,33 +22,38 @@ def verdict_of(
     candidate: Report,
     serving: Report,
     anchor: Report | None,
-    beside_anchor: Report,
-    told: str,
+    said: Said,
     *,
     candidates: int,
+    looks: int = 0,
     rated: Mapping[str, Rated] | None = None,
 ) -> Verdict:
     """One candidate's verdict; with several the error allowed is shared among them (Bonferroni).
 
-    `beside_anchor` is its report as the anchor's was made: with people's labels in both, or in neither.
+    `said` is what people said of held-out answers, at which this is the look number `looks`.
     """
+    planned = planned_tasks(bench, cycle, candidate)
     found = gate.decide(
         candidate,
         serving,
-        beside_anchor=beside_anchor,
-        planned_tasks=planned_tasks(bench, cycle, candidate),
+        planned_tasks=planned,
+        said=said,
+        min_labels=bench.min_labels,
         anchor=anchor,
         primary=bench.primary,
         margin=bench.margin,
         loss_margin=bench.loss_margin,
         min_cases=bench.min_cases,
-        confidence=1 - (1 - Rules.confidence) / candidates,
+        confidence=at_look(looks, 1 - (1 - Rules.confidence) / candidates),
         seed=bench.seed,
         rated=rated,
     )
     weighed = (rated or {}).get(serving.model)
-    said = weighed.sentence(serving.model) if weighed else ""
-    return replace(found, reasons=tuple(one for one in (told, *found.reasons, said) if one))
+    how = weighed.sentence(serving.model) if weighed else ""
+    told = judging.told(bench, candidate, serving, said, planned)
+    if looks and told:
+        told += f" It is look {looks} at labels, and each one may err half as often as the one before."
+    return replace(found, reasons=tuple(one for one in (told, *found.reasons, how) if one))
 
 
 def lead(verdict: Verdict) -> float:

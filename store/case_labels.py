@@ -1,7 +1,8 @@
 """What people say of answers to held-out questions: is this one right. The gate's intervals rest on it beside a judge.
 
-A label holds for a text, whichever adapter wrote it. Cases are asked in an order thrown by the adapter's digest and
-count only up to the first that is open, so that they are a random sample: picked ones would bend the result.
+A label holds for a text, whichever adapter wrote it. Cases are asked in an order thrown by the adapter's digest, the
+planned tasks' before the others, and count only up to the first that is open, so that they are a random sample of
+either: picked ones would bend the result.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from store.models import Adapter, CaseLabel, Exchange, now
 SIDES = ("candidate", "serving", "anchor")
 """Whose answers are asked about; an adapter's report has the anchor's where that is another than what serves."""
 METRIC = "answer_accuracy"
+LOOKS = "looks"
+"""Where an adapter's report keeps with how many labelled cases the gate decided, each time that labels counted."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,13 @@ def _cases(session: Session, row: Adapter) -> Iterator[tuple[str, tuple[str, ...
     ]
     shared = set.intersection(*(set(side) for side in sides))
     shared = set(session.exec(select(Exchange.id).where(col(Exchange.id).in_(shared))))
-    for name in sorted(shared, key=lambda name: hashlib.sha256(f"{row.digest}{name}".encode()).hexdigest()):
+    planned = row.report.get("planned")
+
+    def turn(name: str) -> tuple[bool, str]:
+        later = planned is not None and sides[0][name].get("task") not in planned
+        return later, hashlib.sha256(f"{row.digest}{name}".encode()).hexdigest()
+
+    for name in sorted(shared, key=turn):
         found = [side[name] for side in sides]
         if all(case["scores"].get(METRIC) is not None for case in found):
             yield name, tuple(dict.fromkeys(case["answer"] for case in found))
@@ -79,6 +88,26 @@ def next_open(session: Session, row: Adapter) -> Open:
         if left:
             return Open(place, len(cases), case_id, left)
     return Open(len(cases), len(cases), None, ())
+
+
+def looks_with(report: dict[str, Any], labelled: int, *, least: int) -> list[int]:
+    """With how many labelled cases the gate has decided, `labelled` now being the last where they are enough.
+
+    The same number again is the same look: a step that is tried anew spends nothing.
+    """
+    looks: list[int] = list(report.get(LOOKS, ()))
+    return looks if labelled < least or looks[-1:] == [labelled] else [*looks, labelled]
+
+
+def needed(report: dict[str, Any], cases: int, *, least: int) -> int | None:
+    """From how many labelled cases on the gate may look again: twice as many as at the last look, or all there are.
+
+    `least` before the first look; None where it has looked at all.
+    """
+    last = max(report.get(LOOKS, ()), default=0)
+    if not last:
+        return least
+    return min(2 * last, cases) if last < cases else None
 
 
 def put(database: Database, adapter_id: str, case_id: str, *, answer: str, value: bool, actor: str) -> CaseLabel:

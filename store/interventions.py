@@ -3,12 +3,12 @@
 Its steps are claimed and finished in `store/cycles.py`.
 """
 
-from sqlmodel import select
+from sqlmodel import Session, select
 
-from store import adapters, audit, cycles
+from store import adapters, audit, case_labels, cycles
 from store.database import Database
 from store.errors import Conflict
-from store.models import AdapterState, Cycle, CycleState, Outcome, now
+from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
 
 
 def keep(database: Database, cycle_id: str, *, actor: str, comment: str) -> Cycle:
@@ -68,10 +68,13 @@ def retry(database: Database, cycle_id: str, *, actor: str) -> Cycle:
         return cycle
 
 
-def decide_again(database: Database, adapter_id: str, *, actor: str, comment: str, step: str = "gate") -> Cycle:
+def decide_again(
+    database: Database, adapter_id: str, *, actor: str, comment: str, min_labels: int, step: str = "gate"
+) -> Cycle:
     """Take up the cycle of a candidate that the gate could not tell about, at its gate: people have labelled since.
 
-    Raises NotFound, Invalid without a comment, or Conflict when its cycle ended otherwise or another one runs.
+    Raises NotFound, Invalid without a comment, or Conflict when its cycle ended otherwise, another one runs, or too
+    little was labelled since the gate last looked: who looks after every label finds a gain by chance.
     """
     adapters.need_comment(comment, "deciding again")
     with database.write() as session:
@@ -81,6 +84,7 @@ def decide_again(database: Database, adapter_id: str, *, actor: str, comment: st
             raise Conflict(
                 f"adapter {adapter_id} is {row.state}: decided again is only what the gate could not tell about."
             )
+        _need_labels(session, row, least=min_labels)
         other = session.exec(select(Cycle.id).where(Cycle.state == CycleState.RUNNING)).first()
         if other is not None:
             raise Conflict(f"cycle {other} is running.", "Wait for its end, or cancel it.")
@@ -89,3 +93,18 @@ def decide_again(database: Database, adapter_id: str, *, actor: str, comment: st
         session.add(cycle)
         audit.record(session, actor=actor, action="cycle.decided_again", subject=cycle.id, comment=comment)
         return cycle
+
+
+def _need_labels(session: Session, row: Adapter, *, least: int) -> None:
+    """Raises Conflict where labels were given or counted, and the next look at them is not due yet."""
+    found = case_labels.next_open(session, row)
+    looks = row.report.get(case_labels.LOOKS, [])
+    if not found.labelled and not looks:
+        return
+    wanted = case_labels.needed(row.report, found.cases, least=least)
+    last = f"the gate last looked with {looks[-1]}" if looks else "the gate has not counted any yet"
+    said = f"{found.labelled} of {found.cases} held-out cases of {row.id} are labelled, and {last}"
+    if wanted is None:
+        raise Conflict(f"{said}, which were all there are.", "A new cycle asks more.")
+    if found.labelled < wanted:
+        raise Conflict(f"{said}: it decides again from {wanted} on.", f"Label {wanted - found.labelled} more.")

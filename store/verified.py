@@ -1,10 +1,12 @@
 """Answers that a reviewer wrote or approved, as they may be shown to others who ask the same (reading only)."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session, col, or_, select
 
 from store import answers, staleness
 from store.models import Adapter, Exchange, Feedback, Person, Role
@@ -12,55 +14,85 @@ from store.models import Adapter, Exchange, Feedback, Person, Role
 MOST = 5_000
 """Approved answers that are looked through, the newest first."""
 
+State = tuple[tuple[str, datetime], ...]
+
 
 @dataclass(frozen=True)
 class VerifiedAnswer:
     """A question with the answer that a reviewer stands behind, without its citation markers.
 
     A follow-up question is what was searched for, the turns before it included: by itself it asks of anything.
+    `digest` is that of question and answer as they were written.
     """
 
     exchange_id: str
     question: str
     answer: str
+    digest: str
+    changed_at: datetime
 
 
-def changed_at(session: Session) -> datetime | None:
-    """When feedback last changed: what was read before is out of date."""
-    return session.exec(select(func.max(Feedback.updated_at))).one()
+def state(session: Session) -> State:
+    """Which answers are approved and when each last changed: while it is the same, what was read before holds.
+
+    The newest time alone would not tell, as a clock may have been ahead.
+    """
+    return tuple((name, at) for name, at in session.exec(_newest(Exchange.id, Feedback.updated_at)))
 
 
-def approved(session: Session, *, most: int = MOST) -> list[VerifiedAnswer]:
+def approved(session: Session) -> list[VerifiedAnswer]:
     """All approved answers, newest first, of exchanges whose person agreed; those that decline are left out."""
-    query = _query().order_by(col(Feedback.updated_at).desc()).limit(most)
-    return [
-        VerifiedAnswer(
-            exchange.id, exchange.search_query or exchange.question, answers.without_citations(feedback.correction)
-        )
-        for exchange, feedback in session.exec(query)
-        if not answers.declined(feedback.correction)
-    ]
+    found = (_read(exchange, feedback) for exchange, feedback in session.exec(_newest(Exchange, Feedback)))
+    return [one for one in found if one is not None]
 
 
-def still(session: Session, exchange_id: str) -> bool:
-    """Whether an answer is approved now and everything that it rests on can still be retrieved."""
-    found = session.exec(_query().where(Exchange.id == exchange_id)).first()
+def standing(session: Session, exchange_id: str) -> VerifiedAnswer | None:
+    """The answer as it is approved now; None where it is not any more, or what it rests on cannot be retrieved."""
+    found = session.exec(_query(Exchange, Feedback).where(Exchange.id == exchange_id)).first()
     if found is None:
-        return False
+        return None
     exchange, feedback = found
     cited = set(answers.cited_numbers(feedback.correction))
     basis = [passage for passage in exchange.passages if not cited or passage["n"] in cited]
-    return not staleness.among(session, basis)
+    return None if staleness.among(session, basis) else _read(exchange, feedback)
 
 
-def passed_by(session: Session, adapter_id: str, exchange_id: str) -> bool:
-    """Whether an adapter answers that question by itself, as its evaluation found."""
+def passed_by(session: Session, adapter_id: str, answer: VerifiedAnswer) -> bool:
+    """Whether an adapter gives that very answer by itself, as its evaluation found.
+
+    An evaluation keeps the digest of what was approved then; an older one kept none, and holds for what has not changed
+    since its adapter was made.
+    """
     row = session.get(Adapter, adapter_id)
-    return bool(row is not None and row.report.get("verified", {}).get(exchange_id))
+    kept = row.report.get("verified", {}).get(answer.exchange_id) if row is not None else None
+    if row is None or not kept:
+        return False
+    return answer.changed_at <= row.created_at if kept is True else bool(kept == answer.digest)
 
 
-def _query() -> Any:
+def digest_of(exchange: Exchange, feedback: Feedback) -> str:
+    """What an evaluation keeps of an approved answer that an adapter passed: another text is another answer."""
+    text = json.dumps([_asked(exchange), feedback.correction])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _asked(exchange: Exchange) -> str:
+    return exchange.search_query or exchange.question
+
+
+def _read(exchange: Exchange, feedback: Feedback) -> VerifiedAnswer | None:
+    if answers.declined(feedback.correction):
+        return None
+    text = answers.without_citations(feedback.correction)
+    return VerifiedAnswer(exchange.id, _asked(exchange), text, digest_of(exchange, feedback), feedback.updated_at)
+
+
+def _newest(*columns: Any) -> Any:
+    return _query(*columns).order_by(col(Feedback.updated_at).desc(), col(Exchange.id)).limit(MOST)
+
+
+def _query(*columns: Any) -> Any:
     written = or_(col(Feedback.approved_by).is_not(None), Person.role != Role.CHAT)
-    query = select(Exchange, Feedback).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id))
+    query = select(*columns).select_from(Exchange).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id))
     query = query.join(Person, col(Person.id) == col(Feedback.person_id), isouter=True)
     return query.where(Feedback.correction != "", col(Exchange.trainable).is_(True), written)

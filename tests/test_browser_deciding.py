@@ -192,6 +192,7 @@ def test_held_out_answers_are_labelled_until_the_gate_may_decide_again(page: Pag
     settled(page)
     box = page.get_by_label(f"Held-out answers of {adapter.id}")
     again = box.get_by_role("button", name="Decide again")
+    expect(box).to_contain_text("from 4 on they count at the gate.")
     for number in range(CASES):
         expect(box).to_contain_text(f"{number} of {CASES} cases labelled")
         for answer in box.get_by_label(re.compile("^Answer [AB]$")).all():
@@ -204,6 +205,18 @@ def test_held_out_answers_are_labelled_until_the_gate_may_decide_again(page: Pag
     expect(page.locator("#toast")).to_contain_text("The gate decides again.")
     with bot.database.read() as session:
         assert session.get_one(Cycle, adapter.cycle_id).state == "running"
+
+
+def test_the_page_says_when_the_gate_may_look_again(page: Page, bot: QueuedBot) -> None:
+    adapter = undecided(bot)
+    with bot.database.write() as session:
+        row = adapters.get(session, adapter.id)
+        row.report = {**row.report, "looks": [2]}
+        session.add(row)
+    page.goto(f"{page.url.split('/admin')[0]}/admin/judge?adapter={adapter.id}")
+    box = page.get_by_label(f"Held-out answers of {adapter.id}")
+    expect(box).to_contain_text(f"0 of {CASES} cases labelled; the gate decided with 2 and may again from 4 on.")
+    expect(box.get_by_role("button", name="Decide again")).to_be_hidden()
 
 
 def test_lineage_draws_each_version_after_what_it_was_measured_against(page: Page, bot: QueuedBot) -> None:

@@ -131,7 +131,8 @@ def held_out(number: int) -> dict[str, Any]:
 def test_an_evaluation_also_asks_the_alternatives_and_the_approved_questions(tmp_path: Path) -> None:
     rows = [held_out(number) for number in range(4)]
     (tmp_path / "train.jsonl").write_text("")
-    approved = [{**held_out(9), "id": f"ex_{number}"} for number in range(5)]
+    approved = [{**held_out(9), "id": f"ex_{number}", "approved": f"{number:064}"} for number in range(4)]
+    approved.append({**held_out(9), "id": "ex_4"})  # As an earlier version wrote it.
     (tmp_path / "verified.jsonl").write_text("".join(json.dumps(row) + "\n" for row in approved))
     job = {
         **{"out": str(tmp_path / "out"), "alternatives": 3, "train": str(tmp_path / "train.jsonl"), "seed": 1},
@@ -141,7 +142,7 @@ def test_an_evaluation_also_asks_the_alternatives_and_the_approved_questions(tmp
     second = Report("v2", "words", candidate.cases, ())
     instead.measure(job, rows, engine=Echo(), candidates=[candidate, second], judge=WordJudge(), show=lambda _: None)
     found = instead.read(tmp_path / "out", candidate.model)
-    assert found["verified"] == {row["id"]: True for row in approved}
+    assert found["verified"] == {row["id"]: row.get("approved", True) for row in approved}
     theirs = instead.read(tmp_path / "out", "v2")
     assert theirs["verified"] == {row["id"]: False for row in approved}
     assert theirs["alternatives"] == found["alternatives"]

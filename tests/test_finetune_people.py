@@ -1,14 +1,17 @@
 """Claims about people's labels at the gate: a judge that flatters one side is put right, and intervals stay honest."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from finetune.bootstrap import interval, resampled_means
-from finetune.comparison import Rules, compared
+from finetune.comparison import Delta, Rules, compared
 from finetune.evaluate import CaseScore, Report
 from finetune.gate import decide
-from finetune.people import METRIC, Said, corrected, labelled
+from finetune.people import METRIC, Said, at_look, corrected, heard, labelled
+from store.case_labels import LOOKS, looks_with, needed
 
 CASES = 300
 
@@ -44,7 +47,7 @@ def gain(candidate: Report, serving: Report) -> tuple[float, float]:
 def test_a_flattering_judge_promotes_and_labels_put_it_right() -> None:
     candidate, serving, said = world(1, truth=0.0, flattery=0.5)
     some = sample(said, 120)
-    assert labelled(candidate, some) == labelled(serving, some) == 120
+    assert labelled(candidate, some) == labelled(serving, some) and len(labelled(serving, some)) == 120
     alone = decide(candidate, serving, planned_tasks=["facts"], samples=400)
     told = decide(corrected(candidate, some), corrected(serving, some), planned_tasks=["facts"], samples=400)
     assert (alone.verdict, told.verdict == "promote") == ("promote", False)
@@ -61,6 +64,75 @@ def test_intervals_with_labels_hold_the_truth_as_often_as_they_say() -> None:
         alone += low <= 0.1 <= high
     assert held / 150 > 0.9
     assert alone / 150 < 0.6
+
+
+def two_tasks(seed: int, *, planned: int) -> tuple[Report, Report, Said]:
+    """An equal candidate that the judge flatters; so many of the cases are of the planned task."""
+    candidate, serving, said = world(seed, truth=0.0, flattery=0.5)
+
+    def divided(report: Report) -> Report:
+        tasks = ["facts"] * planned + ["talk"] * (CASES - planned)
+        rows = zip(report.cases, tasks, strict=True)
+        return replace(report, cases=tuple(replace(case, task=task, cluster=case.case_id) for case, task in rows))
+
+    return divided(candidate), divided(serving), said
+
+
+def accuracy(candidate: Report, serving: Report, said: Said, *, confidence: float = 0.95) -> Delta:
+    rules: dict[str, Any] = {"primary": ("answer_accuracy",), "min_cases": 24, "min_labels": 20, "samples": 1000}
+    found = decide(candidate, serving, planned_tasks=["facts"], said=said, confidence=confidence, **rules)
+    return next(one for one in found.deltas if one.role == "primary")
+
+
+def test_an_equal_candidate_gains_no_more_often_where_the_planned_task_is_small() -> None:
+    better = 0
+    for seed in range(200):
+        candidate, serving, said = two_tasks(seed, planned=30)
+        better += accuracy(candidate, serving, sample(said, 20)).passed is True
+    assert better / 200 <= 0.035
+
+
+def test_labels_of_other_tasks_show_no_gain_in_the_planned_ones() -> None:
+    candidate, serving, said = two_tasks(1, planned=30)
+    some = {key: value for key, value in said.items() if int(key[0][1:]) >= 15}
+    alone = accuracy(candidate, serving, {})
+    told = accuracy(candidate, serving, some)
+    assert (alone.passed, told.passed, told.difference) == (True, None, alone.difference)
+    assert told.sentence.endswith("too few labels of the planned tasks, 20 are needed.")
+    whole = heard(candidate, serving, some, planned=["facts"], least=20)
+    judged, others = whole.candidate.cases[:30], whole.candidate.cases[30:]
+    assert judged == candidate.cases[:30] and others != candidate.cases[30:]
+
+
+def test_the_planned_tasks_are_corrected_by_their_own_labels_alone() -> None:
+    candidate, serving, said = two_tasks(2, planned=60)
+    few, many = sample(said, 40), {**sample(said, 40), **{k: v for k, v in said.items() if int(k[0][1:]) >= 200}}
+    assert accuracy(candidate, serving, few).difference == accuracy(candidate, serving, many).difference
+    assert heard(candidate, serving, many, planned=["facts"], least=20).labels(["c1", "c50", "c250"]) == 2
+    assert heard(candidate, serving, few, planned=["facts"], least=20).labels(["c250"]) is None
+
+
+def test_looking_at_growing_labels_finds_a_gain_by_chance_no_more_often_than_once() -> None:
+    better = 0
+    for seed in range(200):
+        candidate, serving, said = two_tasks(seed, planned=CASES)
+        looks: list[int] = []
+        while (count := needed({LOOKS: looks}, CASES, least=20)) is not None:
+            looks = looks_with({LOOKS: looks}, count, least=20)
+            level = at_look(len(looks), 0.95)
+            better += (found := accuracy(candidate, serving, sample(said, count), confidence=level).passed is True)
+            if found:
+                break
+        else:
+            assert looks == [20, 40, 80, 160, 300]
+    assert better / 200 <= 0.04
+
+
+def test_with_few_labels_an_interval_is_as_wide_as_with_few_documents() -> None:
+    values, names = [float(n % 2) for n in range(300)], [str(n) for n in range(300)]
+    sure, few = (resampled_means(values, names, labels=labels) for labels in (None, 10))
+    assert float(np.std(few)) == pytest.approx(float(np.std(sure)) * 1.216, rel=0.01)
+    assert float(np.ptp(resampled_means(values, names, labels=1))) > 3
 
 
 def test_labels_make_an_interval_of_a_true_gain_no_wider_than_labels_alone() -> None:

@@ -140,8 +140,28 @@ def test_labels_of_people_count_once_there_are_enough_of_both_sides(work: Workbe
     heard(work, only, {"candidate": False, "serving": True})
     after = trials.decide(work, claim, row)
     assert after.result["verdict"] != "promote"
-    assert after.result["reasons"][0].startswith("People labelled 160 held-out cases")
+    assert after.result["reasons"][0].startswith("People labelled 160 held-out cases, 100 of the planned tasks: answer")
+    with work.database.read() as session:
+        assert adapters.get(session, only.id).report["planned"] == ["facts"]
     assert after.result["gained"]["answer_accuracy"][0] == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(("before", "after", "level"), [([], [160], "97.5"), ([40], [40, 160], "98.75")])
+def test_each_look_at_labels_may_err_half_as_often_as_the_one_before(
+    work: Workbench, before: list[int], after: list[int], level: str
+) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.25])
+    heard(work, only, {"candidate": False, "serving": True})
+    with work.database.write() as session:
+        found = adapters.get(session, only.id)
+        found.report = {**found.report, "looks": before}
+        session.add(found)
+    for _ in range(2):  # A step that is tried anew is the same look.
+        said = trials.decide(work, claim, row).result["reasons"]
+        assert f"It is look {len(after)} at labels" in said[0] and any(f"{level} % interval" in one for one in said)
+        with work.database.read() as session:
+            assert adapters.get(session, only.id).report["looks"] == after
 
 
 @pytest.mark.parametrize(("anchors", "difference"), [(True, 0.0), (False, 1.0), (None, 0.25)])

@@ -82,6 +82,28 @@ def test_the_anchors_answers_are_asked_about_where_it_is_another(bot: QueuedBot,
         assert len(case_labels.counted(session, adapter)) == 3 * CASES - 2
 
 
+def test_the_planned_tasks_are_asked_first(bot: QueuedBot, client: TestClient) -> None:
+    adapter = undecided(bot)
+    names = [case["case_id"] for case in adapter.report["candidate"]["cases"]]
+    planned = set(names[2:])
+    with bot.database.write() as session:
+        row = adapters.get(session, adapter.id)
+        sides = {
+            side: {
+                **row.report[side],
+                "cases": [
+                    {**case, "task": "facts" if case["case_id"] in planned else "talk"}
+                    for case in row.report[side]["cases"]
+                ],
+            }
+            for side in ("candidate", "serving")
+        }
+        row.report = {**sides, "planned": ["facts"]}
+        session.add(row)
+    asked = [label(client, adapter)["next"]["case_id"] for _ in range(CASES)]
+    assert set(asked[:2]) == planned and set(asked) == set(names)
+
+
 def test_a_case_out_of_turn_does_not_count(bot: QueuedBot, client: TestClient) -> None:
     adapter = undecided(bot)
     first = client.get(f"/v1/admin/adapters/{adapter.id}/label-next").json()["next"]["case_id"]
@@ -118,6 +140,48 @@ def test_the_gate_is_asked_again_once_and_with_a_comment(bot: QueuedBot, client:
     again = client.post(path, json={"comment": "twice"})
     assert again.status_code == 409 and "could not tell about" in message(again)
     assert cycles.claim(bot.database) is not None
+
+
+def looked(bot: QueuedBot, adapter: Adapter, *looks: int) -> None:
+    """The gate has decided with so many labels, and could still not tell."""
+    claim = cycles.claim(bot.database)
+    assert claim is not None
+    ended: dict[str, Any] = {"state": CycleState.DONE, "outcome": Outcome.NOT_ENOUGH_EVIDENCE}
+    with bot.database.write() as session:
+        row = adapters.get(session, adapter.id)
+        row.report = {**row.report, "looks": list(looks)}
+        session.add(row)
+    cycles.finish_step(bot.database, claim, result={}, next_step=None, **ended, adapter_id=adapter.id)
+
+
+def test_the_gate_looks_again_only_at_twice_the_labels_or_all(bot: QueuedBot, client: TestClient) -> None:
+    adapter = undecided(bot)
+    path = f"/v1/admin/adapters/{adapter.id}"
+
+    def again() -> tuple[int, str]:
+        said = client.post(f"{path}/decide-again", json={"comment": "labelled"})
+        return said.status_code, "" if said.status_code == 200 else " ".join(said.json()["error"].values())
+
+    def due() -> int | None:
+        found: int | None = client.get(f"{path}/label-next").json()["needed"]
+        return found
+
+    label(client, adapter)
+    status, said = again()
+    assert (status, due()) == (409, 2)
+    assert f"1 of 4 held-out cases of {adapter.id} are labelled, and the gate has not counted any yet" in said
+    assert "it decides again from 2 on. Label 1 more." in said
+    label(client, adapter)
+    assert again() == (200, "")
+    looked(bot, adapter, 2)
+    label(client, adapter)
+    status, said = again()
+    assert (status, due()) == (409, 4) and "the gate last looked with 2: it decides again from 4 on." in said
+    label(client, adapter)
+    assert again() == (200, "")
+    looked(bot, adapter, 2, 4)
+    status, said = again()
+    assert (status, due()) == (409, None) and "which were all there are" in said
 
 
 def test_labels_go_with_the_question(bot: QueuedBot, client: TestClient) -> None:

@@ -83,6 +83,13 @@ async function next(ids, tasks) {
   );
 }
 
+/** From how many labelled cases on the gate may decide again, in words. */
+function due({ looks, needed }) {
+  if (!looks.length) return `from ${needed} on they count at the gate`;
+  const last = `the gate decided with ${looks.at(-1)}`;
+  return needed === null ? `${last}, which are all` : `${last} and may again from ${needed} on`;
+}
+
 /** Held-out answers of an adapter and of what it was compared with, one case at a time, without their names. */
 async function labelling(adapter, load) {
   const shown = h("div", { role: "group", "aria-label": "Answers to label", "aria-live": "polite" });
@@ -93,8 +100,8 @@ async function labelling(adapter, load) {
   );
   const next = async () => {
     const found = await call("GET", `${path}/label-next`);
-    const progress = `${found.labelled} of ${found.cases} cases labelled; from ${found.needed} on they count at the gate.`;
-    again.hidden = found.labelled < found.needed;
+    const progress = `${found.labelled} of ${found.cases} cases labelled; ${due(found)}.`;
+    again.hidden = found.needed === null || found.labelled < found.needed;
     shown.replaceChildren(
       h("p", { class: "muted" }, progress),
       ...(found.next ? asked(found.next) : [h("p", {}, "There is no case left to label.")]),

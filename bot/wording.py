@@ -1,0 +1,72 @@
+"""Whether two questions are one, put in nearly the same words (pure).
+
+All words are compared, in their order: prepositions, pronouns, negations, numbers and signs too. Only a plural's s,
+capitals, contractions, a few fillers and the ways to begin a question are passed over. It knows words, not meanings:
+a paraphrase is another question, and so is one with any further word.
+"""
+
+import re
+import unicodedata
+from itertools import pairwise
+
+_TOKEN = re.compile(
+    r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*"
+    r"|(?<!\w)[-.](?=\w)"  # A sign, or the dot of a file's name; between words both are punctuation.
+    r"|[^\s\w.,;:!?¿¡…\"'“”„‘«»‹›()\[\]{}`。、،؟।-]|_"
+)
+_SAME = {"does": "do", "are": "is", "were": "was", "has": "have", "cannot": "can not", "can't": "can not"}
+_SAME |= {"won't": "will not", "an": "a"}
+_IS = re.compile(r"^(what|who|where|when|why|how|which|that|there|it)'s$")
+_ENDINGS = (("n't", " not"), ("'re", " are"), ("'m", " am"), ("'ve", " have"), ("'ll", " will"))
+_FILLERS = frozenset(("please", "kindly", "exactly", "currently", "actually"))
+_ARTICLES = frozenset(("the", "a"))
+_TURNED = frozenset(("few", "little", ""))
+"""Before these an article counts: a few users are some, few users are hardly any. As the last word it is no article."""
+_OPENINGS = tuple(
+    tuple(opening.split())
+    for opening in (
+        *("hello", "hi", "hey", "good morning", "good afternoon", "good evening", "tell me"),
+        *("can you tell me", "could you tell me", "would you tell me", "will you tell me"),
+        *("i would like to know", "i'd like to know", "i want to know"),
+    )
+)
+_ENDS = (("thanks",), ("thank", "you"))
+_HOW = (("how", "do", "i"), ("how", "can", "i"), ("how", "to"))
+
+Words = tuple[str, ...]
+
+
+def wording(question: str) -> Words:
+    """The words by which a question is compared, in order; two with the same are one question. Empty for none."""
+    text = unicodedata.normalize("NFKC", question).replace("’", "'").strip()
+    found = [word for token in _TOKEN.findall(text[:1].lower() + text[1:]) for word in _spelt(token)]
+    kept = tuple(word for word, after in pairwise([*found, ""]) if not _passed_over(word, after))
+    while opening := next((one for one in _OPENINGS if kept[: len(one)] == one), None):
+        kept = kept[len(opening) :]
+    kept = next((kept[: -len(one)] for one in _ENDS if kept[-len(one) :] == one), kept)
+    how = next((one for one in _HOW if kept[: len(one)] == one), None)
+    return tuple(map(_singular, kept)) if how is None else ("how to", *map(_singular, kept[len(how) :]))
+
+
+def _passed_over(word: str, after: str) -> bool:
+    return word in _FILLERS or (word in _ARTICLES and after not in _TURNED)
+
+
+def _spelt(token: str) -> list[str]:
+    """A word without capitals, its contraction undone; a capital A is the name of something, as in vitamin A."""
+    if token == "A":
+        return ["A"]
+    word = token.casefold()
+    word = _IS.sub(r"\1 is", _SAME.get(word, word))
+    for ending, whole in _ENDINGS:
+        word = word.removesuffix(ending) + whole if word.endswith(ending) else word
+    return [_SAME.get(part, part) for part in word.split()]
+
+
+def _singular(word: str) -> str:
+    """A word without a plural's s, by Harman's rules (1991); short words and genitives stay as they are."""
+    if len(word) < 4 or not word.isalpha() or not word.endswith("s") or word.endswith(("us", "ss")):
+        return word
+    if word.endswith("ies") and not word.endswith(("eies", "aies")):
+        return word[:-3] + "y"
+    return word[:-1]
