@@ -15,7 +15,7 @@ from store import adapters, exchanges, people
 from store.database import Database
 from store.errors import NotFound
 from store.models import AdapterState as S
-from store.models import Conversation, Exchange, ExchangeState, Person, Role, new_id, now
+from store.models import Conversation, Exchange, ExchangeState, Feedback, Person, Role, new_id, now
 
 SWAP = now() - timedelta(hours=2)
 
@@ -121,7 +121,7 @@ def answered(
 ) -> None:
     """Exchanges before the swap, answered by the base, or after it, answered by v1; of as many people as count.
 
-    `alone` are those of ann.
+    They are rated in the order of the calls, on their side of the swap; `alone` are those of ann.
     """
     asking = [ann] if alone else crowd(database, math.ceil(number / MOST_OF_ONE))
     for i in range(number):
@@ -139,7 +139,10 @@ def answered(
         state = ExchangeState(str(values.get("state", "finished")))
         exchanges.finish(database, row.id, state=state, declined=bool(values.get("declined")))
         if rating:
-            exchanges.rate(database, row.id, person=person, rating=rating)
+            rated_at = exchanges.rate(database, row.id, person=person, rating=rating).rated_at
+            if not after and rated_at is not None:
+                with database.write() as session:
+                    session.get_one(Feedback, row.id).rated_at = rated_at - timedelta(hours=3)
 
 
 def crowd(database: Database, size: int) -> list[Person]:
