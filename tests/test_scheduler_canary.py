@@ -77,6 +77,18 @@ def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Databa
     assert canary_verdict(database, hours=1) == ("asks", said)
 
 
+def test_the_watch_never_completes_a_canary_that_came_after_its_own(database: Database, ann: Person) -> None:
+    as_canary(database)
+    rollbacks.rollback(database, actor="eve", comment="it leaks names")
+    with database.write() as session:
+        deployments.deploy(session, "v1", actor="eve", comment="careful", canary="v3", share=0.01)
+    with pytest.raises(Conflict, match="v2 is not the canary any more, v3 is"):
+        act_on(database, Watched("complete", "thumbs-down fell."), adapter_id="v2")
+    with database.read() as session:
+        row = deployments.deployment(session)
+        assert (row.adapter, row.canary, row.share) == ("v1", "v3", 0.01)
+
+
 @pytest.mark.parametrize("complete", [None, 1.0])
 def test_a_canary_that_nobody_used_asks_an_admin_when_its_window_is_over(
     database: Database, ann: Person, complete: float | None

@@ -119,6 +119,17 @@ def test_changing_a_canary_needs_one_and_a_comment(database: Database) -> None:
     assert (row(database).canary, row(database).share) == (adapter, 0.1)
 
 
+def test_a_canary_is_completed_only_while_it_is_the_one_that_was_meant(database: Database) -> None:
+    first = canary(database)
+    rollbacks.rollback(database, actor="eve", comment="it leaks names")
+    second = canary(database)
+    with pytest.raises(Conflict, match=f"adapter {first} is not the canary any more, {second} is"):
+        deployments.change_canary(database, actor="watch", comment="fewer thumbs-down", share=1, of=first)
+    assert (row(database).adapter, row(database).canary, row(database).share) == ("base", second, 0.1)
+    deployments.change_canary(database, actor="watch", comment="fewer thumbs-down", share=1, of=second)
+    assert serving(database) == second
+
+
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("is_loaded", [False, True])
 def test_rolling_back_takes_the_canary_and_leaves_what_serves(database: Database, named: bool, is_loaded: bool) -> None:
