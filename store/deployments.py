@@ -244,8 +244,14 @@ def change_canary(
 
 
 def _complete(session: Session, canary: str, *, actor: str, comment: str) -> Deployment:
-    """Give everybody the canary; one that no bot has loaded yet goes live when a bot has."""
-    if get(session, canary).state == S.CANARY:
+    """Give everybody the canary; one that no bot has loaded yet goes live when a bot has.
+
+    It replaces what serves the others now, which may be another one than when it was approved.
+    """
+    row = get(session, canary)
+    row.replaced = deployment(session).adapter
+    session.add(row)
+    if row.state == S.CANARY:
         retire_live(session, actor=actor)
         move(session, canary, S.LIVE, actor=actor, comment=comment, decided_at=now())
     return deploy(session, canary, actor=actor, comment=comment)

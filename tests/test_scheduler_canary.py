@@ -7,8 +7,8 @@ from scheduler.watch import Watched, look
 from store import adapters, deployments, rollbacks
 from store.database import Database
 from store.errors import Conflict
+from store.models import Adapter, Deployment, Person, now
 from store.models import AdapterState as S
-from store.models import Deployment, Person, now
 from tests.test_scheduler_watch import SWAP, answered
 from tests.test_scheduler_watch import ann as ann
 
@@ -119,6 +119,25 @@ def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database
     assert deployed(database) == ("v2", None, S.LIVE)
     found = look(database, adapter_id="v2", hours=24, max_decline_rise=0.25, now=now())
     assert found.verdict == "waiting"
+
+
+def test_a_completed_canary_is_held_against_what_served_not_against_what_was_taken_back(
+    database: Database, ann: Person
+) -> None:
+    """The base is disliked by one in ten, v1, which was rolled back beside the canary, by most: so is v2."""
+    as_canary(database)
+    answered(database, ann, 54, after=False, rating="up")
+    answered(database, ann, 6, after=False, rating="down")
+    answered(database, ann, 60, after=False, adapter="v1", rating="down")
+    with database.write() as session:
+        session.get_one(Adapter, "v2").replaced = "v1"
+    rollbacks.rollback(database, actor="watch", comment="thumbs-down rose", of="v1")
+    deployments.change_canary(database, actor="eve", comment="all well", share=1)
+    with database.write() as session:
+        session.get_one(Adapter, "v2").decided_at = SWAP
+    answered(database, ann, 40, after=True, adapter="v2", rating="down")
+    answered(database, ann, 20, after=True, adapter="v2", rating="up")
+    assert canary_verdict(database) == ("roll back", "thumbs-down rose from 6 of 60 to 40 of 60 ratings with v2.")
 
 
 def test_the_watch_never_rolls_back_what_came_after_its_adapter(database: Database, ann: Person) -> None:

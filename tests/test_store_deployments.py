@@ -204,6 +204,19 @@ def test_what_serves_beside_a_canary_is_taken_back_alone(database: Database) -> 
     assert rollbacks.rollback(database, actor="ann", comment="worse").adapter == first
 
 
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_canary_replaces_what_serves_when_it_is_completed(database: Database, is_loaded: bool) -> None:
+    first, second = live(database), live(database)
+    third = made(database, compared_with=second)
+    deployments.approve(database, third, actor="ann", comment="good", share=0.3)
+    if is_loaded:
+        deployments.loaded(database, third)
+    rollbacks.rollback(database, actor="watch", comment="declines rose", of=second)
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    with database.read() as session:
+        assert adapters.get(session, third).replaced == first
+
+
 def test_a_rollback_does_not_return_to_what_was_taken_back_itself(database: Database) -> None:
     first = live(database)
     canary(database)
