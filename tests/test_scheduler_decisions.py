@@ -9,8 +9,9 @@ import pytest
 from scheduler import cycle
 from scheduler.decisions import follow_decisions
 from scheduler.workbench import Workbench
-from store import adapters, cycles, deployments, rollbacks
+from store import adapters, cycles, deployments, interventions, rollbacks
 from store.database import Database
+from store.errors import Conflict
 from store.models import Adapter, AdapterState, Conversation, Cycle, CycleState, CycleStep, Outcome, now
 from tests.test_scheduler_watch import SWAP, answered, crowd
 from tests.test_store_adapters import made, state
@@ -67,6 +68,19 @@ def test_a_cycle_watches_its_canary_until_an_admin_completes_it(database: Databa
     deployments.change_canary(database, actor="ann", comment="all well", share=1)
     row = look(database, cycle_id)
     assert (row.state, row.outcome) == (CycleState.DONE, Outcome.PROMOTED)
+
+
+def test_a_canary_is_not_kept_and_left_unwatched(database: Database) -> None:
+    cycle_id, adapter = as_canary(database)
+    assert look(database, cycle_id).state == CycleState.WATCHING
+    with pytest.raises(
+        Conflict, match=f"adapter {adapter} is a canary: kept is only one that everybody gets"
+    ) as refused:
+        interventions.keep(database, cycle_id, actor="ann", comment="looks fine")
+    assert refused.value.hint == "Complete it with share 1, or roll it back."
+    assert look(database, cycle_id).state == CycleState.WATCHING
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    assert interventions.keep(database, cycle_id, actor="ann", comment="looks fine").outcome == Outcome.PROMOTED
 
 
 @pytest.mark.parametrize("watched", [False, True])
