@@ -83,7 +83,10 @@ Unsupported = Callable[[str], bool | None]
 
 @dataclass(frozen=True)
 class Sign:
-    """What may rise, of what, and its part of the error; `rated` ones come from who rated, others from who asked."""
+    """What may rise, of what, and its part of the error; `rated` ones come from who rated, others from who asked.
+
+    `anybody` may show it: it is the machine's fault, and people say nothing about it.
+    """
 
     name: str
     of: str
@@ -92,6 +95,7 @@ class Sign:
     tolerated: float = 0.0
     most: int | None = None
     rated: bool = False
+    anybody: bool = False
 
 
 def _disliked(one: Seen) -> bool | None:
@@ -112,7 +116,7 @@ def signs(max_decline_rise: float, unsupported: Unsupported | None) -> list[Sign
     return [
         DISLIKED,
         *([by_judge] if unsupported is not None else []),
-        Sign("failures", "exchanges", lambda one: one.state == ExchangeState.FAILED, 0.1),
+        Sign("failures", "exchanges", lambda one: one.state == ExchangeState.FAILED, 0.1, anybody=True),
         Sign("declines", "exchanges", lambda one: one.declined, 0.1, max_decline_rise),
     ]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from scheduler.decisions import act_on
-from scheduler.watch import Watched, look
+from scheduler.watch import LEAST, Watched, look
 from store import adapters, deployments, rollbacks
 from store.database import Database
 from store.errors import Conflict
@@ -71,10 +71,21 @@ def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Databa
     as_canary(database)
     answered(database, ann, 3, after=True, adapter="v2")
     assert canary_verdict(database, hours=24) == ("waiting", "")
-    said = (
-        "3 exchanges and 0 ratings in 1 h show neither a loss nor a gain with v2: complete the canary or roll it back."
-    )
-    assert canary_verdict(database, hours=1) == ("asks", said)
+    said, choice = "3 exchanges and 0 ratings in 1 h", "complete the canary or roll it back."
+    little = f"{said}, too little beside to compare with v2: {choice}"
+    assert canary_verdict(database, hours=1) == ("asks", little)
+    answered(database, ann, LEAST, after=True, adapter="v1")
+    assert canary_verdict(database, hours=1) == ("asks", f"{said} show neither a loss nor a gain with v2: {choice}")
+
+
+def test_a_canary_that_mostly_fails_with_too_little_beside_to_compare_is_not_completed_unasked(
+    database: Database, ann: Person
+) -> None:
+    as_canary(database)
+    answered(database, ann, LEAST - 1, after=True, adapter="v1")
+    answered(database, ann, 30, after=True, adapter="v2", state="failed")
+    said = "failures in 30 of 30 exchanges with v2, too little beside to compare: complete the canary or roll it back."
+    assert canary_verdict(database, complete=1) == ("asks", said)
 
 
 def test_the_watch_never_completes_a_canary_that_came_after_its_own(database: Database, ann: Person) -> None:
@@ -113,6 +124,9 @@ def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database
     as_canary(database)
     assert canary_verdict(database, complete=1) == ("waiting", "")
     answered(database, ann, 3, after=True, adapter="v2")
+    sentence = "completed: 3 exchanges in 1 h as a canary, too little beside to compare with v2."
+    assert canary_verdict(database, complete=1) == ("complete", sentence)
+    answered(database, ann, LEAST, after=True, adapter="v1")
     sentence = "completed: 3 exchanges in 1 h as a canary showed no clear loss."
     assert canary_verdict(database, complete=1) == ("complete", sentence)
     act_on(database, look_at_v2(database), adapter_id="v2")
