@@ -145,37 +145,43 @@ def _primaries(verdict: Mapping[str, Any]) -> list[str]:
 def wins_and_losses(
     report: Mapping[str, Any], metrics: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The cases where the candidate did better and worse on one of `metrics`, the largest difference first."""
+    """The cases where the candidate did better and worse on one of `metrics`, the largest difference first.
+
+    A case that gained on one metric and lost on another stands in both: a gain hides no loss.
+    """
     serving = {case["case_id"]: case for case in report.get("serving", {}).get("cases", [])}
     found = [
         one
         for case in report.get("candidate", {}).get("cases", [])
-        if case["case_id"] in serving and (one := _difference(case, serving[case["case_id"]], metrics))
+        if case["case_id"] in serving
+        for one in _differences(case, serving[case["case_id"]], metrics)
     ]
     wins = sorted((one for one in found if one["delta"] > 0), key=lambda one: -one["delta"])
     losses = sorted((one for one in found if one["delta"] < 0), key=lambda one: one["delta"])
     return wins[:SHOWN], losses[:SHOWN]
 
 
-def _difference(case: Mapping[str, Any], other: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any] | None:
-    """A case on the metric where the two differ most; None where none applies to both."""
+def _differences(case: Mapping[str, Any], other: Mapping[str, Any], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """A case on the metric that gained most and on the one that lost most, as far as there are such."""
     both = [
         (mine - theirs, metric, mine, theirs)
         for metric in metrics
         if (mine := case["scores"].get(metric)) is not None and (theirs := other["scores"].get(metric)) is not None
     ]
-    if not both:
-        return None
-    delta, metric, mine, theirs = max(both, key=lambda one: abs(one[0]))
-    return {
-        "id": case["case_id"],
-        "task": case["task"],
-        "answerable": case["answerable"],
-        "serving": {"text": other["answer"], "score": theirs},
-        "candidate": {"text": case["answer"], "score": mine},
-        "delta": delta,
-        "metric": metric,
-    }
+    gained = max((one for one in both if one[0] > 0), key=lambda one: one[0], default=None)
+    lost = min((one for one in both if one[0] < 0), key=lambda one: one[0], default=None)
+    return [
+        {
+            "id": case["case_id"],
+            "task": case["task"],
+            "answerable": case["answerable"],
+            "serving": {"text": other["answer"], "score": theirs},
+            "candidate": {"text": case["answer"], "score": mine},
+            "delta": delta,
+            "metric": metric,
+        }
+        for delta, metric, mine, theirs in (one for one in (gained, lost) if one is not None)
+    ]
 
 
 def logged_case(session: Session, case_id: str) -> dict[str, Any]:

@@ -179,6 +179,22 @@ def test_losses_come_worst_first_and_at_most_twenty() -> None:
     assert [one["id"] for one in losses] == names[: -SHOWN - 1 : -1]
 
 
+def test_an_answer_that_became_wrong_is_a_loss_however_much_its_citations_gained() -> None:
+    """Of 40 uncited answers all gain their citations, and ten fall from right to wrong."""
+
+    def side(attribution: float, wrong: int) -> dict[str, Any]:
+        scores = [
+            {"source_attribution": attribution, "answer_accuracy": 0.02 if n < wrong else 0.95} for n in range(40)
+        ]
+        return {"cases": [{**case(f"c{n}", None), "scores": one} for n, one in enumerate(scores)]}
+
+    report = {"candidate": side(1.0, 10), "serving": side(0.0, 0)}
+    wins, losses = wins_and_losses(report, ["source_attribution", "answer_accuracy"])
+    assert {(one["metric"], one["delta"]) for one in wins} == {("source_attribution", 1.0)}
+    assert [one["id"] for one in losses] == [f"c{n}" for n in range(10)]
+    assert {one["metric"] for one in losses} == {"answer_accuracy"} and wins[0]["id"] == losses[0]["id"]
+
+
 def test_a_case_to_which_no_metric_applies_is_neither_won_nor_lost() -> None:
     report = {"candidate": {"cases": [case("a", None)]}, "serving": {"cases": [case("a", 1.0)]}}
     assert wins_and_losses(report, ["source_attribution"]) == ([], [])

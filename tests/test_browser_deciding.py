@@ -152,6 +152,21 @@ def test_cases_are_compared_blind_and_the_tally_goes_into_the_comment(page: Page
     assert said.startswith("Blind: the candidate preferred") and "no difference 0 times." in said
 
 
+def test_a_case_that_gained_and_lost_is_in_both_lists_and_compared_blind_once(page: Page, bot: QueuedBot) -> None:
+    report = evaluated(bot, ("It is short [1].", 1.0, "It is long.", 0.0))
+    for side, right in (("candidate", 0.0), ("serving", 0.9)):
+        report[side]["cases"][0]["scores"]["answer_accuracy"] = right
+    row = awaiting(bot.database, report=report)
+    with bot.database.write() as session:
+        found = session.get_one(Adapter, row.id)
+        found.verdict = {**found.verdict, "deltas": [PRIMARY, PRIMARY | {"metric": "answer_accuracy"}]}
+        session.add(found)
+    open_section(page, "Approval")
+    expect(page.get_by_role("region", name="Worst regressions (1)")).to_contain_text("−0.900 answer_accuracy")
+    expect(page.get_by_role("region", name="Largest gains (1)")).to_contain_text("+1.000 source_attribution")
+    expect(page.get_by_role("group", name="Blind comparison")).to_contain_text("Case 1 of 1")
+
+
 def test_a_second_person_must_agree_and_sees_who_did(browser: Browser, tmp_path: Path, migrated: Path) -> None:
     with fresh_bot(tmp_path, migrated, approvers=2) as bot, serve(bot.app) as address:
         bot.people["ben"] = people.add(bot.database, "ben", role=Role.ADMIN, actor="test")
