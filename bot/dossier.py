@@ -19,6 +19,9 @@ SHOWN = 20
 TRIED: dict[str, Any] = {"suite": [], "agreement": [], "counts": [], "reasons": []}
 """What a dossier says of a judge that nobody tried."""
 ERASED = "(no longer in the log)"
+ACCURACY = "answer_accuracy"
+JUDGE = "judge"
+"""Whose word an accuracy is that nobody's labels corrected."""
 
 
 def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int) -> dict[str, Any]:
@@ -44,12 +47,12 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         },
         "changes": changed,
         "data": data(row, cycle),
-        "rules": [rule(delta) for delta in row.verdict.get("deltas", [])],
+        "rules": [rule(delta) | told_by(row.report, delta) for delta in row.verdict.get("deltas", [])],
         "wins": wins,
         "losses": losses,
         "metrics": measured(row.report),
-        "slices": row.report.get("slices", []),
-        "alternatives": row.report.get("alternatives", []),
+        "slices": sliced(row.report),
+        "alternatives": [_by_judge(row.report, one) for one in row.report.get("alternatives", [])],
         "judge": {"name": row.report.get("candidate", {}).get("judge"), **TRIED, **row.report.get("judge", {})},
         "contenders": contenders(cycle),
         "cost": cost(cycle, steps),
@@ -129,13 +132,52 @@ def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
 def measured(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every metric of the candidate by task, with its interval and what serves beside it, in the report's order.
 
-    `n` counts the cases it applies to, `human_share` is the share of them whose right answer people wrote.
+    `n` counts the cases it applies to, `human_share` is the share of them whose right answer people wrote. Where
+    people's labels corrected the judge's accuracy, both stand there, each with `by`.
     """
-    theirs = {(one["task"], one["metric"]): one["mean"] for one in report.get("serving", {}).get("summaries", [])}
-    return [
-        {**one, "serving": theirs.get((one["task"], one["metric"]))}
-        for one in report.get("candidate", {}).get("summaries", [])
-    ]
+    corrected = report.get("corrected", {})
+    fixed = {one["task"]: one for one in _beside(corrected.get("candidate", []), corrected.get("serving", []))}
+    found = []
+    for one in _beside(*(report.get(side, {}).get("summaries", []) for side in ("candidate", "serving"))):
+        found.append(_by_judge(report, one))
+        if one["metric"] == ACCURACY and one["task"] in fixed:
+            found.append({**fixed[one["task"]], "by": _by_people(corrected)})
+    return found
+
+
+def _beside(mine: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    theirs = {(one["task"], one["metric"]): one["mean"] for one in other}
+    return [{**one, "serving": theirs.get((one["task"], one["metric"]))} for one in mine]
+
+
+def sliced(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The slices by the judge and, where people's labels corrected its accuracy, beside each the corrected one."""
+    corrected = report.get("corrected", {})
+    fixed = {one["slice"]: {**one, "by": _by_people(corrected)} for one in corrected.get("slices", [])}
+    found = []
+    for one in report.get("slices", []):
+        found.append(_by_judge(report, one))
+        if one["metric"] == ACCURACY and one["slice"] in fixed:
+            found.append(fixed[one["slice"]])
+    return found
+
+
+def told_by(report: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, str]:
+    """Whose word the accuracies of a rule are, where people's labels corrected the judge's; else nothing."""
+    corrected = report.get("corrected")
+    if not corrected or delta.get("metric") != ACCURACY:
+        return {}
+    fixed = delta.get("against", "serving") == "serving" or corrected["anchor"]
+    return {"by": _by_people(corrected) if fixed else JUDGE}
+
+
+def _by_people(corrected: Mapping[str, Any]) -> str:
+    return f"{JUDGE}, corrected by people's labels of {corrected['labels']} cases"
+
+
+def _by_judge(report: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure of the judge's, named so where people's labels corrected others of its kind."""
+    return {**one, "by": JUDGE} if "corrected" in report and one.get("metric") == ACCURACY else {**one}
 
 
 def _primaries(verdict: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from finetune.agreement import ALL, Agreement, agreement, distrusted, most_usefu
 from finetune.evaluate import Report
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
-from finetune.people import corrected, labelled
+from finetune.people import ByPeople, corrected, labelled
 from scheduler.workbench import Workbench
 from store import adapters, case_labels, exchanges, judge_labels
 from store.exchanges import Logged
@@ -125,15 +125,26 @@ def heard(
     Then the candidate's report to hold against the anchor's, and a sentence. Until enough answers of each are labelled,
     the judge's word stands alone.
     """
-    with bench.database.read() as session:
-        found = [case_labels.counted(session, adapters.get(session, name)) for name in ids]
-    for report, said in zip(reports, found, strict=True):
-        n = min(labelled(report, said), labelled(serving, said))
-        if n < bench.min_labels:
+    for name, report in zip(ids, reports, strict=True):
+        one = by_people(bench, name, report, serving, anchor)
+        if one is None:
             yield report, serving, anchor, report, ""
             continue
-        told = f"People labelled {n} held-out cases: answer accuracy is the judge's corrected by them (PPI++)."
-        by_people, fixed, beside = corrected(report, said), anchor, report
-        if anchor is not None and labelled(anchor, said) >= bench.min_labels:
-            fixed, beside = corrected(anchor, said), by_people
-        yield by_people, corrected(serving, said), fixed, beside, told
+        told = (
+            f"People labelled {one.labelled} held-out cases: answer accuracy is the judge's corrected by them (PPI++)."
+        )
+        beside = report if one.anchor is None else one.candidate
+        yield one.candidate, one.serving, one.anchor or anchor, beside, told
+
+
+def by_people(
+    bench: Workbench, adapter_id: str, report: Report, serving: Report, anchor: Report | None
+) -> ByPeople | None:
+    """A candidate's evaluation with people's labels in it; None until enough answers of both sides are labelled."""
+    with bench.database.read() as session:
+        said = case_labels.counted(session, adapters.get(session, adapter_id))
+    n = min(labelled(report, said), labelled(serving, said))
+    if n < bench.min_labels:
+        return None
+    fixed = corrected(anchor, said) if anchor is not None and labelled(anchor, said) >= bench.min_labels else None
+    return ByPeople(n, said, corrected(report, said), corrected(serving, said), fixed)

@@ -95,6 +95,34 @@ def test_worst_regressions_come_first_with_their_differences_and_the_dossier_pri
     expect(figures).to_have_text("teachingdepth0.750.50 … 1.00–1250 %")
 
 
+def test_the_dossier_names_the_judges_accuracy_and_the_one_that_people_corrected(
+    page: Page, bot: QueuedBot, address: str
+) -> None:
+    row = awaiting(bot.database)
+    mean = {"metric": "answer_accuracy", "task": "all", "mean": 0.7, "low": 0.6, "high": 0.8, "n": 9, "human_share": 1}
+    part = {"slice": "one passage", "metric": "answer_accuracy", "n": 9, "difference": 0.2, "low": 0.1, "high": 0.3}
+    fixed = {"candidate": [mean | {"mean": 0.4}], "serving": [], "slices": [part | {"difference": -0.2}]}
+    with bot.database.write() as session:
+        found = session.get_one(Adapter, row.id)
+        found.report = {
+            "candidate": {"judge": "words", "cases": [], "summaries": [mean]},
+            "slices": [part],
+            "corrected": {"labels": 30, "anchor": False, **fixed},
+        }
+        found.verdict = {**found.verdict, "deltas": [PRIMARY | {"metric": "answer_accuracy"}]}
+        session.add(found)
+    page.goto(f"{address}/admin/dossier/{row.id}")
+    settled(page)
+    people = "answer_accuracy (judge, corrected by people's labels of 30 cases)"
+    figures = page.get_by_role("region", name="Every metric, by task", exact=True).locator("tbody tr")
+    expect(figures.nth(0)).to_contain_text("answer_accuracy (judge)0.70")
+    expect(figures.nth(1)).to_contain_text(f"{people}0.40")
+    slices = page.get_by_role("region", name="Slices", exact=True).locator("tbody tr")
+    expect(slices.nth(0)).to_contain_text("answer_accuracy (judge)")
+    expect(slices.nth(1)).to_contain_text(people)
+    expect(page.get_by_role("region", name="Table: Rules of the gate").locator("tbody tr")).to_contain_text(people)
+
+
 def test_the_rules_say_what_each_was_held_against_and_which_are_not_settled(
     page: Page, bot: QueuedBot, address: str
 ) -> None:
