@@ -77,7 +77,7 @@ def overview(parts: WithParts) -> dict[str, Any]:
         shown = [_cycle_view(session, row) for row in open_cycles]
         counts = {"people": people.count(session), "corrections": exchanges.to_approve(session)}
         asked = [
-            {"cycle_id": c.id, "adapter": c.adapter_id, "sentence": said}
+            {"cycle_id": c.id, "adapter": c.adapter_id, "sentence": said, "canary": c.adapter_id == row.canary}
             for c in open_cycles
             if c.state == CycleState.WATCHING and (said := cycles.asks(session, c.id))
         ]

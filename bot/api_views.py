@@ -46,6 +46,8 @@ def feedback(row: Feedback) -> dict[str, Any]:
         "exchange_id": row.exchange_id,
         "person_id": row.person_id,
         "rating": row.rating,
+        "rated_by": row.rated_by,
+        "rated_at": moment(row.rated_at),
         "reasons": row.reasons,
         "comment": row.comment,
         "correction": row.correction,

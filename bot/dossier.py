@@ -19,6 +19,9 @@ SHOWN = 20
 TRIED: dict[str, Any] = {"suite": [], "agreement": [], "counts": [], "reasons": []}
 """What a dossier says of a judge that nobody tried."""
 ERASED = "(no longer in the log)"
+ACCURACY = "answer_accuracy"
+JUDGE = "judge"
+"""Whose word an accuracy is that nobody's labels corrected."""
 
 
 def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int) -> dict[str, Any]:
@@ -44,12 +47,12 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
         },
         "changes": changed,
         "data": data(row, cycle),
-        "rules": [rule(delta) for delta in row.verdict.get("deltas", [])],
+        "rules": [rule(delta) | told_by(row.report, delta) for delta in row.verdict.get("deltas", [])],
         "wins": wins,
         "losses": losses,
         "metrics": measured(row.report),
-        "slices": row.report.get("slices", []),
-        "alternatives": row.report.get("alternatives", []),
+        "slices": sliced(row.report),
+        "alternatives": [_by_judge(row.report, one) for one in row.report.get("alternatives", [])],
         "judge": {"name": row.report.get("candidate", {}).get("judge"), **TRIED, **row.report.get("judge", {})},
         "contenders": contenders(cycle),
         "cost": cost(cycle, steps),
@@ -129,13 +132,52 @@ def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
 def measured(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every metric of the candidate by task, with its interval and what serves beside it, in the report's order.
 
-    `n` counts the cases it applies to, `human_share` is the share of them whose right answer people wrote.
+    `n` counts the cases it applies to, `human_share` is the share of them whose right answer people wrote. Where
+    people's labels corrected the judge's accuracy, both stand there, each with `by`.
     """
-    theirs = {(one["task"], one["metric"]): one["mean"] for one in report.get("serving", {}).get("summaries", [])}
-    return [
-        {**one, "serving": theirs.get((one["task"], one["metric"]))}
-        for one in report.get("candidate", {}).get("summaries", [])
-    ]
+    corrected = report.get("corrected", {})
+    fixed = {one["task"]: one for one in _beside(corrected.get("candidate", []), corrected.get("serving", []))}
+    found = []
+    for one in _beside(*(report.get(side, {}).get("summaries", []) for side in ("candidate", "serving"))):
+        found.append(_by_judge(report, one))
+        if one["metric"] == ACCURACY and one["task"] in fixed:
+            found.append({**fixed[one["task"]], "by": _by_people(corrected)})
+    return found
+
+
+def _beside(mine: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    theirs = {(one["task"], one["metric"]): one["mean"] for one in other}
+    return [{**one, "serving": theirs.get((one["task"], one["metric"]))} for one in mine]
+
+
+def sliced(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The slices by the judge and, where people's labels corrected its accuracy, beside each the corrected one."""
+    corrected = report.get("corrected", {})
+    fixed = {one["slice"]: {**one, "by": _by_people(corrected)} for one in corrected.get("slices", [])}
+    found = []
+    for one in report.get("slices", []):
+        found.append(_by_judge(report, one))
+        if one["metric"] == ACCURACY and one["slice"] in fixed:
+            found.append(fixed[one["slice"]])
+    return found
+
+
+def told_by(report: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, str]:
+    """Whose word the accuracies of a rule are, where people's labels corrected the judge's; else nothing."""
+    corrected = report.get("corrected")
+    if not corrected or delta.get("metric") != ACCURACY:
+        return {}
+    fixed = delta.get("against", "serving") == "serving" or corrected["anchor"]
+    return {"by": _by_people(corrected) if fixed else JUDGE}
+
+
+def _by_people(corrected: Mapping[str, Any]) -> str:
+    return f"{JUDGE}, corrected by people's labels of {corrected['labels']} cases"
+
+
+def _by_judge(report: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure of the judge's, named so where people's labels corrected others of its kind."""
+    return {**one, "by": JUDGE} if "corrected" in report and one.get("metric") == ACCURACY else {**one}
 
 
 def _primaries(verdict: Mapping[str, Any]) -> list[str]:
@@ -145,37 +187,43 @@ def _primaries(verdict: Mapping[str, Any]) -> list[str]:
 def wins_and_losses(
     report: Mapping[str, Any], metrics: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The cases where the candidate did better and worse on one of `metrics`, the largest difference first."""
+    """The cases where the candidate did better and worse on one of `metrics`, the largest difference first.
+
+    A case that gained on one metric and lost on another stands in both: a gain hides no loss.
+    """
     serving = {case["case_id"]: case for case in report.get("serving", {}).get("cases", [])}
     found = [
         one
         for case in report.get("candidate", {}).get("cases", [])
-        if case["case_id"] in serving and (one := _difference(case, serving[case["case_id"]], metrics))
+        if case["case_id"] in serving
+        for one in _differences(case, serving[case["case_id"]], metrics)
     ]
     wins = sorted((one for one in found if one["delta"] > 0), key=lambda one: -one["delta"])
     losses = sorted((one for one in found if one["delta"] < 0), key=lambda one: one["delta"])
     return wins[:SHOWN], losses[:SHOWN]
 
 
-def _difference(case: Mapping[str, Any], other: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any] | None:
-    """A case on the metric where the two differ most; None where none applies to both."""
+def _differences(case: Mapping[str, Any], other: Mapping[str, Any], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """A case on the metric that gained most and on the one that lost most, as far as there are such."""
     both = [
         (mine - theirs, metric, mine, theirs)
         for metric in metrics
         if (mine := case["scores"].get(metric)) is not None and (theirs := other["scores"].get(metric)) is not None
     ]
-    if not both:
-        return None
-    delta, metric, mine, theirs = max(both, key=lambda one: abs(one[0]))
-    return {
-        "id": case["case_id"],
-        "task": case["task"],
-        "answerable": case["answerable"],
-        "serving": {"text": other["answer"], "score": theirs},
-        "candidate": {"text": case["answer"], "score": mine},
-        "delta": delta,
-        "metric": metric,
-    }
+    gained = max((one for one in both if one[0] > 0), key=lambda one: one[0], default=None)
+    lost = min((one for one in both if one[0] < 0), key=lambda one: one[0], default=None)
+    return [
+        {
+            "id": case["case_id"],
+            "task": case["task"],
+            "answerable": case["answerable"],
+            "serving": {"text": other["answer"], "score": theirs},
+            "candidate": {"text": case["answer"], "score": mine},
+            "delta": delta,
+            "metric": metric,
+        }
+        for delta, metric, mine, theirs in (one for one in (gained, lost) if one is not None)
+    ]
 
 
 def logged_case(session: Session, case_id: str) -> dict[str, Any]:

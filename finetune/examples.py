@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -13,7 +14,7 @@ from finetune.task_metrics import steps, terms
 from store import verified
 from store.answers import cited_numbers
 from store.exchanges import Logged
-from store.models import Exchange
+from store.models import Exchange, Feedback
 
 
 class Kind(StrEnum):
@@ -71,7 +72,7 @@ class Example:
 
     `documents` are all that it cites, the one that answers first, or those shown where it was disliked. `digests` are
     those of the `passages`, "" where no document has it, and `rests_on` those that the target cites, by which lineage
-    and staleness go. `rated_by` rated or corrected.
+    and staleness go. `rated_by` corrected, or else rated.
 
     `logged_answer` is what the bot said, without personal data, empty where it is not whole; `logged_base` the base
     model below the adapter that answered. It took `logged_tokens` of `logged_limit`. `logged_again` tells whether that
@@ -161,12 +162,19 @@ def example_of(
         created_at=exchange.created_at.isoformat(),
         rests_on=sorted({digest for n, digest in digests.items() if n in cited and digest}),
         weight=WEIGHTS[Kind(made.kind)],
-        rated_by=row.feedback.person_id if row.feedback is not None else "",
+        rated_by=speaker(row.feedback)[0] if row.feedback is not None else "",
         titles=[passage["title"] for passage in exchange.passages],
         digests=list(digests.values()),
         approved=verified.digest_of(exchange, row.feedback) if row.feedback and made.kind == Kind.APPROVED else "",
         **_logged(exchange, redact(exchange.answer, public=shown), same_prompt=messages == exchange.messages),
     )
+
+
+def speaker(feedback: Feedback) -> tuple[str, datetime]:
+    """Whose word feedback is, and since when: who corrected the answer, or else who rated it."""
+    if feedback.correction:
+        return feedback.person_id, feedback.updated_at
+    return feedback.rated_by or feedback.person_id, feedback.rated_at or feedback.updated_at
 
 
 def _logged(exchange: Exchange, answer: str, *, same_prompt: bool) -> dict[str, Any]:

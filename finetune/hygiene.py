@@ -12,7 +12,7 @@ from functools import cached_property
 
 from datasketch import MinHash, MinHashLSH
 
-from finetune.examples import Example, Kind, shown_digest
+from finetune.examples import Example, Kind, shown_digest, speaker
 from finetune.metrics import content_words, numbers, share_found
 from store.exchanges import Logged
 
@@ -106,7 +106,7 @@ class Votes:
         feedback = row.feedback
         if feedback is None:
             return
-        person, at = feedback.person_id, feedback.updated_at
+        person, at = speaker(feedback)
         self._times[person].append((at, row.exchange.id))
         joined = self._joined.get(person)
         if joined is not None and person not in self._reviewers and joined <= at < joined + self._new:

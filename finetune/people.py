@@ -10,11 +10,27 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from finetune.evaluate import Report
+from finetune.evaluate import ALL, Report, Summary, summarise
 from finetune.ppi import rectified
 
 METRIC = "answer_accuracy"
 Said = Mapping[tuple[str, str], bool]
+LEAST = 5
+"""Of a part of the cases, such as a task, with fewer labels than this the labels tell nothing by themselves."""
+
+
+@dataclass(frozen=True)
+class ByPeople:
+    """An evaluation whose accuracies are the judge's corrected by people's labels `said` of so many cases.
+
+    `anchor` is None where too few of its answers are labelled, or there is none.
+    """
+
+    labelled: int
+    said: Said
+    candidate: Report
+    serving: Report
+    anchor: Report | None
 
 
 def at_look(number: int, confidence: float) -> float:
@@ -79,3 +95,18 @@ def corrected(report: Report, said: Said, group: Collection[str] | None = None) 
     for n, value in zip(places, values, strict=True):
         cases[n] = replace(cases[n], scores={**cases[n].scores, METRIC: float(value)})
     return replace(report, cases=tuple(cases))
+
+
+def summaries(report: Report, by_people: Report, said: Said) -> tuple[Summary, ...]:
+    """Accuracy as `corrected` made it, over all cases and over each task of which people labelled at least LEAST."""
+    pairs = zip(report.cases, by_people.cases, strict=True)
+    # Cases of a part that has too few labels are the very same in both: there the judge's word stands.
+    tasks = [case.task for case, told in pairs if told is not case and (case.case_id, case.answer) in said]
+    human = {one.task: one.human_share for one in report.summaries if one.metric == METRIC}
+    cases = [replace(case, scores={METRIC: case.scores.get(METRIC)}, loss=None) for case in by_people.cases]
+    found = summarise(cases, {case.case_id: False for case in cases})
+    return tuple(
+        replace(one, human_share=human.get(one.task, 0.0))
+        for one in found
+        if (len(tasks) if one.task == ALL else tasks.count(one.task)) >= LEAST
+    )

@@ -15,7 +15,7 @@ from scheduler.steps import Body, Next, folder, renewed
 from scheduler.trials import decide, evaluate, train
 from scheduler.workbench import Workbench, curated
 from store import cycles, exchanges
-from store.errors import Invalid, LostLease
+from store.errors import Conflict, Invalid, LostLease
 from store.models import Cycle, CycleState, Outcome, now
 
 FIRST = "collect"
@@ -131,7 +131,10 @@ def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None
         unsupported=unsupported(bench),
         new_account_days=bench.new_account_days,
     )
-    decisions.act_on(bench.database, found, adapter_id=cycle.adapter_id or "")
+    try:
+        decisions.act_on(bench.database, found, adapter_id=cycle.adapter_id or "")
+    except Conflict:  # somebody else decided while this looked: the next look finds what became of the adapter
+        return None
     cycles.renew(bench.database, claim, progress={"asks": found.sentence if found.verdict == "asks" else ""})
     if found.verdict in ("waiting", "complete", "asks"):
         return None

@@ -49,14 +49,15 @@ _ENDS = {
 def act_on(database: Database, found: Watched, *, adapter_id: str) -> None:
     """Roll an adapter back, or give everybody a canary, when the watch says so.
 
-    Raises Conflict when somebody else has taken the adapter back meanwhile.
+    Raises Conflict when somebody else has decided on the adapter meanwhile.
     """
     if found.verdict == "roll back":
         rollbacks.rollback(database, actor="watch", comment=found.sentence, of=adapter_id)
     elif found.verdict == "complete" and _rests_on_erased(database, adapter_id):
         rollbacks.quarantine(database, adapter_id, actor="watch", comment=adapters.ERASED)
     elif found.verdict == "complete":
-        deployments.change_canary(database, actor="watch", comment=found.sentence, share=deployments.EVERYBODY)
+        all_of_them = deployments.EVERYBODY
+        deployments.change_canary(database, actor="watch", comment=found.sentence, share=all_of_them, of=adapter_id)
 
 
 def _rests_on_erased(database: Database, adapter_id: str) -> bool:

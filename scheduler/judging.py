@@ -10,7 +10,7 @@ from finetune.agreement import ALL, Agreement, agreement, distrusted, most_usefu
 from finetune.evaluate import Report
 from finetune.fitted import FittedJudge
 from finetune.judge import Judge
-from finetune.people import Said, heard, labelled
+from finetune.people import ByPeople, Said, heard, labelled
 from scheduler.workbench import Workbench
 from store import adapters, case_labels, exchanges, judge_labels
 from store.exchanges import Logged
@@ -141,3 +141,15 @@ def told(bench: Workbench, candidate: Report, serving: Report, said: Said, plann
     if mine < bench.min_labels:
         return f"{how}: too few for a gain in answer accuracy there, {bench.min_labels} are needed."
     return f"{how}: answer accuracy is the judge's corrected by them (PPI++)."
+
+
+def by_people(
+    bench: Workbench, candidate: Report, serving: Report, anchor: Report | None, said: Said, planned: Sequence[str]
+) -> ByPeople | None:
+    """A candidate's evaluation with people's labels in it; None until enough answers of both sides are labelled."""
+    found = heard(candidate, serving, said, planned=planned, least=bench.min_labels)
+    if found.candidate is candidate:
+        return None
+    beside = heard(candidate, anchor, said, planned=planned, least=bench.min_labels) if anchor is not None else None
+    fixed = beside.other if beside is not None and beside.other is not anchor else None
+    return ByPeople(len(found.labelled), said, found.candidate, found.other, fixed)

@@ -51,26 +51,28 @@ def seen(
 ) -> list[Seen]:
     """The exchanges of a time in its order, of more than `last` the last ones; of one base model or any.
 
-    What somebody rated whose account was then younger than `new_account_days` counts as unrated, except a reviewer's.
+    A rating is of who gave it, when they gave it, whoever corrects the answer later; one that was given, or changed,
+    `until` then or later tells nothing of the time before. What somebody rated whose account was then younger than
+    `new_account_days` counts as unrated, except a reviewer's.
     """
     exchange: list[Any] = [Exchange.id, Exchange.adapter, Exchange.state, Exchange.declined, Exchange.person_id]
-    feedback: list[Any] = [Feedback.rating, Feedback.person_id, Feedback.updated_at, Person.created_at, Person.role]
+    feedback: list[Any] = [Feedback.rating, Feedback.rated_by, Feedback.rated_at, Person.created_at, Person.role]
     query = select(*exchange, *feedback).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
-    query = query.join(Person, col(Person.id) == col(Feedback.person_id), isouter=True)
+    query = query.join(Person, col(Person.id) == col(Feedback.rated_by), isouter=True)
     query = query.where(col(Exchange.created_at) >= since)
     if until is not None:
         query = query.where(col(Exchange.created_at) < until)
     if model:
         query = query.where(Exchange.model == model)
     rows = session.exec(query.order_by(col(Exchange.created_at).desc()).limit(last)).all()
-    return [_row(*row, days=new_account_days) for row in reversed(rows)]
+    return [_row(*row, until=until, days=new_account_days) for row in reversed(rows)]
 
 
-def _row(*row: Any, days: float) -> Seen:
+def _row(*row: Any, until: datetime | None, days: float) -> Seen:
     identity, adapter, state, declined, asker, rating, rater, rated_at, joined, role = row
     new = joined is not None and rated_at is not None and joined <= rated_at < joined + timedelta(days=days)
-    young = new and role == Role.CHAT
-    return Seen(identity, adapter, state, declined, asker, None if young else rating, rater or "", rated_at)
+    unheard = (new and role == Role.CHAT) or (until is not None and rated_at is not None and rated_at >= until)
+    return Seen(identity, adapter, state, declined, asker, None if unheard else rating, rater or "", rated_at)
 
 
 Shows = Callable[[Seen], bool | None]
@@ -81,7 +83,10 @@ Unsupported = Callable[[str], bool | None]
 
 @dataclass(frozen=True)
 class Sign:
-    """What may rise, of what, and its part of the error; `rated` ones come from who rated, others from who asked."""
+    """What may rise, of what, and its part of the error; `rated` ones come from who rated, others from who asked.
+
+    `anybody` may show it: it is the machine's fault, and people say nothing about it.
+    """
 
     name: str
     of: str
@@ -90,6 +95,7 @@ class Sign:
     tolerated: float = 0.0
     most: int | None = None
     rated: bool = False
+    anybody: bool = False
 
 
 def _disliked(one: Seen) -> bool | None:
@@ -110,7 +116,7 @@ def signs(max_decline_rise: float, unsupported: Unsupported | None) -> list[Sign
     return [
         DISLIKED,
         *([by_judge] if unsupported is not None else []),
-        Sign("failures", "exchanges", lambda one: one.state == ExchangeState.FAILED, 0.1),
+        Sign("failures", "exchanges", lambda one: one.state == ExchangeState.FAILED, 0.1, anybody=True),
         Sign("declines", "exchanges", lambda one: one.declined, 0.1, max_decline_rise),
     ]
 

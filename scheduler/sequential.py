@@ -57,6 +57,11 @@ def paths_of_level(seen: Floats, level: float) -> Floats:
     return _log_mean(yes * np.log(shares / level) + no * np.log((1 - shares) / (1 - level)), weights)
 
 
+def at_least(yes: int, of: int, *, confidence: float = 0.95) -> float:
+    """The one-sided lower bound of a share, looked at once (Clopper and Pearson 1934)."""
+    return float(stats.beta.ppf(1 - confidence, yes, of - yes + 1)) if yes else 0.0
+
+
 @lru_cache(maxsize=64)
 def _scale(alpha: float) -> float:
     """The c for which min(1, c / u ** BEFORE_POWER) is `alpha` in the mean of a uniform u."""

@@ -18,12 +18,13 @@ from finetune.comparison import Verdict
 from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
+from finetune.people import ByPeople
 from scheduler import decisions, entrants, forgotten, judging, refetched
 from scheduler.against import anchor_of, known_answers, side_of
 from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
 from scheduler.memory import MB, Memory, lacking
 from scheduler.rated import rated
-from scheduler.slices import slices
+from scheduler.slices import corrected, slices
 from scheduler.steps import Next, child, folder
 from scheduler.verdicts import ORDER, lead, over_planned, planned_tasks, verdict_of, why_best
 from scheduler.workbench import Workbench
@@ -228,7 +229,9 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     cycles.renew(bench.database, claim)
     best = min(range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -lead(verdicts[place]), place))
     for place, adapter_id in enumerate(ids):
-        report = _kept(bench, cycle, reports[place], serving, anchor)
+        planned = planned_tasks(bench, cycle, reports[place])
+        told = judging.by_people(bench, reports[place], serving, anchor, heard[place][2], planned)
+        report = _kept(bench, cycle, reports[place], serving, anchor, told)
         beside = instead.read(out, reports[place].model)
         report |= {**beside, "judge": tried, case_labels.LOOKS: looks[place]}
         shown = json.loads(verdicts[place].to_json())
@@ -250,8 +253,18 @@ def _cases(bench: Workbench, cycle: Cycle) -> list[dict[str, Any]]:
     return read_rows(file) if file.exists() else []
 
 
-def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, anchor: Report | None) -> dict[str, Any]:
-    """What the registry keeps of an evaluation: the reports, the planned tasks, where the candidate gained and lost."""
+def _kept(
+    bench: Workbench,
+    cycle: Cycle,
+    candidate: Report,
+    serving: Report,
+    anchor: Report | None,
+    said: ByPeople | None,
+) -> dict[str, Any]:
+    """What the registry keeps of an evaluation: the reports, and where the candidate gained and lost.
+
+    The reports are the judge's; beside them stands what people's labels made of its accuracies.
+    """
     shown = {case["id"]: len(case["passages"]) for case in _cases(bench, cycle)}
     sides = {"candidate": candidate, "serving": serving}
     if anchor is not None and anchor.model != serving.model:
@@ -262,6 +275,7 @@ def _kept(bench: Workbench, cycle: Cycle, candidate: Report, serving: Report, an
         "slices": [
             one for metric in bench.primary for one in slices(candidate, serving, metric=metric, passages=shown)
         ],
+        **({"corrected": corrected(said, candidate, serving, primary=bench.primary, passages=shown)} if said else {}),
     }
 
 

@@ -26,6 +26,8 @@ BEFORE = timedelta(days=30)
 """How far back the level before a swap is looked for."""
 MOST_BEFORE = 10_000
 """As many exchanges, the last before the swap, tell the level: a watch looks every few seconds."""
+MOST = 0.5
+"""Where nothing is there to compare, an admin is asked about what shows in more than this share, by its lower bound."""
 ENOUGH_RATINGS = 50
 """With fewer ratings in the window nobody is asked: the end is "kept, no verdict"."""
 
@@ -34,8 +36,8 @@ ENOUGH_RATINGS = 50
 class Watched:
     """A verdict with a sentence.
 
-    `waiting`, `roll back`, `complete` (a canary), `kept`, `asks` (the window is over, or few people alone tell of a
-    rise: an admin is to decide) or `taken back` (by somebody else).
+    `waiting`, `roll back`, `complete` (a canary), `kept`, `asks` (the window is over, few people alone tell of a rise,
+    or most is bad and nothing there to compare: an admin is to decide) or `taken back` (by somebody else).
     """
 
     verdict: str
@@ -75,6 +77,11 @@ class _Sides:
         """What an admin can do."""
         return "complete the canary or roll it back" if self.beside else "keep it or roll it back"
 
+    @property
+    def little(self) -> str:
+        """That nothing can rise or fall where the others tell too little."""
+        return f"too little {'beside' if self.beside else 'before'} to compare"
+
     def told(self, sign: Sign, *, few: bool) -> tuple[Told, Told]:
         """What the others and the adapter tell of a sign, of each person a `few` observations or all."""
         was = Told(())
@@ -94,6 +101,23 @@ class _Sides:
         if not rises(was.shows(), is_.shows(), beside=self.beside, tolerated=sign.tolerated, alpha=alpha):
             return "", 0
         return f"{sign.name} rose {_from_to(was, is_)} {sign.of} with {self.adapter_id}", is_.people()
+
+    def alarm(self, sign: Sign) -> str:
+        """That most of what the adapter did is bad, and the others tell too little of it; empty when not."""
+        was, is_ = self.told(sign, few=False)
+        bad, of = sum(is_.shows()), len(is_.rows)
+        if len(was.rows) >= LEAST or of < LEAST or is_.people() < (1 if sign.anybody else LEAST_PEOPLE):
+            return ""
+        said = f"{sign.name} in {bad} of {of} {sign.of} with {self.adapter_id}, {self.little}"
+        return f"{said}: {self.choice}." if sequential.at_least(bad, of) > MOST else ""
+
+    def shown(self, watched: Sequence[Sign], found: str) -> str:
+        """What a window without a verdict showed: `found`, as far as there was something to compare."""
+        told = [(sign, *self.told(sign, few=False)) for sign in watched]
+        blind = [sign.name for sign, was, is_ in told if len(was.rows) < LEAST and is_.rows]
+        if all(len(was.rows) < LEAST for _, was, _ in told):
+            return f", {self.little} with {self.adapter_id}"
+        return f" {found}" + (f", and {self.little} {' and '.join(blind)}" if blind else "")
 
     def gain(self, *, few: bool) -> tuple[str, int]:
         """That thumbs-down fell, and how many people are content."""
@@ -151,12 +175,14 @@ def look(
             [one for one in before if one.adapter != adapter_id],
         ]
     sides = _Sides(adapter_id, after, others, beside=canary)
-    if loss := _loss(sides, signs(max_decline_rise, unsupported)):
+    watched = signs(max_decline_rise, unsupported)
+    if loss := _loss(sides, watched) or _alarm(sides, watched):
         return loss
     gain = _gain(sides)
     if gain is not None and gain.verdict != "asks":
         return gain
-    ended = _at_the_end(sides, now - since, hours=hours, complete=complete_canary_hours if canary else None)
+    complete = complete_canary_hours if canary else None
+    ended = _at_the_end(sides, watched, now - since, hours=hours, complete=complete)
     return ended if gain is None or ended.verdict == "complete" else gain
 
 
@@ -170,6 +196,12 @@ def _loss(sides: _Sides, watched: Sequence[Sign]) -> Watched | None:
         return Watched("roll back", f"{sure[0]}.")
     perhaps = harmed(False)
     return _asked(sides, *perhaps[0]) if perhaps else None
+
+
+def _alarm(sides: _Sides, watched: Sequence[Sign]) -> Watched | None:
+    """A question to an admin about what most show, where a loss cannot be told; it never acts by itself."""
+    said = next((found for sign in watched if (found := sides.alarm(sign))), "")
+    return Watched("asks", said) if said else None
 
 
 def _gain(sides: _Sides) -> Watched | None:
@@ -187,18 +219,22 @@ def _asked(sides: _Sides, said: str, people: int) -> Watched:
     return Watched("asks", f"{said}, but {why}: {sides.choice}.")
 
 
-def _at_the_end(sides: _Sides, passed: timedelta, *, hours: float, complete: float | None) -> Watched:
+def _at_the_end(
+    sides: _Sides, watched: Sequence[Sign], passed: timedelta, *, hours: float, complete: float | None
+) -> Watched:
     """What follows without evidence when the window is over; a canary that nobody used is asked about too."""
     used, canary = len(sides.after), sides.beside
     end = hours if complete is None or not used else complete
     if passed < timedelta(hours=end):
         return Watched("waiting", "")
     if complete is not None and used:
-        return Watched("complete", f"completed: {used} exchanges in {end:g} h as a canary showed no clear loss.")
+        shown = sides.shown(watched, "showed no clear loss")
+        return Watched("complete", f"completed: {used} exchanges in {end:g} h as a canary{shown}.")
     if canary and not used:
         return Watched("asks", f"nobody asked {sides.adapter_id} anything in {end:g} h: {sides.choice}.")
     ratings = sum(one.rating is not None for one in sides.after)
     if canary or ratings >= ENOUGH_RATINGS:
-        shown = f"{used} exchanges and {ratings} ratings in {end:g} h"
-        return Watched("asks", f"{shown} show neither a loss nor a gain with {sides.adapter_id}: {sides.choice}.")
-    return Watched("kept", f"kept, no verdict: {used} exchanges in {end:g} h showed no clear loss.")
+        shown = sides.shown(watched, f"show neither a loss nor a gain with {sides.adapter_id}")
+        return Watched("asks", f"{used} exchanges and {ratings} ratings in {end:g} h{shown}: {sides.choice}.")
+    shown = sides.shown(watched, "showed no clear loss")
+    return Watched("kept", f"kept, no verdict: {used} exchanges in {end:g} h{shown}.")

@@ -142,10 +142,17 @@ def forget(session: Session, exchange_ids: list[str]) -> None:
 
 
 def forget_feedback(session: Session, person_id: str) -> None:
-    """Delete what somebody said of answers, other people's too; the scheduler takes these out of its files."""
+    """Delete what somebody said of answers, other people's too; the scheduler takes these out of its files.
+
+    A correction that somebody else wrote of an answer that they had rated stays without the rating.
+    """
     said = col(Feedback.person_id) == person_id
-    requests.forget(session, session.exec(select(Feedback.exchange_id).where(said)).all())
+    rated = col(Feedback.rated_by) == person_id
+    requests.forget(session, session.exec(select(Feedback.exchange_id).where(or_(said, rated))).all())
     session.exec(delete(Feedback).where(said))
+    for row in session.exec(select(Feedback).where(rated)):
+        row.rating, row.rated_by, row.rated_at, row.reasons, row.comment = None, None, None, [], ""
+        session.add(row)
 
 
 def flag_adapters(session: Session, exchange_ids: set[str]) -> int:

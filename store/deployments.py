@@ -215,16 +215,22 @@ def change_canary(
     comment: str,
     share: float | None = None,
     testers: Sequence[str] | None = None,
+    of: str | None = None,
 ) -> Deployment:
     """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
 
-    Raises Conflict when no canary runs, Invalid for a wrong share or without a comment, NotFound for an unknown tester.
+    With `of` it must be that adapter: another one may have begun since whoever decides looked.
+
+    Raises Conflict when no canary runs or another one than `of`, Invalid for a wrong share or without a comment,
+    NotFound for an unknown tester.
     """
     need_comment(comment, "changing the share of")
     with database.write() as session:
         row = deployment(session)
         if row.canary is None:
             raise Conflict("no canary runs.", "Approve an adapter with a share below 1 to start one.")
+        if of not in (None, row.canary):
+            raise Conflict(f"adapter {of} is not the canary any more, {row.canary} is: nothing was changed.")
         wanted = row.share if share is None else share
         ids = row.testers if testers is None else _ids(session, testers)
         if wanted == EVERYBODY and testers is None:
@@ -238,8 +244,14 @@ def change_canary(
 
 
 def _complete(session: Session, canary: str, *, actor: str, comment: str) -> Deployment:
-    """Give everybody the canary; one that no bot has loaded yet goes live when a bot has."""
-    if get(session, canary).state == S.CANARY:
+    """Give everybody the canary; one that no bot has loaded yet goes live when a bot has.
+
+    It replaces what serves the others now, which may be another one than when it was approved.
+    """
+    row = get(session, canary)
+    row.replaced = deployment(session).adapter
+    session.add(row)
+    if row.state == S.CANARY:
         retire_live(session, actor=actor)
         move(session, canary, S.LIVE, actor=actor, comment=comment, decided_at=now())
     return deploy(session, canary, actor=actor, comment=comment)

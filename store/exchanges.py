@@ -137,6 +137,7 @@ def rate(
 ) -> Feedback:
     """Keep what a person says of an answer; a second call replaces the first.
 
+    Another thumb than before is this person's from now on; the same one stays that of who gave it, when they gave it.
     What a reviewer wrote or approved stays the right answer whatever a chat user says later: of them the rating, its
     reasons and the comment are kept.
 
@@ -153,7 +154,11 @@ def rate(
         if exchange.person_id != person.id and person.role == "chat":
             raise NotAllowed(f"exchange {exchange_id} belongs to somebody else.", "Rate your own answers.")
         row = session.get(Feedback, exchange_id) or Feedback(exchange_id=exchange_id, person_id=person.id)
-        row.rating, row.reasons, row.comment, row.updated_at = rating, list(reasons), comment, now()
+        at = now()
+        if rating != row.rating:
+            row.rating = rating
+            row.rated_by, row.rated_at = (None, None) if rating is None else (person.id, at)
+        row.reasons, row.comment, row.updated_at = list(reasons), comment, at
         if person.role != Role.CHAT or not _reviewed(session, row):
             row.person_id, row.correction = person.id, correction.strip()
             row.approved_by = person.id if approved and row.correction else None

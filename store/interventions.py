@@ -14,18 +14,28 @@ from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
 def keep(database: Database, cycle_id: str, *, actor: str, comment: str) -> Cycle:
     """End the watch of a live adapter because a person says that it stays; nothing is deployed by it.
 
-    Raises Invalid without a comment, NotFound, or Conflict when the cycle watches nothing.
+    Raises Invalid without a comment, NotFound, or Conflict when the cycle watches nothing, or an adapter that is not
+    live: a canary would go on with nobody watching.
     """
     adapters.need_comment(comment, "keeping")
     with database.write() as session:
         cycle = cycles.get(session, cycle_id)
         if cycle.state != CycleState.WATCHING:
             raise Conflict(f"cycle {cycle_id} is {cycle.state}: it watches no adapter.")
+        _check_live(adapters.get(session, cycle.adapter_id or ""))
         cycle.state, cycle.outcome, cycle.finished_at = CycleState.DONE, Outcome.PROMOTED, now()
         cycle.fence, cycle.lease_until = cycle.fence + 1, None
         session.add(cycle)
         audit.record(session, actor=actor, action="cycle.kept", subject=cycle_id, comment=comment)
         return cycle
+
+
+def _check_live(adapter: Adapter) -> None:
+    if adapter.state == AdapterState.CANARY:
+        hint = "Complete it with share 1, or roll it back."
+        raise Conflict(f"adapter {adapter.id} is a canary: kept is only one that everybody gets.", hint)
+    if adapter.state != AdapterState.LIVE:
+        raise Conflict(f"adapter {adapter.id} is {adapter.state}: kept is only one that is live.")
 
 
 def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:

@@ -15,7 +15,8 @@ from store.states import BASE, AdapterState, CycleState
 class Adapter(Row, table=True):
     """An immutable LoRA adapter version and everything that was decided about it.
 
-    `compared_with` served when it was evaluated, `replaced` when it was approved: rolling back returns to the latter.
+    `compared_with` served when it was evaluated, `replaced` when everybody got it, or while it is a canary when it was
+    approved: rolling back returns to the latter.
     """
 
     id: str = Field(primary_key=True)

@@ -179,11 +179,16 @@ class ExchangePassage(Row, table=True):
 
 
 class Feedback(Row, table=True):
-    """What a person said of an answer; `approved_by` is the reviewer who confirmed the correction."""
+    """What people said of an answer: a rating by whom and since when, and a correction.
+
+    `person_id` corrected or spoke last, at `updated_at`; `approved_by` is the reviewer who confirmed the correction.
+    """
 
     exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
     person_id: str = Field(foreign_key="person.id", index=True)
     rating: str | None = None
+    rated_by: str | None = None
+    rated_at: datetime | None = maybe_time_column()
     reasons: list[str] = json_column(list)
     comment: str = ""
     correction: str = ""

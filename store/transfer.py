@@ -147,6 +147,7 @@ def _enter(session: Session, row: _Imported, person_id: str, conversations: dict
             session.add(part)
     if row.feedback is not None:
         row.feedback.person_id = person_id
+        row.feedback.rated_by = None if row.feedback.rating is None else person_id
     session.flush()
     keep_passages(session, exchange)
     return True
@@ -236,6 +237,8 @@ def _read_ratchet(row: Plain) -> _Imported:
     exchange.messages = _messages(row.get("messages"), "messages")
     feedback, label = _part(row, "feedback"), _part(row, "label")
     rated = Feedback.model_validate({**feedback, "exchange_id": exchange.id, "person_id": ""}) if feedback else None
+    if rated is not None and rated.rated_at is None and rated.rating is not None:
+        rated.rated_at = rated.updated_at  # a file of before, which had one time for both
     if rated is not None and rated.rating not in RATINGS:
         raise ValueError(f'feedback.rating: found "{rated.rating}", expected "up", "down" or null.')
     if rated is not None and len(rated.correction) > MAX_CORRECTION:

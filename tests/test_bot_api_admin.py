@@ -321,6 +321,7 @@ def test_what_the_watch_asks_is_shown_and_keeping_ends_it(client: TestClient, bo
     early = client.post(url, json={"comment": "fine"})
     assert (early.status_code, error(early)["message"]) == (409, f"cycle {row.id} is running: it watches no adapter.")
     with bot.database.write() as session:
+        session.add(Adapter(id="v1", state=AdapterState.LIVE))
         cycle = cycles.get(session, row.id)
         cycle.state, cycle.adapter_id = CycleState.WATCHING, "v1"
         session.add(cycle)
@@ -328,7 +329,7 @@ def test_what_the_watch_asks_is_shown_and_keeping_ends_it(client: TestClient, bo
     assert claim is not None
     cycles.renew(bot.database, claim, progress={"asks": "keep it or roll it back."})
     asked = client.get("/v1/admin/overview").json()["watch_asks"]
-    assert asked == [{"cycle_id": row.id, "adapter": "v1", "sentence": "keep it or roll it back."}]
+    assert asked == [{"cycle_id": row.id, "adapter": "v1", "sentence": "keep it or roll it back.", "canary": False}]
     silent = client.post(url, json={})
     assert (silent.status_code, error(silent)["message"]) == (422, "keeping an adapter needs a comment that says why.")
     kept = client.post(url, json={"comment": "nobody complains"}).json()

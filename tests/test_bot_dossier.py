@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from bot.dossier import ERASED, SHOWN, contenders, steps_of, wins_and_losses
+from bot.dossier import ERASED, SHOWN, contenders, measured, sliced, steps_of, told_by, wins_and_losses
 from scheduler.decisions import judged
 from store import adapters, people
 from store.models import BASE, Adapter, AdapterState, Cycle, Exchange
@@ -177,6 +177,51 @@ def test_losses_come_worst_first_and_at_most_twenty() -> None:
     wins, losses = wins_and_losses(report, ["source_attribution", "answer_accuracy"])
     assert wins == []
     assert [one["id"] for one in losses] == names[: -SHOWN - 1 : -1]
+
+
+def test_an_answer_that_became_wrong_is_a_loss_however_much_its_citations_gained() -> None:
+    """Of 40 uncited answers all gain their citations, and ten fall from right to wrong."""
+
+    def side(attribution: float, wrong: int) -> dict[str, Any]:
+        scores = [
+            {"source_attribution": attribution, "answer_accuracy": 0.02 if n < wrong else 0.95} for n in range(40)
+        ]
+        return {"cases": [{**case(f"c{n}", None), "scores": one} for n, one in enumerate(scores)]}
+
+    report = {"candidate": side(1.0, 10), "serving": side(0.0, 0)}
+    wins, losses = wins_and_losses(report, ["source_attribution", "answer_accuracy"])
+    assert {(one["metric"], one["delta"]) for one in wins} == {("source_attribution", 1.0)}
+    assert [one["id"] for one in losses] == [f"c{n}" for n in range(10)]
+    assert {one["metric"] for one in losses} == {"answer_accuracy"} and wins[0]["id"] == losses[0]["id"]
+
+
+def test_accuracies_are_shown_by_the_judge_and_as_people_corrected_them_each_by_name() -> None:
+    judged_ = {"metric": "answer_accuracy", "task": "all", "mean": 0.7, "low": 0.6, "high": 0.8, "n": 60}
+    slice_ = {"slice": "one passage", "metric": "answer_accuracy", "n": 60, "difference": 0.2, "low": 0.1, "high": 0.3}
+    report: dict[str, Any] = {
+        "candidate": {"summaries": [judged_, DEPTH]},
+        "serving": {"summaries": [judged_ | {"mean": 0.5}]},
+        "slices": [slice_, slice_ | {"metric": "source_attribution"}],
+    }
+    assert [one.get("by") for one in (*measured(report), *sliced(report))] == [None] * 4
+    fixed = {"candidate": [judged_ | {"mean": 0.4}], "serving": [judged_ | {"mean": 0.6}]}
+    report["corrected"] = {"labels": 30, "anchor": False, "slices": [slice_ | {"difference": -0.2}], **fixed}
+    people_ = "judge, corrected by people's labels of 30 cases"
+    found = [(one["metric"], one["mean"], one["serving"], one.get("by")) for one in measured(report)]
+    assert found == [
+        ("answer_accuracy", 0.7, 0.5, "judge"),
+        ("answer_accuracy", 0.4, 0.6, people_),
+        ("depth", 0.75, None, None),
+    ]
+    assert [(one["difference"], one.get("by")) for one in sliced(report)] == [
+        (0.2, "judge"),
+        (-0.2, people_),
+        (0.2, None),
+    ]
+    accuracy = {"metric": "answer_accuracy", "against": "serving"}
+    assert told_by(report, accuracy) == {"by": people_}
+    assert told_by(report, accuracy | {"against": "the anchor v1"}) == {"by": "judge"}
+    assert told_by(report, DELTA) == {}
 
 
 def test_a_case_to_which_no_metric_applies_is_neither_won_nor_lost() -> None:

@@ -95,6 +95,34 @@ def test_worst_regressions_come_first_with_their_differences_and_the_dossier_pri
     expect(figures).to_have_text("teachingdepth0.750.50 … 1.00–1250 %")
 
 
+def test_the_dossier_names_the_judges_accuracy_and_the_one_that_people_corrected(
+    page: Page, bot: QueuedBot, address: str
+) -> None:
+    row = awaiting(bot.database)
+    mean = {"metric": "answer_accuracy", "task": "all", "mean": 0.7, "low": 0.6, "high": 0.8, "n": 9, "human_share": 1}
+    part = {"slice": "one passage", "metric": "answer_accuracy", "n": 9, "difference": 0.2, "low": 0.1, "high": 0.3}
+    fixed = {"candidate": [mean | {"mean": 0.4}], "serving": [], "slices": [part | {"difference": -0.2}]}
+    with bot.database.write() as session:
+        found = session.get_one(Adapter, row.id)
+        found.report = {
+            "candidate": {"judge": "words", "cases": [], "summaries": [mean]},
+            "slices": [part],
+            "corrected": {"labels": 30, "anchor": False, **fixed},
+        }
+        found.verdict = {**found.verdict, "deltas": [PRIMARY | {"metric": "answer_accuracy"}]}
+        session.add(found)
+    page.goto(f"{address}/admin/dossier/{row.id}")
+    settled(page)
+    people = "answer_accuracy (judge, corrected by people's labels of 30 cases)"
+    figures = page.get_by_role("region", name="Every metric, by task", exact=True).locator("tbody tr")
+    expect(figures.nth(0)).to_contain_text("answer_accuracy (judge)0.70")
+    expect(figures.nth(1)).to_contain_text(f"{people}0.40")
+    slices = page.get_by_role("region", name="Slices", exact=True).locator("tbody tr")
+    expect(slices.nth(0)).to_contain_text("answer_accuracy (judge)")
+    expect(slices.nth(1)).to_contain_text(people)
+    expect(page.get_by_role("region", name="Table: Rules of the gate").locator("tbody tr")).to_contain_text(people)
+
+
 def test_the_rules_say_what_each_was_held_against_and_which_are_not_settled(
     page: Page, bot: QueuedBot, address: str
 ) -> None:
@@ -150,6 +178,21 @@ def test_cases_are_compared_blind_and_the_tally_goes_into_the_comment(page: Page
     expect(blind).to_contain_text("That was the last one.")
     said = page.get_by_label("Comment", exact=True).input_value()
     assert said.startswith("Blind: the candidate preferred") and "no difference 0 times." in said
+
+
+def test_a_case_that_gained_and_lost_is_in_both_lists_and_compared_blind_once(page: Page, bot: QueuedBot) -> None:
+    report = evaluated(bot, ("It is short [1].", 1.0, "It is long.", 0.0))
+    for side, right in (("candidate", 0.0), ("serving", 0.9)):
+        report[side]["cases"][0]["scores"]["answer_accuracy"] = right
+    row = awaiting(bot.database, report=report)
+    with bot.database.write() as session:
+        found = session.get_one(Adapter, row.id)
+        found.verdict = {**found.verdict, "deltas": [PRIMARY, PRIMARY | {"metric": "answer_accuracy"}]}
+        session.add(found)
+    open_section(page, "Approval")
+    expect(page.get_by_role("region", name="Worst regressions (1)")).to_contain_text("−0.900 answer_accuracy")
+    expect(page.get_by_role("region", name="Largest gains (1)")).to_contain_text("+1.000 source_attribution")
+    expect(page.get_by_role("group", name="Blind comparison")).to_contain_text("Case 1 of 1")
 
 
 def test_a_second_person_must_agree_and_sees_who_did(browser: Browser, tmp_path: Path, migrated: Path) -> None:

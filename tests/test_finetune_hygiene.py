@@ -234,6 +234,14 @@ def test_what_one_person_rates_in_a_burst_is_left_out_and_the_rest_stays() -> No
     assert len(curated_strictly(reviewing, most_per_hour=5).train) == 6
 
 
+def test_who_rates_calmly_and_comments_later_in_one_go_makes_no_burst() -> None:
+    rows = [of_hour(logged(rating="up", person="ben"), 600) for _ in range(6)]
+    for number, row in enumerate(rows):
+        assert row.feedback is not None
+        row.feedback.rated_by, row.feedback.rated_at = "ben", START + timedelta(hours=number)
+    assert len(curated_strictly(rows, most_per_hour=5).train) == 6
+
+
 JOINED = {"ann": START - timedelta(days=30), "mal": START, "rita": START}
 STRANGERS = ["a new account", "a burst"]
 

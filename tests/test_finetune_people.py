@@ -10,7 +10,7 @@ from finetune.bootstrap import interval, resampled_means
 from finetune.comparison import Delta, Rules, compared
 from finetune.evaluate import CaseScore, Report
 from finetune.gate import decide
-from finetune.people import METRIC, Said, at_look, corrected, heard, labelled
+from finetune.people import LEAST, METRIC, Said, at_look, corrected, heard, labelled, summaries
 from store.case_labels import LOOKS, looks_with, needed
 
 CASES = 300
@@ -151,3 +151,17 @@ def test_without_labels_nothing_changes() -> None:
     unmeasured = replace(candidate.cases[0], scores={METRIC: None})
     report = replace(serving, cases=(unmeasured, *serving.cases[1:]))
     assert corrected(report, {}) == report
+
+
+def test_corrected_means_are_those_of_the_gate_and_of_tasks_with_labels_enough() -> None:
+    candidate, _, said = world(1, truth=0.0, flattery=0.5)
+    some = sample(said, 120)
+    fixed = corrected(candidate, some)
+    few = {case.case_id for case in candidate.cases[: LEAST - 1]}
+    split = [
+        replace(report, cases=tuple(replace(c, task="rare" if c.case_id in few else "facts") for c in report.cases))
+        for report in (candidate, fixed)
+    ]
+    found = {one.task: one for one in summaries(split[0], split[1], some)}
+    assert set(found) == {"all", "facts"} and {one.metric for one in found.values()} == {METRIC}
+    assert np.isclose(found["all"].mean, np.mean([case.scores[METRIC] for case in fixed.cases]))

@@ -3,12 +3,12 @@
 import pytest
 
 from scheduler.decisions import act_on
-from scheduler.watch import Watched, look
+from scheduler.watch import LEAST, Watched, look
 from store import adapters, deployments, rollbacks
 from store.database import Database
 from store.errors import Conflict
+from store.models import Adapter, Deployment, Person, now
 from store.models import AdapterState as S
-from store.models import Deployment, Person, now
 from tests.test_scheduler_watch import SWAP, answered
 from tests.test_scheduler_watch import ann as ann
 
@@ -71,10 +71,33 @@ def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Databa
     as_canary(database)
     answered(database, ann, 3, after=True, adapter="v2")
     assert canary_verdict(database, hours=24) == ("waiting", "")
-    said = (
-        "3 exchanges and 0 ratings in 1 h show neither a loss nor a gain with v2: complete the canary or roll it back."
-    )
-    assert canary_verdict(database, hours=1) == ("asks", said)
+    said, choice = "3 exchanges and 0 ratings in 1 h", "complete the canary or roll it back."
+    little = f"{said}, too little beside to compare with v2: {choice}"
+    assert canary_verdict(database, hours=1) == ("asks", little)
+    answered(database, ann, LEAST, after=True, adapter="v1")
+    assert canary_verdict(database, hours=1) == ("asks", f"{said} show neither a loss nor a gain with v2: {choice}")
+
+
+def test_a_canary_that_mostly_fails_with_too_little_beside_to_compare_is_not_completed_unasked(
+    database: Database, ann: Person
+) -> None:
+    as_canary(database)
+    answered(database, ann, LEAST - 1, after=True, adapter="v1")
+    answered(database, ann, 30, after=True, adapter="v2", state="failed")
+    said = "failures in 30 of 30 exchanges with v2, too little beside to compare: complete the canary or roll it back."
+    assert canary_verdict(database, complete=1) == ("asks", said)
+
+
+def test_the_watch_never_completes_a_canary_that_came_after_its_own(database: Database, ann: Person) -> None:
+    as_canary(database)
+    rollbacks.rollback(database, actor="eve", comment="it leaks names")
+    with database.write() as session:
+        deployments.deploy(session, "v1", actor="eve", comment="careful", canary="v3", share=0.01)
+    with pytest.raises(Conflict, match="v2 is not the canary any more, v3 is"):
+        act_on(database, Watched("complete", "thumbs-down fell."), adapter_id="v2")
+    with database.read() as session:
+        row = deployments.deployment(session)
+        assert (row.adapter, row.canary, row.share) == ("v1", "v3", 0.01)
 
 
 @pytest.mark.parametrize("complete", [None, 1.0])
@@ -101,12 +124,34 @@ def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database
     as_canary(database)
     assert canary_verdict(database, complete=1) == ("waiting", "")
     answered(database, ann, 3, after=True, adapter="v2")
+    sentence = "completed: 3 exchanges in 1 h as a canary, too little beside to compare with v2."
+    assert canary_verdict(database, complete=1) == ("complete", sentence)
+    answered(database, ann, LEAST, after=True, adapter="v1")
     sentence = "completed: 3 exchanges in 1 h as a canary showed no clear loss."
     assert canary_verdict(database, complete=1) == ("complete", sentence)
     act_on(database, look_at_v2(database), adapter_id="v2")
     assert deployed(database) == ("v2", None, S.LIVE)
     found = look(database, adapter_id="v2", hours=24, max_decline_rise=0.25, now=now())
     assert found.verdict == "waiting"
+
+
+def test_a_completed_canary_is_held_against_what_served_not_against_what_was_taken_back(
+    database: Database, ann: Person
+) -> None:
+    """The base is disliked by one in ten, v1, which was rolled back beside the canary, by most: so is v2."""
+    as_canary(database)
+    answered(database, ann, 54, after=False, rating="up")
+    answered(database, ann, 6, after=False, rating="down")
+    answered(database, ann, 60, after=False, adapter="v1", rating="down")
+    with database.write() as session:
+        session.get_one(Adapter, "v2").replaced = "v1"
+    rollbacks.rollback(database, actor="watch", comment="thumbs-down rose", of="v1")
+    deployments.change_canary(database, actor="eve", comment="all well", share=1)
+    with database.write() as session:
+        session.get_one(Adapter, "v2").decided_at = SWAP
+    answered(database, ann, 40, after=True, adapter="v2", rating="down")
+    answered(database, ann, 20, after=True, adapter="v2", rating="up")
+    assert canary_verdict(database) == ("roll back", "thumbs-down rose from 6 of 60 to 40 of 60 ratings with v2.")
 
 
 def test_the_watch_never_rolls_back_what_came_after_its_adapter(database: Database, ann: Person) -> None:

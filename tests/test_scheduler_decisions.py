@@ -9,9 +9,11 @@ import pytest
 from scheduler import cycle
 from scheduler.decisions import follow_decisions
 from scheduler.workbench import Workbench
-from store import adapters, cycles, deployments, rollbacks
+from store import adapters, cycles, deployments, interventions, rollbacks
 from store.database import Database
-from store.models import AdapterState, Cycle, CycleState, CycleStep, Outcome, now
+from store.errors import Conflict
+from store.models import Adapter, AdapterState, Conversation, Cycle, CycleState, CycleStep, Outcome, now
+from tests.test_scheduler_watch import SWAP, answered, crowd
 from tests.test_store_adapters import made, state
 
 
@@ -68,6 +70,19 @@ def test_a_cycle_watches_its_canary_until_an_admin_completes_it(database: Databa
     assert (row.state, row.outcome) == (CycleState.DONE, Outcome.PROMOTED)
 
 
+def test_a_canary_is_not_kept_and_left_unwatched(database: Database) -> None:
+    cycle_id, adapter = as_canary(database)
+    assert look(database, cycle_id).state == CycleState.WATCHING
+    with pytest.raises(
+        Conflict, match=f"adapter {adapter} is a canary: kept is only one that everybody gets"
+    ) as refused:
+        interventions.keep(database, cycle_id, actor="ann", comment="looks fine")
+    assert refused.value.hint == "Complete it with share 1, or roll it back."
+    assert look(database, cycle_id).state == CycleState.WATCHING
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    assert interventions.keep(database, cycle_id, actor="ann", comment="looks fine").outcome == Outcome.PROMOTED
+
+
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_cycle_whose_canary_was_taken_back_ends_as_rejected(database: Database, watched: bool) -> None:
     cycle_id, _ = as_canary(database)
@@ -88,6 +103,24 @@ def test_a_cycle_whose_live_adapter_was_rolled_back_while_watched_ends_as_reject
     row = look(database, cycle_id, hours=1)
     assert (row.state, row.outcome) == (CycleState.DONE, Outcome.REJECTED)
     assert row.results["watch"]["sentence"] == f"{adapter} is rolled_back: it was taken back."
+
+
+def test_a_decision_that_comes_after_somebody_elses_is_no_failure_of_the_watch(database: Database) -> None:
+    cycle_id, adapter = waiting(database)
+    deployments.approve(database, adapter, actor="ann", comment="good")
+    deployments.loaded(database, adapter)
+    [ann] = crowd(database, 1)
+    with database.write() as session:
+        session.get_one(Adapter, adapter).decided_at = SWAP
+        session.add(Conversation(id="co_1", person_id=ann.id))
+    answered(database, ann, 30, after=False)
+    answered(database, ann, 30, after=True, adapter=adapter, state="failed")
+    newer = made(database, compared_with=adapter)
+    deployments.approve(database, newer, actor="ann", comment="better")
+    row = look(database, cycle_id, hours=24)
+    assert (row.state, row.error) == (CycleState.WATCHING, "")
+    deployments.loaded(database, newer)
+    assert (look(database, cycle_id, hours=24).state, state(database, newer)) == (CycleState.DONE, AdapterState.LIVE)
 
 
 def test_an_adapter_expires_so_long_after_its_gate_not_after_its_cycle_began(database: Database) -> None:

@@ -7,8 +7,9 @@ from sqlmodel import select
 
 from scheduler.observed import DISLIKED, MOST_OF_ONE, Seen, Told
 from scheduler.watch import LEAST_PEOPLE, look
+from store import exchanges, people
 from store.database import Database
-from store.models import Person, now
+from store.models import Exchange, Person, Role, now
 from tests.test_scheduler_canary import as_canary, canary_verdict
 from tests.test_scheduler_watch import SWAP, answered, crowd, verdict
 from tests.test_scheduler_watch import ann as ann
@@ -86,3 +87,47 @@ def test_ratings_count_in_the_order_in_which_they_were_given_and_the_first_few_o
     assert told.few().rows == tuple([(False, "ann")] * MOST_OF_ONE + [(True, "bob")])
     assert told.few(last=True).rows == tuple([(False, "ann")] * (MOST_OF_ONE - 1) + [(True, "ann"), (True, "bob")])
     assert told.people() == 2
+
+
+def corrected_by_rita(database: Database, adapter: str) -> None:
+    """A reviewer writes what would be right wherever an adapter's answer was disliked, and leaves the thumb."""
+    rita = people.add(database, "rita", role=Role.REVIEWER, actor="test")
+    with database.read() as session:
+        rows = [one.id for one in session.exec(select(Exchange).where(Exchange.adapter == adapter))]
+        down = [one for one in rows if (said := exchanges.get(session, one).feedback) and said.rating == "down"]
+    for one in down:
+        exchanges.rate(database, one, person=rita, rating="down", correction="288 km.", approved=True)
+
+
+def test_correcting_old_answers_does_not_move_the_level_before(database: Database, ann: Person) -> None:
+    for after in (False, True):
+        for rating in ("up", "down") * 10:
+            answered(database, ann, 6, after=after, rating=rating)
+    assert verdict(database) == ("waiting", "")
+    corrected_by_rita(database, "base")
+    assert verdict(database) == ("waiting", "")
+
+
+def test_correcting_disliked_answers_takes_nobodys_word_away(database: Database, ann: Person) -> None:
+    answered(database, ann, 60, after=False, rating="up")
+    answered(database, ann, 60, after=True, rating="down")
+    corrected_by_rita(database, "v1")
+    assert verdict(database) == ("roll back", "thumbs-down rose from 0 of 60 to 60 of 60 ratings with v1.")
+
+
+def test_a_rating_that_was_changed_after_the_swap_tells_nothing_of_the_level_before(
+    database: Database, ann: Person
+) -> None:
+    answered(database, ann, 60, after=False, rating="up")
+    answered(database, ann, 30, after=False, rating="down")
+    with database.read() as session:
+        rows = [exchanges.get(session, one) for one in session.exec(select(Exchange.id))]
+        disliked = [
+            (one.exchange.id, session.get_one(Person, one.exchange.person_id))
+            for one in rows
+            if one.feedback and one.feedback.rating == "down"
+        ]
+    for exchange_id, person in disliked:
+        exchanges.rate(database, exchange_id, person=person, rating="up")
+    answered(database, ann, 60, after=True, rating="down")
+    assert verdict(database) == ("roll back", "thumbs-down rose from 0 of 60 to 60 of 60 ratings with v1.")

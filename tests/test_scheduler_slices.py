@@ -34,3 +34,16 @@ def test_cases_that_the_metric_does_not_apply_to_are_left_out() -> None:
 def test_a_slice_with_few_cases_says_nothing() -> None:
     few = [1.0] * (SMALLEST - 1)
     assert slices(report("v1", few), report("base", few), metric="accuracy", passages={}) == []
+
+
+def test_a_slice_of_which_people_labelled_few_is_left_out_where_the_scores_rest_on_them() -> None:
+    found = [report("v1", [1.0] * 10), report("base", [0.0] * 10)]
+    shown = {f"c{n}": 1 if n < SMALLEST else 2 for n in range(10)}
+    named = [
+        {
+            one["slice"]
+            for one in slices(*found, metric="accuracy", passages=shown, labelled={f"c{n}" for n in range(m)})
+        }
+        for m in (SMALLEST - 1, SMALLEST)
+    ]
+    assert named[0] == set() and "one passage" in named[1] and "several passages" not in named[1]

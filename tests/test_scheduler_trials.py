@@ -164,6 +164,32 @@ def test_each_look_at_labels_may_err_half_as_often_as_the_one_before(
             assert adapters.get(session, only.id).report["looks"] == after
 
 
+def test_beside_the_judges_figures_stand_those_that_people_corrected_and_the_verdict_rests_on(work: Workbench) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.25])
+    heard(work, only, {"candidate": False, "serving": True})
+    trials.decide(work, claim, row)
+    with work.database.read() as session:
+        kept = adapters.get(session, only.id).report
+    found = kept["corrected"]
+    means = [{one["task"]: round(one["mean"], 6) for one in found[side]} for side in ("candidate", "serving")]
+    assert means == [dict.fromkeys(("all", "facts", "steps"), mean) for mean in (0.0, 1.0)]
+    assert (found["labels"], found["anchor"]) == (160, False)
+    gains = {}
+    for by, part in (("judge", kept), ("people", found)):
+        named = [one for one in part["slices"] if one["metric"] == "answer_accuracy"]
+        gains[by] = {one["slice"]: one["difference"] for one in named}
+    assert gains["judge"]["task: facts"] > 0.15 and gains["people"]["task: facts"] == pytest.approx(-1.0)
+
+
+def test_without_labels_of_people_the_judges_figures_stand_alone(work: Workbench) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.25])
+    trials.decide(work, claim, row)
+    with work.database.read() as session:
+        assert "corrected" not in adapters.get(session, only.id).report
+
+
 @pytest.mark.parametrize(("anchors", "difference"), [(True, 0.0), (False, 1.0), (None, 0.25)])
 def test_the_anchor_is_held_against_what_people_said_of_its_answers_too(
     work: Workbench, anchors: bool | None, difference: float

@@ -15,7 +15,7 @@ from store import adapters, exchanges, people
 from store.database import Database
 from store.errors import NotFound
 from store.models import AdapterState as S
-from store.models import Conversation, Exchange, ExchangeState, Person, Role, new_id, now
+from store.models import Conversation, Exchange, ExchangeState, Feedback, Person, Role, new_id, now
 
 SWAP = now() - timedelta(hours=2)
 
@@ -121,7 +121,7 @@ def answered(
 ) -> None:
     """Exchanges before the swap, answered by the base, or after it, answered by v1; of as many people as count.
 
-    `alone` are those of ann.
+    They are rated in the order of the calls, on their side of the swap; `alone` are those of ann.
     """
     asking = [ann] if alone else crowd(database, math.ceil(number / MOST_OF_ONE))
     for i in range(number):
@@ -139,7 +139,10 @@ def answered(
         state = ExchangeState(str(values.get("state", "finished")))
         exchanges.finish(database, row.id, state=state, declined=bool(values.get("declined")))
         if rating:
-            exchanges.rate(database, row.id, person=person, rating=rating)
+            rated_at = exchanges.rate(database, row.id, person=person, rating=rating).rated_at
+            if not after and rated_at is not None:
+                with database.write() as session:
+                    session.get_one(Feedback, row.id).rated_at = rated_at - timedelta(hours=3)
 
 
 def crowd(database: Database, size: int) -> list[Person]:
@@ -258,8 +261,54 @@ def test_what_was_already_so_before_is_no_rise(database: Database, ann: Person) 
 
 
 def test_the_watch_ends_with_kept_no_verdict(database: Database, ann: Person) -> None:
+    answered(database, ann, LEAST, after=False)
     answered(database, ann, 3, after=True)
     assert verdict(database, hours=1) == ("kept", "kept, no verdict: 3 exchanges in 1 h showed no clear loss.")
+
+
+def test_the_end_says_of_what_there_was_too_little_before_to_compare(database: Database, ann: Person) -> None:
+    answered(database, ann, LEAST - 1, after=False, rating="up")
+    answered(database, ann, 3, after=True, rating="down")
+    little = "too little before to compare"
+    assert verdict(database, hours=1) == ("kept", f"kept, no verdict: 3 exchanges in 1 h, {little} with v1.")
+    answered(database, ann, 1, after=False)
+    partly = f"kept, no verdict: 3 exchanges in 1 h showed no clear loss, and {little} thumbs-down."
+    assert verdict(database, hours=1) == ("kept", partly)
+
+
+@pytest.mark.parametrize(
+    ("values", "counted"),
+    [
+        ({"rating": "down"}, "thumbs-down in 49 of 49 ratings"),
+        ({"state": "failed"}, "failures in 49 of 49 exchanges"),
+        ({"state": "failed", "alone": True}, "failures in 49 of 49 exchanges"),
+        ({"declined": True}, "declines in 49 of 49 exchanges"),
+    ],
+)
+def test_where_most_is_bad_and_too_little_was_before_to_compare_an_admin_is_asked(
+    database: Database, ann: Person, values: dict[str, object], counted: str
+) -> None:
+    answered(database, ann, LEAST - 1, after=False, rating="up")
+    answered(database, ann, 49, after=True, **values)  # type: ignore[arg-type]
+    for hours in (1, 24):
+        asked = f"{counted} with v1, too little before to compare: keep it or roll it back."
+        assert verdict(database, hours=hours) == ("asks", asked)
+
+
+@pytest.mark.parametrize(("down", "asks"), [(LEAST - 1, False), (LEAST, True)])
+def test_few_or_half_bad_answers_ask_nobody_where_nothing_was_before(
+    database: Database, ann: Person, down: int, asks: bool
+) -> None:
+    answered(database, ann, down, after=True, rating="down")
+    assert verdict(database)[0] == ("asks" if asks else "waiting")
+    answered(database, ann, down, after=True, rating="up")
+    assert verdict(database)[0] == "waiting"
+
+
+def test_what_two_people_alone_dislike_asks_nobody_where_nothing_was_before(database: Database, ann: Person) -> None:
+    for person in crowd(database, 2):
+        answered(database, person, LEAST, after=True, rating="down", alone=True)
+    assert verdict(database) == ("waiting", "")
 
 
 def test_many_ratings_without_a_verdict_ask_an_admin(database: Database, ann: Person) -> None:

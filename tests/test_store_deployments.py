@@ -119,6 +119,17 @@ def test_changing_a_canary_needs_one_and_a_comment(database: Database) -> None:
     assert (row(database).canary, row(database).share) == (adapter, 0.1)
 
 
+def test_a_canary_is_completed_only_while_it_is_the_one_that_was_meant(database: Database) -> None:
+    first = canary(database)
+    rollbacks.rollback(database, actor="eve", comment="it leaks names")
+    second = canary(database)
+    with pytest.raises(Conflict, match=f"adapter {first} is not the canary any more, {second} is"):
+        deployments.change_canary(database, actor="watch", comment="fewer thumbs-down", share=1, of=first)
+    assert (row(database).adapter, row(database).canary, row(database).share) == ("base", second, 0.1)
+    deployments.change_canary(database, actor="watch", comment="fewer thumbs-down", share=1, of=second)
+    assert serving(database) == second
+
+
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("is_loaded", [False, True])
 def test_rolling_back_takes_the_canary_and_leaves_what_serves(database: Database, named: bool, is_loaded: bool) -> None:
@@ -191,6 +202,19 @@ def test_what_serves_beside_a_canary_is_taken_back_alone(database: Database) -> 
     assert [state(database, one) for one in (first, second, third)] == [S.LIVE, S.ROLLED_BACK, S.CANARY]
     deployments.change_canary(database, actor="ann", comment="all well", share=1)
     assert rollbacks.rollback(database, actor="ann", comment="worse").adapter == first
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_canary_replaces_what_serves_when_it_is_completed(database: Database, is_loaded: bool) -> None:
+    first, second = live(database), live(database)
+    third = made(database, compared_with=second)
+    deployments.approve(database, third, actor="ann", comment="good", share=0.3)
+    if is_loaded:
+        deployments.loaded(database, third)
+    rollbacks.rollback(database, actor="watch", comment="declines rose", of=second)
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    with database.read() as session:
+        assert adapters.get(session, third).replaced == first
 
 
 def test_a_rollback_does_not_return_to_what_was_taken_back_itself(database: Database) -> None:

@@ -165,6 +165,22 @@ def test_what_a_reviewer_wrote_stays_when_the_asker_rates_or_corrects_afterwards
     assert exchanges.rate(database, row.id, person=rita, rating="up").correction == ""
 
 
+def test_a_rating_stays_of_who_gave_it_when_they_gave_it_whoever_corrects_the_answer(
+    database: Database, ann: Person
+) -> None:
+    rita = people.add(database, "rita", role=Role.REVIEWER, actor="test")
+    row = asked(database, ann, [user("How long?")], "300 km.")
+    first = exchanges.rate(database, row.id, person=ann, rating="down")
+    assert (first.rated_by, first.rated_at) == (ann.id, first.updated_at)
+    found = exchanges.rate(database, row.id, person=rita, rating="down", correction="288 km.", approved=True)
+    assert (found.person_id, found.rated_by, found.rated_at) == (rita.id, ann.id, first.rated_at)
+    assert found.updated_at > first.updated_at
+    again = exchanges.rate(database, row.id, person=ann, rating="up")
+    assert (again.person_id, again.rated_by, again.rated_at) == (rita.id, ann.id, again.updated_at)
+    none = exchanges.rate(database, row.id, person=ann, rating=None)
+    assert (none.rated_by, none.rated_at) == (None, None)
+
+
 def test_what_a_reviewer_approved_of_the_askers_stays_too(database: Database, ann: Person) -> None:
     rita = people.add(database, "rita", role=Role.REVIEWER, actor="test")
     row = asked(database, ann, [user("How long?")], "300 km.")

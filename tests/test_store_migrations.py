@@ -12,7 +12,7 @@ from sqlmodel import select
 from configs.settings import ROOT
 from store import documents, staleness
 from store.database import open_database
-from store.models import Document
+from store.models import Document, Feedback
 from tests.test_store_staleness import BREAD, CHEESE, RIVER, kept, passage
 
 COUNT = 1_203
@@ -66,6 +66,8 @@ def test_an_older_log_is_entered_when_the_database_is_upgraded(tmp_path: Path) -
     assert (found["ex_4", river], found["ex_4", bread]) == (True, False)
     assert (found["ex_5", river], found["ex_5", bread]) == (False, True)
     with database.read() as session:
+        rated = session.get_one(Feedback, "ex_0")
+        assert (rated.rated_by, rated.rated_at) == (rated.person_id, rated.updated_at)
         (document,) = session.exec(select(Document)).all()
         assert (document.file_digest, document.rules) == ("", "")
         assert staleness.live_digests(session) == {river}

@@ -233,6 +233,19 @@ def test_erasing_leaves_a_tombstone_and_nothing_that_was_said(database: Database
         people.erase(database, "ann", actor="admin")
 
 
+def test_erasing_a_reviewer_takes_the_thumb_and_leaves_what_somebody_else_wrote(database: Database) -> None:
+    person = ann(database)
+    rita, rose = (people.add(database, name, role=Role.REVIEWER, actor="test") for name in ("rita", "rose"))
+    exchange_id = asked(database, person)
+    exchanges.rate(database, exchange_id, person=rita, rating="down", comment="secret")
+    exchanges.rate(database, exchange_id, person=rose, rating="down", comment="secret", correction="288 km.")
+    people.erase(database, "rita", actor="admin")
+    with database.read() as session:
+        left = session.get_one(Feedback, exchange_id)
+    assert (left.rating, left.rated_by, left.rated_at, left.comment) == (None, None, None, "")
+    assert (left.correction, left.person_id) == ("288 km.", rose.id)
+
+
 def test_an_erased_name_is_free_for_somebody_new(database: Database) -> None:
     person = ann(database)
     people.erase(database, "ann", actor="admin")

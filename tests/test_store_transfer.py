@@ -1,6 +1,7 @@
 """Claims about export and import: round trips lose nothing, bad lines are named, nothing is half imported."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -119,10 +120,27 @@ def test_an_export_comes_back_with_ids_feedback_and_label(filled: Database, tmp_
         for row in (was, is_):
             del row["person_id"], row["sampling"]
             if row["feedback"]:
-                del row["feedback"]["person_id"]
+                del row["feedback"]["person_id"], row["feedback"]["rated_by"]
         assert is_ == was
     with other.read() as session:
         assert {row.name for row in session.exec(select(Person))} == {"imported"}
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_rating_comes_back_with_the_time_it_was_given_also_from_an_older_file(
+    filled: Database, tmp_path: Path, older: bool
+) -> None:
+    rows = [row for row in exported(logged(filled), "jsonl") if row["feedback"]]
+    for row in rows:
+        row["feedback"]["updated_at"] = "2026-01-02T00:00:00Z"
+        row["feedback"]["rated_at"] = "2026-01-01T00:00:00Z"
+        if older:
+            del row["feedback"]["rated_by"], row["feedback"]["rated_at"]
+    other = open_database(f"sqlite:///{tmp_path}/other.db")
+    imported(other, [json.dumps(row) for row in rows], "ratchet")
+    found = [row.feedback for row in logged(other) if row.feedback]
+    assert {one.rated_at for one in found} == {datetime(2026, 1, 2 if older else 1, tzinfo=UTC)}
+    assert all(one.rated_by == one.person_id for one in found) and len(found) == len(rows)
 
 
 def test_the_same_id_twice_is_imported_once(filled: Database, tmp_path: Path) -> None:

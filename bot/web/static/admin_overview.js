@@ -109,14 +109,16 @@ function waiting(found, load) {
         {},
         h("b", {}, one.adapter),
         `: ${one.sentence} `,
-        reasoned("Keep it", {
-          title: `Keep ${one.adapter}?`,
-          text: "The watch had no verdict. The other answer is to roll back.",
-          path: `/v1/admin/cycles/${one.cycle_id}/keep`,
-          kind: "primary",
-          done: `${one.adapter} stays.`,
-          load,
-        }),
+        one.canary
+          ? h("a", { href: "/admin/adapters" }, "Complete it or roll it back")
+          : reasoned("Keep it", {
+              title: `Keep ${one.adapter}?`,
+              text: "The watch had no verdict. The other answer is to roll back.",
+              path: `/v1/admin/cycles/${one.cycle_id}/keep`,
+              kind: "primary",
+              done: `${one.adapter} stays.`,
+              load,
+            }),
       ),
     ),
     found.counts.corrections

@@ -2,8 +2,9 @@
 import { h } from "./dom.js";
 import { sides, sources } from "./cases.js";
 
-/** The same cases in the same order for everybody, sides thrown by the id. */
-function mixed(cases) {
+/** The same cases in the same order for everybody, each once, sides thrown by the id. */
+function mixed(all) {
+  const cases = [...new Map(all.map((one) => [one.id, one])).values()];
   const digest = (text) => [...text].reduce((sum, letter) => (Math.imul(sum, 31) + letter.codePointAt(0)) >>> 0, 7);
   return cases
     .map((one) => ({ one, key: digest(String(one.id)) }))

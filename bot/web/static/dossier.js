@@ -2,7 +2,7 @@
 import { call, counted, h, lasted } from "./dom.js";
 import { empty, facts, table } from "./admin_shared.js";
 import { forest, signed } from "./forest.js";
-import { agreement, everyMetric, suite } from "./judge_tables.js";
+import { agreement, everyMetric, named as measure, suite } from "./judge_tables.js";
 
 const NOT_MEASURED = "Not measured.";
 const PARTS = {
@@ -101,7 +101,7 @@ export function rules({ rules: all }) {
   );
   const named = (row) => ({
     ...row,
-    name: row.metric,
+    name: measure(row),
     note: [row.task && row.task !== "all" ? row.task : "", row.against === "serving" ? "" : `against ${other(row)}`]
       .filter(Boolean)
       .join(", "),
@@ -115,7 +115,7 @@ export function rules({ rules: all }) {
     table(
       ["Measure", "Task", "Role", "Passed", "Candidate", "Against", "Its figure", "In words"],
       sorted.map((row) => [
-        h("b", {}, row.metric),
+        h("b", {}, measure(row)),
         row.task ?? "all",
         row.role ?? "",
         passing(row),
@@ -214,7 +214,7 @@ export function rest({ metrics, contenders, slices, alternatives, judge, cost, c
             ["What", "Measure", "Mean", "Difference", "95 % interval", "n"],
             alternatives.map((one) => [
               one.best ? h("b", {}, `${one.what} (best)`) : one.what,
-              one.metric,
+              measure(one),
               number(one.mean),
               signed(one.difference),
               `${signed(one.low)} … ${signed(one.high)}`,
@@ -227,7 +227,7 @@ export function rest({ metrics, contenders, slices, alternatives, judge, cost, c
       "Slices",
       slices.length
         ? forest(
-            slices.map((one) => ({ ...one, name: one.slice })),
+            slices.map((one) => ({ ...one, name: one.slice, note: measure(one) })),
             "Difference by slice of the held-out questions",
           )
         : h("p", { class: "muted" }, NOT_MEASURED),

@@ -3,6 +3,9 @@ import { percent, table } from "./admin_shared.js";
 
 const number = (value) => (typeof value === "number" ? value.toFixed(2) : "–");
 
+/** A measure, with whose word it is where there are two. */
+export const named = ({ metric, by }) => (by ? `${metric} (${by})` : metric);
+
 /** How far it agrees with people. */
 export const agreement = (rows) =>
   table(
@@ -35,7 +38,7 @@ export const everyMetric = (rows) =>
     ["Task", "Measure", "Candidate", "95 % interval", "Serving", "n", "Answers by people"],
     rows.map((one) => [
       one.task,
-      one.metric,
+      named(one),
       number(one.mean),
       `${number(one.low)} … ${number(one.high)}`,
       number(one.serving),
