@@ -12,7 +12,7 @@ macro-F1 comes from the other half of the same claims' questions, for every judg
 AttributionBench dev itself: its lines there are no test. The difference to the share of content words is
 bootstrapped by question.
 Accuracy: EVOUNA NQ, five folds by question. Context: FeedbackQA, each collection by the other two; SQuAD 2.0, articles
-in two halves. Changed: does the honest answer win over the one we made worse;
+in five folds. Changed: does the honest answer win over the one we made worse;
 support without ExpertQA's labels, responding fitted on the other half of the questions. Terse and cited:
 bench/judge_terse.py. Signs and coverage with 200 labels are in bench/ppi.py.
 The data sets lie beside the checkout (`RATCHET_BENCH_DATA`, default ../shared/data).

@@ -1,6 +1,6 @@
 """The judge's parts about passages: are they about the question as people rate it, do they hold the answer.
 
-FeedbackQA, each collection by the other two; SQuAD 2.0, articles in two halves. `bench/judge.py` prints them.
+FeedbackQA, each collection by the other two; SQuAD 2.0, articles in five folds. `bench/judge.py` prints them.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from bench import judge_fit, judge_sets
-from bench.judge_stats import Floats, scores
+from bench.judge_stats import Floats, folds, scores
 from finetune import enough
 from finetune.meaning import Meaning
 
@@ -60,17 +60,23 @@ def _columns(full: Floats, using: Meaning | None) -> Floats:
 
 
 def _enough(asked: Sequence[judge_sets.Asked], meaning: Meaning) -> list[dict[str, Any]]:
-    articles = sorted({one.article for one in asked})
-    half = {name: place % 2 for place, name in enumerate(articles)}
-    parts = np.array([half[one.article] for one in asked])
+    parts = folds([one.article for one in asked], 5)
     labels = np.array([float(one.yes) for one in asked])
-    full = judge_fit.context_rows([(one.question, one.passage) for one in asked], meaning)
+    pairs = [(one.question, one.passage) for one in asked]
+    full, states = judge_fit.context_rows(pairs, meaning), judge_fit.packaged_states()(pairs)
     known = {"word recall": _column(full, "share"), "MiniLM cosine, best sentences": _column(full, "window_meaning")}
-    for name, using in ways(meaning):
+    for name, using, reads in (
+        ("ours", meaning, True),
+        ("ours, nothing read", meaning, False),
+        ("ours, words alone", None, False),
+    ):
         values, found = _columns(full, using), np.zeros(len(asked))
-        for part in (0, 1):
-            card = judge_fit.enough_card([one for one, p in zip(asked, parts, strict=True) if p != part], using)
-            found[parts == part] = scores(card, values[parts == part])
+        for part in range(5):
+            fit, test = parts != part, parts == part
+            rows = [one for one, other in zip(asked, fit, strict=True) if other]
+            card = judge_fit.enough_card(rows, using, states[fit] if reads else None)
+            told = judge_fit.probe(states[fit], labels[fit]).probability(states[test])
+            found[test] = scores(card, np.column_stack([values[test], told]) if reads else values[test])
         known[name] = found
     return [
         {

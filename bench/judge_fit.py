@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
 
 from bench import judge_sets
 from bench.judge_sets import Asked, Labelled, Rated, System
+from bot.models import PACKAGED_CHAT, chat_model
+from bot.reading import LAYER, States
+from configs.settings import load_settings
 from finetune import accuracy, enough, perturbations, responding, scorecard, signals
+from finetune.enough import Probe
 from finetune.meaning import Meaning
 from finetune.perturbations import Honest
 from finetune.scorecard import Scorecard
@@ -19,6 +26,8 @@ from finetune.scorecard import Scorecard
 Floats = npt.NDArray[np.float64]
 CHANGED_WEIGHT = 0.15
 """What a claim that we changed ourselves weighs against one that people labelled."""
+PROBE_C = 0.01
+"""How firmly a probe's weights are held near 0 (scikit-learn's C)."""
 RATED = (0.75, 1.5, 2.25)
 """Mean ratings from which a passage counts as good: one yes-or-no question each, fitted together."""
 SOURCES = {
@@ -92,6 +101,29 @@ def context_rows(pairs: Sequence[tuple[str, str]], meaning: Meaning | None) -> F
     return np.array([meant_context(*pair, meaning) for pair in pairs])
 
 
+@cache
+def packaged_states() -> States:
+    """The packaged chat model, which reads questions over passages."""
+    folder = load_settings().models.folder
+    return States(chat_model(PACKAGED_CHAT, models=folder))
+
+
+def probe(states: Floats, labels: Floats) -> Probe:
+    """A linear probe of states: logistic regression on their z-scores, a firm ridge."""
+    scaler = StandardScaler().fit(states)
+    found = LogisticRegression(C=PROBE_C, max_iter=1_000).fit(scaler.transform(states), labels)
+    weights = found.coef_[0] / scaler.scale_
+    return Probe(weights, float(found.intercept_[0] - scaler.mean_ @ weights))
+
+
+def probed_apart(states: Floats, labels: Floats, articles: Sequence[str]) -> Floats:
+    """What a probe says of each row, fitted to other articles, in five groups: what a scorecard may be fitted to."""
+    found = np.zeros(len(labels))
+    for fit, test in GroupKFold(5).split(states, groups=list(articles)):
+        found[test] = probe(states[fit], labels[fit]).probability(states[test])
+    return found
+
+
 def _directions(meaning: Meaning | None) -> dict[str, int]:
     return enough.DIRECTIONS | (enough.MEANING if meaning is not None else {})
 
@@ -104,11 +136,14 @@ def relevance_card(rows: Sequence[Rated], meaning: Meaning | None = None) -> Sco
     return scorecard.fit(np.vstack([values] * len(RATED)), labels, directions=_directions(meaning), ridge=0.003)
 
 
-def enough_card(rows: Sequence[Asked], meaning: Meaning | None = None) -> Scorecard:
-    """The scorecard of whether a passage is enough to answer."""
-    values = context_rows([(row.question, row.passage) for row in rows], meaning)
+def enough_card(rows: Sequence[Asked], meaning: Meaning | None = None, states: Floats | None = None) -> Scorecard:
+    """The scorecard of whether a passage is enough to answer; with `states` of the rows, a probe of them counts too."""
+    values, directions = context_rows([(row.question, row.passage) for row in rows], meaning), _directions(meaning)
     labels = np.array([float(row.yes) for row in rows])
-    return scorecard.fit(values, labels, directions=_directions(meaning), ridge=0.003)
+    if states is not None:
+        told = probed_apart(states, labels, [row.article for row in rows])
+        values, directions = np.column_stack([values, told]), directions | enough.READ
+    return scorecard.fit(values, labels, directions=directions, ridge=0.003)
 
 
 def responds_card(cases: Sequence[Honest], *, seed: int = 0) -> Scorecard:
@@ -154,11 +189,23 @@ def write(meaning: Meaning | None) -> dict[str, Any]:
             "support+meaning": support_card(claims, meaning),
             "relevance+meaning": relevance_card(rated, meaning),
             "enough+meaning": enough_card(asked, meaning),
+            "enough+states": enough_card(asked, meaning, _write_probe(asked)),
         }
     content = {"fitted_on": SOURCES, **{name: card.to_json() for name, card in cards.items()}}
     scorecard.WEIGHTS.write_text(_lines(content))
     scorecard.shipped.cache_clear()
     return content
+
+
+def _write_probe(asked: Sequence[Asked]) -> Floats:
+    """Fit the probe to all rows, write it, and return their states."""
+    states = packaged_states()([(row.question, row.passage) for row in asked])
+    found = probe(states, np.array([float(row.yes) for row in asked]))
+    content = {"fitted_on": SOURCES["enough"], "states": f"{PACKAGED_CHAT}, layer {LAYER}, where the question ends"}
+    weights = [float(f"{weight:.4g}") for weight in found.weights]
+    enough.PROBE.write_text(json.dumps(content | {"bias": round(found.bias, 4), "weights": weights}) + "\n")
+    enough.shipped_probe.cache_clear()
+    return states
 
 
 def _lines(content: dict[str, Any]) -> str:

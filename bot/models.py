@@ -59,6 +59,20 @@ def meaning(wanted: bool) -> Callable[[list[str]], Any] | None:
     return packaged_read if wanted and find_spec(PACKAGED_EMBEDDING.removeprefix("package:")) else None
 
 
+def reading(wanted: bool, *, models: Path) -> Any:
+    """What the default judge reads questions over passages with (`bot.reading.States`), None as for `meaning`."""
+    if not wanted or find_spec(PACKAGED_CHAT.removeprefix("package:")) is None:
+        return None
+    return _packaged_states(models)
+
+
+@cache
+def _packaged_states(models: Path) -> Any:
+    from bot.reading import States  # noqa: PLC0415, seconds that only reading needs
+
+    return States(chat_model(PACKAGED_CHAT, models=models))
+
+
 @cache
 def _packaged_embedder() -> Any:
     from retrieval.embedding import Embedder  # noqa: PLC0415, seconds that only embedding needs

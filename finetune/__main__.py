@@ -238,7 +238,7 @@ def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, An
         raise WrongUsage("evaluate needs --data: see python -m finetune evaluate --help.")
     bench = _bench(settings)
     return {
-        "judge": settings.judge.model_dump(),
+        "judge": settings.judge.model_dump() | {"models": str(settings.models.folder)},
         "labels": [asdict(row) for row in judging.labels(bench)],
         "cases": str(_data(options.data, "held_out.jsonl") / "held_out.jsonl"),
         "base_model": settings.models.chat,
@@ -261,10 +261,11 @@ def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, An
 
 
 def _fitted(spec: Mapping[str, Any]) -> FittedJudge:
-    """The default judge, which reads meaning where the settings say so."""
-    from bot.models import meaning
+    """The default judge, which reads meaning, and questions over passages, where the settings say so."""
+    from bot.models import meaning, reading
 
-    return FittedJudge(meaning(spec["meaning"]))
+    wanted = spec["meaning"]
+    return FittedJudge(meaning(wanted), reading(wanted and "models" in spec, models=Path(spec.get("models", "."))))
 
 
 def _judge(options: argparse.Namespace) -> None:

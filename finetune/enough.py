@@ -4,16 +4,22 @@ A passage about the right thing need not hold the answer: a name, a number or a 
 another one is often missing there. What the signals are worth is the business of `finetune/scorecard.py`.
 """
 
+import json
 import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
 
 from finetune.judge import best_window, names_missed, parsed
 from finetune.meaning import Meaning
 from finetune.metrics import content_words, denies, numbers, share_found, words
+from finetune.scorecard import Floats
 from finetune.signals import close_together, in_order
 
 DIRECTIONS = {
@@ -36,6 +42,9 @@ DIRECTIONS = {
 """Every signal, and whether more of it may only raise (1), only lower (-1), or either (0), how well a passage fits."""
 MEANING = {"window_meaning": 1, "passage_meaning": 1, "weakest_met": 1}
 """The signals that an embedding adds."""
+READ = {"read": 1}
+"""The signal that a language model's state adds (`bot/reading.py`)."""
+PROBE = Path(__file__).parent / "enough_probe.json"
 _ASKING = frozenset(
     ["what", "which", "who", "whom", "whose", "when", "where", "why", "how", "much", "many", "name", "kind"]
 )
@@ -118,3 +127,23 @@ def meant_signals(question: str, passage: str, meaning: Meaning) -> tuple[float,
         return (*enough_signals(question, passage), *(0.0 for _ in MEANING))
     alike = (meaning.alike(question, [window]), meaning.alike(question, [passage]))
     return (*enough_signals(question, passage), *alike, meaning.aligned(question, passage).weakest)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Weights of a state and a bias: the log-odds that the passage holds the answer."""
+
+    weights: Floats
+    bias: float
+
+    def probability(self, states: Floats) -> Floats:
+        """Of each state of shape (pairs, width), in (0, 1)."""
+        found: Floats = 1 / (1 + np.exp(-np.clip(states @ self.weights + self.bias, -30, 30)))
+        return found
+
+
+@cache
+def shipped_probe() -> Probe:
+    """The probe of the file beside this module, which `python -m bench.judge --fit` wrote, read once."""
+    content = json.loads(PROBE.read_text())
+    return Probe(np.array(content["weights"]), float(content["bias"]))

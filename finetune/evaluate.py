@@ -14,7 +14,7 @@ import numpy as np
 
 from finetune import gaming, metrics
 from finetune.bootstrap import interval, resampled_means
-from finetune.judge import Judge
+from finetune.judge import Judge, TellsEnough
 from finetune.responding import responds
 from finetune.task_metrics import OF_TASKS
 from finetune.terse import answering
@@ -123,6 +123,9 @@ def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
     return {
         "context_relevance": metrics.context_relevance(text, passages, support, answerable=can),
         "passage_relevance": judge.relevance(case.question, passages) if passages else None,
+        "context_enough": judge.enough(case.question, passages)
+        if passages and isinstance(judge, TellsEnough)
+        else None,
         "citation_recall": recall,
         "citation_precision": precision,
         "source_attribution": metrics.source_attribution(recall, precision),

@@ -4,7 +4,8 @@ It needs no network and no GPU; with an embedding it also reads meaning. Its poi
 by `python -m bench.judge --fit`, which names the labels and their licences. It knows nothing of adapters or the gate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from finetune import enough, scorecard, signals
 from finetune.accuracy import DIRECTIONS as RIGHT
@@ -12,6 +13,11 @@ from finetune.accuracy import right_signals
 from finetune.meaning import Meaning, Read
 from finetune.metrics import answer_accuracy
 from store.answers import declined
+
+States = Callable[[Sequence[tuple[str, str]]], scorecard.Floats]
+"""A language model's states of questions over passages, one row each (`bot/reading.py`)."""
+KEPT = 4_096
+"""As many read questions over passages are kept: both sides of a gate are asked the same ones."""
 
 
 class FittedJudge:
@@ -23,9 +29,14 @@ class FittedJudge:
 
     family = "fitted"
 
-    def __init__(self, read: Read | None = None) -> None:
-        """`read` gives unit vectors of texts and of their words; without it only spelling is compared."""
+    def __init__(self, read: Read | None = None, states: States | None = None) -> None:
+        """`read` gives unit vectors of texts and of their words; without it only spelling is compared.
+
+        `states` reads a question over a passage, which tells better whether it holds the answer; it needs `read` too.
+        """
         self._meaning = Meaning(read) if read is not None else None
+        self._states = states if read is not None else None
+        self._held = lru_cache(KEPT)(self._probed)
 
     @property
     def name(self) -> str:
@@ -66,8 +77,21 @@ class FittedJudge:
         return self._context("relevance", question, passages)
 
     def enough(self, question: str, passages: Sequence[str]) -> float:
-        """The probability that one of the passages holds the answer; 0 without passages."""
-        return self._context("enough", question, passages)
+        """The probability that one of the passages holds the answer; 0 without passages.
+
+        Where states are read, they are of the passage that seems to hold it by words and meaning: reading takes time.
+        """
+        found = [self._context("enough", question, [passage]) for passage in passages]
+        if not any(found) or self._states is None or self._meaning is None:
+            return max(found, default=0.0)
+        best = passages[found.index(max(found))]
+        signals_ = (*enough.meant_signals(question, best, self._meaning), self._held(question, best))
+        names = (*enough.DIRECTIONS, *enough.MEANING, *enough.READ)
+        return scorecard.shipped("enough+states", names).probability(signals_)
+
+    def _probed(self, question: str, passage: str) -> float:
+        assert self._states is not None
+        return float(enough.shipped_probe().probability(self._states([(question, passage)]))[0])
 
     def _context(self, part: str, question: str, passages: Sequence[str]) -> float:
         card = self._card(part, enough.DIRECTIONS, enough.MEANING)

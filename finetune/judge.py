@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import count, pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from finetune.metrics import (
     STOP_WORDS,
@@ -52,6 +52,15 @@ class Judge(Protocol):
 
     def relevance(self, question: str, passages: Sequence[str]) -> float:
         """How well the best of `passages` fits `question`."""
+        ...
+
+
+@runtime_checkable
+class TellsEnough(Protocol):
+    """A judge that also tells whether passages hold the answer."""
+
+    def enough(self, question: str, passages: Sequence[str]) -> float:
+        """The probability that one of `passages` holds the answer to `question`."""
         ...
 
 

@@ -128,7 +128,7 @@ class CrossEncoderJudge(FittedJudge):
 class Counted:
     """A plugged-in judge on the metrics that it may count on, the fitted one on the others."""
 
-    def __init__(self, judge: Judge, metrics: Sequence[str], other: Judge) -> None:
+    def __init__(self, judge: Judge, metrics: Sequence[str], other: FittedJudge) -> None:
         self._judge, self._metrics, self._other = judge, tuple(metrics), other
         self.family = judge.family
 
@@ -151,6 +151,10 @@ class Counted:
     def relevance(self, question: str, passages: Sequence[str]) -> float:
         """How well the best of `passages` fits `question`."""
         return self._of("relevance").relevance(question, passages)
+
+    def enough(self, question: str, passages: Sequence[str]) -> float:
+        """The probability that one of the passages holds the answer, as the fitted judge has it."""
+        return self._other.enough(question, passages)
 
 
 def check(spec: Mapping[str, Any], tested: Sequence[str], environment: Mapping[str, str] | None = None) -> None:

@@ -126,7 +126,7 @@ def _measuring(settings: Settings) -> dict[str, Any]:
         "context_tokens": generation.context_tokens,
         "batch": evaluation.batch,
         "alternative_cases": evaluation.alternative_cases,
-        "judge": settings.judge.model_dump(),
+        "judge": settings.judge.model_dump() | {"models": str(settings.models.folder.resolve())},
         "primary": tuple(gate.primary),
         "margin": gate.margin,
         "loss_margin": gate.loss_margin,

@@ -42,7 +42,7 @@ TORCH |= {
     f"bot/{name}.py"
     for name in ("engine", "decoding", "forward", "packed", "pool", "versions", "probe", "low_rank", "linear")
 }
-TORCH |= {f"bot/{name}.py" for name in ("adapters", "models")}
+TORCH |= {f"bot/{name}.py" for name in ("adapters", "models", "reading")}
 LANGCHAIN = {"bot/chat.py", "bot/langchain_model.py", "finetune/chat_model.py"}
 FILES = sorted(path.relative_to(ROOT) for folder in OURS for path in (ROOT / folder).rglob("*.py"))
 

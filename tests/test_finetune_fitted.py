@@ -2,11 +2,14 @@
 
 import json
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from bot.models import packaged_read
+from bot.models import PACKAGED_CHAT, chat_model, packaged_read
+from bot.reading import States
+from configs.settings import load_settings
 from finetune import accuracy, enough, responding, scorecard, signals
 from finetune.fitted import FittedJudge
 from finetune.judge import supported_answer
@@ -150,6 +153,7 @@ def test_the_file_of_points_names_its_labels_and_points_only_go_the_way_they_may
         ("support+meaning", signals.DIRECTIONS | signals.MEANING),
         ("relevance+meaning", enough.DIRECTIONS | enough.MEANING),
         ("enough", enough.DIRECTIONS),
+        ("enough+states", enough.DIRECTIONS | enough.MEANING | enough.READ),
         ("accuracy", accuracy.DIRECTIONS),
         ("responds", responding.DIRECTIONS),
     ):
@@ -165,6 +169,45 @@ def test_with_meaning_a_paraphrase_is_told_from_another_claim_of_as_many_shared_
     assert meant.name == "fitted+meaning"
     gap = meant.support(same, passage) - meant.support(other, passage)
     assert gap > judge.support(same, passage) - judge.support(other, passage) + 0.02
+
+
+def test_of_several_passages_the_likeliest_is_read_and_each_once():
+    asked: list[tuple[str, str]] = []
+
+    def states(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        asked.extend(pairs)
+        return np.zeros((len(pairs), len(enough.shipped_probe().weights)))
+
+    reader, question = FittedJudge(packaged_read, states), "When did the Harbour Museum open?"
+    passages = ["Bread is baked with yeast and salt.", PASSAGE]
+    found = [reader.enough(question, passages) for _ in range(2)]
+    assert found[0] == found[1] and 0 < found[0] < 1
+    assert asked == [(question, PASSAGE)]
+    assert reader.enough(question, []) == reader.enough(question, [""]) == 0.0
+    assert FittedJudge(None, states).enough(question, passages) == judge.enough(question, passages)
+
+
+@pytest.fixture(scope="module")
+def states() -> States:
+    return States(chat_model(PACKAGED_CHAT, models=load_settings().models.folder))
+
+
+def test_states_are_those_of_each_pair_however_many_are_read_together(states: States) -> None:
+    pairs = [("When did it open?", PASSAGE * 3), ("Is it open on Mondays?", PASSAGE), ("Why?", "")]
+    together = states(pairs)
+    assert together.shape == (3, len(enough.shipped_probe().weights))
+    for pair, row in zip(pairs, together, strict=True):
+        [alone] = states([pair])
+        assert row @ alone / np.linalg.norm(row) / np.linalg.norm(alone) > 0.999
+
+
+def test_a_passage_that_says_the_answer_is_told_from_one_that_only_speaks_of_it(states: States) -> None:
+    reader, about = FittedJudge(packaged_read, states), "The Harbour Museum is in Lisbon. It is known for its lion."
+    for question, answer in (
+        ("When did the Harbour Museum open?", "The Harbour Museum opened in 1998."),
+        ("How much is a ticket of the Harbour Museum?", "A ticket of the Harbour Museum is twelve euros."),
+    ):
+        assert reader.enough(question, [answer]) > reader.enough(question, [about]) + 0.1
 
 
 def test_points_for_other_signals_are_refused():
