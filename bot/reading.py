@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bot.versions import compute_dtype
+from bot.probe import computes_bfloat16
 
 Floats = NDArray[np.float64]
 LAYER = 18
@@ -49,7 +49,9 @@ class States:
     def _load(self) -> tuple[Any, Any]:
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415, seconds that only reading needs
 
-        model: Any = AutoModel.from_pretrained(self._folder, dtype=compute_dtype("auto")).eval()
+        fast = torch.cuda.is_available() or computes_bfloat16()
+        dtype = torch.bfloat16 if fast else torch.float32
+        model: Any = AutoModel.from_pretrained(self._folder, dtype=dtype).eval()
         model.layers, model.norm = model.layers[:LAYER], torch.nn.Identity()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return model.to(device), AutoTokenizer.from_pretrained(self._folder)
