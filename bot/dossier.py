@@ -167,8 +167,10 @@ def told_by(report: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, st
     corrected = report.get("corrected")
     if not corrected or delta.get("metric") != ACCURACY:
         return {}
+    told = {one["task"] for one in corrected["candidate"]}
+    part = {"planned tasks": {*report.get("planned", ())}, "other tasks": told}.get(delta["task"], {delta["task"]})
     fixed = delta.get("against", "serving") == "serving" or corrected["anchor"]
-    return {"by": _by_people(corrected) if fixed else JUDGE}
+    return {"by": _by_people(corrected) if fixed and told & part else JUDGE}
 
 
 def _by_people(corrected: Mapping[str, Any]) -> str:

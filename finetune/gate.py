@@ -26,7 +26,7 @@ from finetune.comparison import (
     verdict,
 )
 from finetune.evaluate import ALL, CaseScore, Report, value_of
-from finetune.people import METRIC, Heard, Said, heard
+from finetune.people import LEAST, METRIC, Heard, Said, heard
 from finetune.rated import Rated
 
 OTHER = "other tasks"
@@ -77,11 +77,16 @@ class _Other:
 
 
 def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, against: _Other) -> Comparison | None:
-    """The paired comparison over the cases to which the metric applies on both sides; None where there are none."""
+    """The paired comparison over the cases to which the metric applies on both sides; None where there are none.
+
+    Of a task of which people labelled hardly any case the labels of others tell nothing: there the judge's word stands.
+    """
+    names, labels = [mine.case_id for mine, _ in pairs], None
+    if metric == METRIC and (labels := against.heard.labels(names)) is not None and labels < LEAST and task != PLANNED:
+        pairs, labels = against.heard.by_judge(names), None
     found = [(value_of(mine, metric), value_of(other, metric), mine) for mine, other in pairs]
     both = [(a, b, case) for a, b, case in found if a is not None and b is not None]
     rows, right = [(a, b, case.cluster) for a, b, case in both], [against.right.get(case.case_id) for *_, case in both]
-    labels = against.heard.labels(case.case_id for *_, case in both) if metric == METRIC else None
     wrong = against.wrong
     return compared(metric, task, rows, rules, against=against.name, right=right, wrong=wrong, labels=labels)
 

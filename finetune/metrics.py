@@ -33,9 +33,15 @@ _COUNTS = "two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_COUNTS.split(), start=2)}
 _NEGATOR = re.compile(r"^(?:not|no|never|none|neither|nor|without|cannot|nothing|nobody)$|n't$")
 _ADVICE = re.compile(
-    r"^(?:please|you (?:can|could|may|might)|try|ask|contact|check|see|look|if|let me|feel free|would you|could you|"
-    r"can you|do you|did you|i can|i could|perhaps|maybe|for more|for further)\b",
+    r"^(?:(?:please )?(?:ask|contact|call|e-?mail|write to|check|consult|see|visit|try|look|refer|let me know)\b"
+    r"|(?:please|you (?:can|could|may|might)(?: want to| like to)?|for (?:more|further)\b[^.]*?,)"
+    r" (?:please )?(?:ask|contact|call|e-?mail|write to|check|consult|see|visit|try|look|refer|rephrase|upload)\b"
+    r"|(?:could|would|can|do|did) you\b.*\?$|(?:i am |i'm )?(?:very )?sorry\b|thank)",
     re.IGNORECASE,
+)
+"""What sends somebody elsewhere, asks back or is polite: it claims nothing about what was asked."""
+_OF_WHAT_IS_SHOWN = re.compile(
+    r"^(?:the|these|those|all) (?:passages?|documents?|texts?|sources?|context) (?:only|just|merely)\b", re.IGNORECASE
 )
 ITEM = re.compile(r"^[ \t]*(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.*)$", re.MULTILINE)
 
@@ -114,10 +120,11 @@ def claims(answer: str) -> list[str]:
 
 
 def distinct(answer: str) -> list[str]:
-    """The sentences of `claims`, each once: what is said again in the same words says nothing more."""
-    told: dict[tuple[str, ...], str] = {}
+    """The sentences of `claims`, each once: what is said again in the same characters says nothing more."""
+    told: dict[str, str] = {}
     for sentence in claims(answer):
-        told.setdefault(tuple(_bare(sentence)), sentence)
+        bare = ITEM.sub(r"\g<text>", without_citations(sentence))
+        told.setdefault(" ".join(bare.casefold().split()).rstrip(".!?:; "), sentence)
     return list(told.values())
 
 
@@ -277,9 +284,17 @@ def decline_correct(
 
 
 def _harmless(sentence: str, passages: Sequence[str], support: Support | None) -> bool:
-    if _ADVICE.search(sentence) and not numbers(sentence):
+    """Whether what follows a decline declines too, speaks of the documents alone, is advice, or is supported."""
+    if declined(sentence):
+        return True
+    if (_ADVICE.search(sentence) or _OF_WHAT_IS_SHOWN.search(sentence)) and not _figures(sentence):
         return True
     return support is not None and any(support(sentence, passage) >= YES for passage in passages)
+
+
+def _figures(sentence: str) -> bool:
+    """Whether a sentence has a number of two digits or more, or a sum: a floor or a passage's number tells nothing."""
+    return any(len(number) > 1 for number in numbers(sentence)) or bool(re.search(r"[$€£%]", sentence))
 
 
 def perplexity(logprobs: Sequence[float]) -> float | None:

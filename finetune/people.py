@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from finetune.evaluate import ALL, Report, Summary, summarise
+from finetune.evaluate import ALL, CaseScore, Report, Summary, summarise
 from finetune.ppi import rectified
 
 METRIC = "answer_accuracy"
@@ -43,17 +43,26 @@ def at_look(number: int, confidence: float) -> float:
 
 @dataclass(frozen=True)
 class Heard:
-    """Two reports with what people said in them: cases that have a label, and those where labels decide."""
+    """Two reports with what people said in them: cases that have a label, and those where labels decide.
+
+    `judged` are the same two as the judge left them.
+    """
 
     candidate: Report
     other: Report
     labelled: frozenset[str]
     decided: frozenset[str]
+    judged: tuple[Report, Report]
 
     def labels(self, cases: Iterable[str]) -> int | None:
         """How many of these cases people labelled; None where labels decide about none of them."""
         found = frozenset(cases)
         return len(found & self.labelled) if found & self.decided else None
+
+    def by_judge(self, cases: Iterable[str]) -> list[tuple[CaseScore, CaseScore]]:
+        """Both scores of these cases as the judge left them."""
+        mine, theirs = ({case.case_id: case for case in report.cases} for report in self.judged)
+        return [(mine[name], theirs[name]) for name in cases]
 
 
 def heard(candidate: Report, other: Report, said: Said, *, planned: Collection[str], least: int) -> Heard:
@@ -64,7 +73,7 @@ def heard(candidate: Report, other: Report, said: Said, *, planned: Collection[s
     """
     known = labelled(candidate, said) & labelled(other, said)
     if len(known) < least:
-        return Heard(candidate, other, frozenset(), frozenset())
+        return Heard(candidate, other, frozenset(), frozenset(), (candidate, other))
     mine = frozenset(case.case_id for case in candidate.cases if case.task in planned)
     groups = [mine, frozenset(case.case_id for case in candidate.cases) - mine]
     enough = [group for group in groups if len(group & known) >= least]
@@ -72,7 +81,7 @@ def heard(candidate: Report, other: Report, said: Said, *, planned: Collection[s
     sides = (candidate, other)
     for group in enough:
         sides = (corrected(sides[0], kept, group), corrected(sides[1], kept, group))
-    return Heard(*sides, known, mine.union(*enough))
+    return Heard(*sides, known, mine.union(*enough), (candidate, other))
 
 
 def labelled(report: Report, said: Said) -> frozenset[str]:

@@ -6,8 +6,9 @@ A year is compared as a number is (`finetune.metrics.numbers`).
 
 import re
 from functools import lru_cache
+from itertools import product
 
-from finetune.metrics import content_words, words
+from finetune.metrics import words
 
 Time = tuple[str, str]
 """A kind, and which one of it."""
@@ -18,8 +19,10 @@ _NAMES = (
     "aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
 )
 _DATE = re.compile(
-    rf"(?:\b(?P<before>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? )?\b(?P<month>{_NAMES})\b\.?"
-    r"(?:,? (?P<after>\d{1,2})(?:st|nd|rd|th)?\b(?![:.,]\d))?(?P<year>,? \d{4}\b)?",
+    r"(?:(?<![\d:.,])(?:(?P<from>\d{1,2}) ?(?:-|\u2013|to|and|or) ?)?(?P<before>\d{1,2})(?:st|nd|rd|th)?(?: of)? )?"
+    rf"\b(?P<month>{_NAMES})\b\.?"
+    r"(?:,? (?P<after>\d{1,2})(?:st|nd|rd|th)?\b(?! ?[:.,]\d| [a-z])(?: ?(?:-|\u2013) ?(?P<till>\d{1,2})\b)?)?"
+    r"(?P<year>,? \d{4}\b)?",
     re.IGNORECASE,
 )
 _BEFORE = re.compile(
@@ -29,17 +32,19 @@ _BEFORE = re.compile(
 _WORDS_TOO = frozenset({"may", "march", "mar"})
 _SPANS = {
     "second": (SHORT, 1 / 60),
-    "minut": (SHORT, 1),
+    "minute": (SHORT, 1),
     "hour": (SHORT, 60),
     "day": (SHORT, 1_440),
     "week": (SHORT, 10_080),
     "fortnight": (SHORT, 20_160),
     "month": (LONG, 1),
     "year": (LONG, 12),
-    "decad": (LONG, 120),
-    "centuri": (LONG, 1_200),
+    "decade": (LONG, 120),
 }
-_SPAN_KINDS = frozenset({SHORT, LONG})
+_SPAN = re.compile(
+    rf"(?:\b(?P<low>\d+(?:\.\d+)?) (?:to|and|or) )?(?<!\d )\b(?P<high>\d+(?:\.\d+)?) (?P<unit>{'|'.join(_SPANS)})s?\b"
+)
+_HYPHEN = re.compile(r"(?<=\d) ?[-\u2013] ?(?=\d)")
 
 
 def _dates(text: str) -> list[Time]:
@@ -47,45 +52,56 @@ def _dates(text: str) -> list[Time]:
     found: list[Time] = []
     told = any(letter.isupper() for letter in text)
     for match in _DATE.finditer(text):
-        name, day = match["month"], match["before"] or match["after"]
-        if told and name.islower() and name in _WORDS_TOO and not match["before"]:
+        name, days = match["month"], [day for day in match.group("from", "before", "after", "till") if day]
+        if told and name.islower() and name in _WORDS_TOO:
             continue
-        if not (day or match["year"] or _BEFORE.search(text[: match.start()])):
+        if not (
+            days or match["year"] or _BEFORE.search(text[max(0, match.start("month") - 10) : match.start("month")])
+        ):
             continue
         month = name[:3].lower()
         found.append((MONTH, month))
-        if day and 1 <= int(day) <= 31:
-            found.append((DAY, f"{month} {int(day)}"))
+        numbers = [int(day) for day in days if 1 <= int(day) <= 31]
+        through = range(min(numbers), max(numbers) + 1) if numbers else ()
+        found += [(DAY, f"{month} {day}") for day in through]
     return found
 
 
-def _spans(text: str) -> list[Time]:
-    """Numbers with a unit of time behind them, in minutes up to weeks, in months from there on."""
-    found: list[Time] = []
-    said = words(text)
-    for number, unit in zip(said, said[1:], strict=False):
-        stem = (content_words(unit) or ("",))[0]
-        if stem in _SPANS and re.fullmatch(r"\d+(?:\.\d+)?", number):
-            kind, size = _SPANS[stem]
-            found.append((kind, f"{float(number) * size:g}"))
-    return found
+@lru_cache(maxsize=65_536)
+def _spans(text: str) -> tuple[tuple[Time, str], ...]:
+    """The spans of time in a text, each with its number as it stands there.
+
+    "1 hour and 30 minutes" is one, and of "1 to 2 weeks" both ends are.
+    """
+    found: list[tuple[Time, str]] = []
+    said, end, before = " ".join(words(_HYPHEN.sub(" to ", text))), 0, 0.0
+    for match in _SPAN.finditer(said):
+        kind, size = _SPANS[match["unit"]]
+        joined = (
+            found and said[end : match.start()].strip() in ("", "and") and found[-1][0][0] == kind and size < before
+        )
+        more = float(found.pop()[0][1]) if joined else 0.0
+        numbers = [number for number in (match["low"], match["high"]) if number is not None]
+        found += [((kind, f"{more + float(number) * size:g}"), number) for number in numbers]
+        end, before = match.end(), size
+    return tuple(found)
 
 
 @lru_cache(maxsize=65_536)
 def times(text: str) -> frozenset[Time]:
     """The months, days of months and spans of time in a text."""
-    return frozenset([*_dates(text), *_spans(text)])
+    return frozenset([*_dates(text), *(span for span, _ in _spans(text))])
 
 
 def names_others(text: str, known: str) -> bool:
-    """Whether a kind of time that `text` names is in `known` too, but none of it is the same."""
+    """Whether a kind of time that `text` names is in `known` too, but none of it is the same.
+
+    A short span and a long one differ where they have the same number: three weeks, three months.
+    """
     mine, theirs = times(text), times(known)
-    kinds = {kind for kind, _ in theirs}
     for kind in {kind for kind, _ in mine}:
-        if kind in _SPAN_KINDS and kinds & _SPAN_KINDS:
-            told = {one for one in theirs if one[0] in _SPAN_KINDS}
-        else:
-            told = {one for one in theirs if one[0] == kind}
+        told = {one for one in theirs if one[0] == kind}
         if told and not told & mine:
             return True
-    return False
+    pairs = product(_spans(text), _spans(known))
+    return not mine & theirs and any(one[0] != other[0] and n == m for (one, n), (other, m) in pairs)

@@ -23,7 +23,7 @@ _NAMED = (
     r"(?:documents|passages|sources|texts|excerpts)"
     rf"|(?:(?:the|this|that|any|your) {_ONES}?|{_ONES})(?:document|documentation|passage|context|source|text|excerpt))"
     # The documents folder and the text search are things that an answer may speak of.
-    r"(?! (?:folder|list|page|tab|menu|directory|library|search|field|button|box|area|view|panel|window|index)s?\b)"
+    r"(?! (?:folder|list|page|tab|menu|directory|search|field|button|panel|window)s?\b)"
 )
 _NOT = r"(?: not|n't)"
 _SAID = r"(?:mentioned|covered|stated|contained|provided|specified|found|answered|described|explained|given)"
@@ -49,9 +49,9 @@ _MISSING = (
     rf"^no (?:\w+ )?{_FACTS} (?:(?:is|was|were|are) )?(?:available|found|given|provided|in {_NAMED})\b",
     rf"\b(?:there (?:is|was|are)|there's|(?:I|we) (?:have|found|see)|{_NAMED} (?:have|has|contains?|provides?|gives?))"
     rf" no (?:\w+ )?{_FACTS}\b",
-    rf"\bthere (?:is|was) nothing\b[^.;:]* in {_NAMED}",
-    rf"\b(?:not possible|impossible) to (?:answer|say|tell|know|determine)\b[^.;:]*"
-    rf" (?:from|in|by|with|using|based on) {_NAMED}",
+    rf"\bthere (?:is|was) nothing(?: (?:about|on|regarding|concerning|relevant)\b[^.;:]{{0,80}}?)? in {_NAMED}\W*$",
+    r"\b(?:not possible|impossible) to (?:answer|say|tell|know|determine)\b[^.;:]{0,80}?"
+    rf" (?:from|in|by|with|using|based on) {_NAMED}(?: (?:when|who|what|where|why|how|whether|which)\b.*)?\W*$",
 )
 _NEGATION = re.compile(r"\b(?:no|not|none|nothing|neither|cannot|unable|impossible)\b|n't", re.IGNORECASE)
 """Whatever declines holds one of these, which are found faster."""
@@ -70,6 +70,12 @@ _SAYS_NOTHING = frozenset(
     )
 )
 """Words of a decline that tell nothing else."""
+_PLAINLY = re.compile(
+    r"^(?:(?:sorry|unfortunately),? (?:but )?)?I\b[^,;:]*$"
+    r"|\b(?:find|have|see|locate|know)\b[^.,;:]*\b(?:information|details|mention|anything)\b",
+    re.IGNORECASE,
+)
+"""A decline of whoever answers that goes on to nothing else, whatever it names."""
 _TELLS = 2
 """So many other words make a sentence that cites a passage an answer."""
 _CAPITALS = "".join(letter for letter in map(chr, range(0xC0, 0x530)) if letter.isupper())
@@ -213,4 +219,4 @@ def _told(text: str) -> list[str]:
 def _tells(sentence: str) -> bool:
     """Whether a sentence names no documents and has words that a decline needs not."""
     more = [word for word in _LONG_WORD.findall(sentence.lower()) if word not in _SAYS_NOTHING]
-    return len(more) >= _TELLS and not _OF_DOCUMENTS.search(sentence)
+    return len(more) >= _TELLS and not _OF_DOCUMENTS.search(sentence) and not _PLAINLY.search(sentence)

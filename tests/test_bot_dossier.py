@@ -204,7 +204,10 @@ def test_accuracies_are_shown_by_the_judge_and_as_people_corrected_them_each_by_
         "slices": [slice_, slice_ | {"metric": "source_attribution"}],
     }
     assert [one.get("by") for one in (*measured(report), *sliced(report))] == [None] * 4
-    fixed = {"candidate": [judged_ | {"mean": 0.4}], "serving": [judged_ | {"mean": 0.6}]}
+    fixed = {
+        "candidate": [judged_ | {"mean": 0.4}, judged_ | {"mean": 0.4, "task": "facts"}],
+        "serving": [judged_ | {"mean": 0.6}],
+    }
     report["corrected"] = {"labels": 30, "anchor": False, "slices": [slice_ | {"difference": -0.2}], **fixed}
     people_ = "judge, corrected by people's labels of 30 cases"
     found = [(one["metric"], one["mean"], one["serving"], one.get("by")) for one in measured(report)]
@@ -218,8 +221,11 @@ def test_accuracies_are_shown_by_the_judge_and_as_people_corrected_them_each_by_
         (-0.2, people_),
         (0.2, None),
     ]
-    accuracy = {"metric": "answer_accuracy", "against": "serving"}
-    assert told_by(report, accuracy) == {"by": people_}
+    report["planned"] = ["facts"]
+    accuracy = {"metric": "answer_accuracy", "against": "serving", "task": "planned tasks"}
+    assert told_by(report, accuracy) == told_by(report, accuracy | {"task": "facts"}) == {"by": people_}
+    assert told_by(report, accuracy | {"task": "talk"}) == {"by": "judge"}
+    assert told_by({**report, "planned": ["talk"]}, accuracy) == {"by": "judge"}
     assert told_by(report, accuracy | {"against": "the anchor v1"}) == {"by": "judge"}
     assert told_by(report, DELTA) == {}
 

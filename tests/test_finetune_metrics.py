@@ -220,6 +220,8 @@ def test_what_is_said_twice_counts_once():
     assert metrics.citation_recall(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
     assert metrics.groundedness(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
     assert len(metrics.distinct("The fee is due [1]. The fee is not due [1]. 1. The fee is due [2].")) == 2
+    for different in ("Use `a < b`.\nUse `a > b`.", "- C++\n- C#\n- C", "दिन अच्छा है।\nदान अच्छा है।"):
+        assert len(metrics.distinct(different)) == len(metrics.claims(different))
 
 
 @pytest.mark.parametrize(
@@ -230,6 +232,18 @@ def test_what_is_said_twice_counts_once():
         (f"{DECLINE} The passages are about bread.", 1.0),
         (f"{DECLINE} The refund is 500 euros [1].", 0.0),
         (f"{DECLINE} Please pay 500 euros.", 0.0),
+        (f"{DECLINE} The passages do not mention the price of lunch.", 1.0),
+        ("I don't know. The documents do not say.", 1.0),
+        (f"{DECLINE} There is no information about lunch.", 1.0),
+        (f"{DECLINE} Sorry.", 1.0),
+        (f"{DECLINE} The documents only cover parking and the front desk.", 1.0),
+        (f"{DECLINE} Contact HR on floor 2.", 1.0),
+        (f"{DECLINE} Could you tell me which office you mean?", 1.0),
+        (f"{DECLINE} You may want to check the intranet.", 1.0),
+        (f"{DECLINE} Let me tell you: lunch is free in the red building.", 0.0),
+        (f"{DECLINE} Maybe lunch is free for employees.", 0.0),
+        (f"{DECLINE} If you are an employee, lunch is free.", 0.0),
+        (f"{DECLINE} You can get a full refund by calling the bank.", 0.0),
         (f"# Answer\n{DECLINE}", 1.0),
         ("", 0.0),
         ("[1]", 0.0),

@@ -165,3 +165,30 @@ def test_corrected_means_are_those_of_the_gate_and_of_tasks_with_labels_enough()
     found = {one.task: one for one in summaries(split[0], split[1], some)}
     assert set(found) == {"all", "facts"} and {one.metric for one in found.values()} == {METRIC}
     assert np.isclose(found["all"].mean, np.mean([case.scores[METRIC] for case in fixed.cases]))
+
+
+def test_a_task_that_nobody_labelled_is_guarded_by_the_judge_whatever_was_labelled_of_others() -> None:
+    rng, rows = np.random.default_rng(0), []
+    for place in range(500):
+        task = "facts" if place < 100 else f"talk{(place - 100) // 50}"
+        ease = rng.random()
+        right = {"facts": (ease < 0.8, ease < 0.4), "talk7": (ease < 0.4, ease < 0.8)}.get(task, (ease < 0.8,) * 2)
+        rows.append((f"c{place}", task, right))
+    reports = []
+    for side, model in enumerate(("candidate", "serving")):
+        cases = [
+            CaseScore(name, task, name, True, f"{model} {name}", {METRIC: float(right[side])}, 2.0, 10)
+            for name, task, right in rows
+        ]
+        reports.append(Report(model, "judge", tuple(cases), ()))
+    said = {
+        (case.case_id, case.answer): bool(case.scores[METRIC])
+        for report in reports
+        for case in (*report.cases[:60], *report.cases[100:122])
+    }
+    for told in (None, said):
+        found = decide(*reports, planned_tasks=["facts"], primary=(METRIC,), said=told, samples=400)
+        [guard] = [
+            one for one in found.deltas if one.task == "talk7" and one.role == "guardrail" and one.metric == METRIC
+        ]
+        assert (found.verdict, guard.passed) == ("reject", False)

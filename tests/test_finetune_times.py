@@ -36,6 +36,15 @@ def test_a_text_names_its_dates_and_spans(text: str, expected: set[tuple[str, st
         ("in 1996", "15 September 1996", False),
         ("24 hours", "1 day or 2 days", False),
         ("5 books", "3 films", False),
+        ("1 hour and 30 minutes", "90 minutes", False),
+        ("1 to 2 weeks", "7 days", False),
+        ("3-5 May", "4 May", False),
+        ("In May 10 people came", "on 12 May", False),
+        ("12:30 May 5", "5 May", False),
+        ("Step 3 may be skipped", "due on 5 May", False),
+        ("90 days", "3 months", False),
+        ("under 12 years", "valid for 30 days", False),
+        ("52 weeks", "1 year", False),
     ],
 )
 def test_other_times_are_told_from_the_same_ones_in_other_words(said: str, known: str, other: bool) -> None:

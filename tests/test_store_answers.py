@@ -201,6 +201,12 @@ def test_scripts_without_capitals_have_sentences_too(text):
         "I could not find this [1].",
         "Sorry, I do not have enough information to answer that question [2].",
         "There is nothing about this in the documents.",
+        "There is nothing in the documents.",
+        "It is not possible to say from the passages when it opened.",
+        "I could not find any information about parental leave [1].",
+        "I do not know the opening hours [1].",
+        "I don't have enough information about shipping costs [1].",
+        "This is not mentioned in the document library.",
         "It is not possible to answer based on the passages.",
     ],
 )
@@ -260,6 +266,10 @@ def test_an_answer_that_answers_something_does_not_decline(text):
         "Deleted files are not in the documents folder but in the bin [1].",
         "**Deleted messages cannot be seen by guests** [1].",
         "# Refunds",
+        "There is nothing to worry about in the documents.",
+        "There is nothing illegal in the texts that staff send.",
+        "There is nothing to sign in the documents that you get.",
+        "It is impossible to tell from the document that it was signed.",
     ],
 )
 def test_a_right_answer_with_a_negation_does_not_decline(text):
