@@ -68,10 +68,12 @@ def test_what_an_account_rated_while_it_was_new_stays_left_out(database: Databas
     assert curated(work)[0].rows == {"left out: the account is too new": [key]}
     with database.write() as session:
         session.get_one(Person, ann(database).id).created_at -= timedelta(days=9)
-        session.get_one(Feedback, key).updated_at -= timedelta(days=9)
+        row = session.get_one(Feedback, key)
+        row.rated_at = row.updated_at = row.updated_at - timedelta(days=9)
     assert curated(work)[0].rows == {"left out: the account is too new": [key]}
     with database.write() as session:
-        session.get_one(Feedback, key).updated_at += timedelta(days=5)
+        row = session.get_one(Feedback, key)
+        row.rated_at = row.updated_at = row.updated_at + timedelta(days=5)
     assert [example.id for example in curated(work)[0].train] == [key]
 
 
