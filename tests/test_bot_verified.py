@@ -143,6 +143,25 @@ def test_a_row_that_is_dated_ahead_hides_no_new_answer_and_keeps_no_old_one(clie
     assert shown(client, bot)[0]["text"] == "The Aare is 288 kilometres long."
 
 
+def test_the_state_is_short_and_tells_of_a_change_of_an_older_answer(client: TestClient, bot: QueuedBot) -> None:
+    def state(*, moved: timedelta = timedelta()) -> tuple[Any, ...]:
+        with bot.database.write() as session:
+            row = session.get_one(Feedback, older)
+            row.updated_at += moved
+            session.add(row)
+        with bot.database.read() as session:
+            return verified.state(session)
+
+    older = corrected(client, bot)
+    one = state()
+    corrected(client, bot, question="Is bread good?")
+    two = state()
+    assert len(one) == len(two) < 5
+    found = [one, two, state(moved=-timedelta(microseconds=1)), state(moved=-timedelta(days=1))]
+    assert len(set(found)) == 4
+    assert state() == found[-1]
+
+
 def test_the_text_is_that_of_the_moment_even_where_the_time_did_not_change(client: TestClient, bot: QueuedBot) -> None:
     exchange = corrected(client, bot)
     assert shown(client, bot)[0]["title"] == TITLE
