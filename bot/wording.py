@@ -1,8 +1,9 @@
 """Whether two questions are one, put in nearly the same words (pure).
 
 All words are compared, in their order: prepositions, pronouns, negations, numbers and signs too. Only a plural's s,
-capitals, contractions, a few fillers and the ways to begin a question are passed over. It knows words, not meanings:
-a paraphrase is another question, and so is one with any further word.
+capitals, contractions, a few fillers and the ways to begin a question are passed over, except in what its capitals tell
+to be a name: US and Windows are not us and a window. It knows words, not meanings: a paraphrase is another question,
+and so is one with any further word.
 """
 
 import re
@@ -22,6 +23,13 @@ _FILLERS = frozenset(("please", "kindly", "exactly", "currently", "actually"))
 _ARTICLES = frozenset(("the", "a"))
 _TURNED = frozenset(("few", "little", ""))
 """Before these an article counts: a few users are some, few users are hardly any. As the last word it is no article."""
+_NO_NOUNS = frozenset(
+    (
+        *("is", "was", "do", "have", "not", "and", "or", "but", "than", "as"),
+        *("in", "of", "to", "for", "from", "with", "on", "at", "by"),
+    )
+)
+"""Before these an a is no article but the name of something, as in vitamin a."""
 _OPENINGS = tuple(
     tuple(opening.split())
     for opening in (
@@ -39,7 +47,8 @@ Words = tuple[str, ...]
 def wording(question: str) -> Words:
     """The words by which a question is compared, in order; two with the same are one question. Empty for none."""
     text = unicodedata.normalize("NFKC", question).replace("’", "'").strip()
-    found = [word for token in _TOKEN.findall(text[:1].lower() + text[1:]) for word in _spelt(token)]
+    tokens = _TOKEN.findall(text[:1].lower() + text[1:])
+    found = [word for n, token in enumerate(tokens) for word in _spelt(token, first=n == 0)]
     kept = tuple(word for word, after in pairwise([*found, ""]) if not _passed_over(word, after))
     while opening := next((one for one in _OPENINGS if kept[: len(one)] == one), None):
         kept = kept[len(opening) :]
@@ -49,23 +58,36 @@ def wording(question: str) -> Words:
 
 
 def _passed_over(word: str, after: str) -> bool:
+    if word == "a" and after in _NO_NOUNS:
+        return False
     return word in _FILLERS or (word in _ARTICLES and after not in _TURNED)
 
 
-def _spelt(token: str) -> list[str]:
-    """A word without capitals, its contraction undone; a capital A is the name of something, as in vitamin A."""
+def _spelt(token: str, *, first: bool) -> list[str]:
+    """A word without capitals, its contraction undone, except a name.
+
+    A capital A is one, as in vitamin A, and except as the first word so are several capitals and a capitalised plural.
+    """
     if token == "A":
         return ["A"]
     word = token.casefold()
     word = _IS.sub(r"\1 is", _SAME.get(word, word))
     for ending, whole in _ENDINGS:
         word = word.removesuffix(ending) + whole if word.endswith(ending) else word
-    return [_SAME.get(part, part) for part in word.split()]
+    parts = [_SAME.get(part, part) for part in word.split()]
+    plural = token[0].isupper() and (word,) not in _ENDS and any(_singular(part) != part for part in parts)
+    return [token] if not first and (plural or sum(map(str.isupper, token)) > 1) else parts
 
 
 def _singular(word: str) -> str:
-    """A word without a plural's s, by Harman's rules (1991); short words and genitives stay as they are."""
-    if len(word) < 4 or not word.isalpha() or not word.endswith("s") or word.endswith(("us", "ss")):
+    """A word without a plural's s, by Harman's rules (1991); short words, names and genitives stay as they are."""
+    if (
+        len(word) < 4
+        or not word.islower()
+        or not word.isalpha()
+        or not word.endswith("s")
+        or word.endswith(("us", "ss"))
+    ):
         return word
     if word.endswith("ies") and not word.endswith(("eies", "aies")):
         return word[:-3] + "y"

@@ -144,14 +144,17 @@ def forget(session: Session, exchange_ids: list[str]) -> None:
 def forget_feedback(session: Session, person_id: str) -> None:
     """Delete what somebody said of answers, other people's too; the scheduler takes these out of its files.
 
-    A correction that somebody else wrote of an answer that they had rated stays without the rating.
+    A correction that somebody else wrote of an answer that they had rated stays without the rating, with what its
+    author said beside it.
     """
     said = col(Feedback.person_id) == person_id
     rated = col(Feedback.rated_by) == person_id
     requests.forget(session, session.exec(select(Feedback.exchange_id).where(or_(said, rated))).all())
     session.exec(delete(Feedback).where(said))
     for row in session.exec(select(Feedback).where(rated)):
-        row.rating, row.rated_by, row.rated_at, row.reasons, row.comment = None, None, None, [], ""
+        row.rating, row.rated_by, row.rated_at = None, None, None
+        if not row.correction:  # Of a corrected one they are by who corrected, or by who asked.
+            row.reasons, row.comment = [], ""
         session.add(row)
 
 

@@ -137,7 +137,8 @@ def rate(
 ) -> Feedback:
     """Keep what a person says of an answer; a second call replaces the first.
 
-    Another thumb than before is this person's from now on; the same one stays that of who gave it, when they gave it.
+    Another thumb than before is this person's from now on; the same one stays that of who gave it, when they gave it,
+    unless somebody other than a chat user gives a chat user's again without a correction.
     What a reviewer wrote or approved stays the right answer whatever a chat user says later: of them the rating, its
     reasons and the comment are kept.
 
@@ -155,7 +156,7 @@ def rate(
             raise NotAllowed(f"exchange {exchange_id} belongs to somebody else.", "Rate your own answers.")
         row = session.get(Feedback, exchange_id) or Feedback(exchange_id=exchange_id, person_id=person.id)
         at = now()
-        if rating != row.rating:
+        if rating != row.rating or (not correction.strip() and _outranks(session, person, row)):
             row.rating = rating
             row.rated_by, row.rated_at = (None, None) if rating is None else (person.id, at)
         row.reasons, row.comment, row.updated_at = list(reasons), comment, at
@@ -166,6 +167,12 @@ def rate(
         session.flush()
         keep_passages(session, exchange)
     return row
+
+
+def _outranks(session: Session, person: Person, row: Feedback) -> bool:
+    """Whether a thumb is that of a chat user, or of nobody who is left, and this person is no chat user."""
+    rater = session.get(Person, row.rated_by) if row.rated_by is not None else None
+    return person.role != Role.CHAT and (rater is None or rater.erased_at is not None or rater.role == Role.CHAT)
 
 
 def _reviewed(session: Session, row: Feedback) -> bool:

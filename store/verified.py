@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, or_, select
+from sqlalchemy import Integer, String, cast, extract
+from sqlmodel import Session, col, func, or_, select
 
 from store import answers, staleness
 from store.models import Adapter, Exchange, Feedback, Person, Role
@@ -14,7 +15,7 @@ from store.models import Adapter, Exchange, Feedback, Person, Role
 MOST = 5_000
 """Approved answers that are looked through, the newest first."""
 
-State = tuple[tuple[str, datetime], ...]
+State = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,16 @@ class VerifiedAnswer:
 
 
 def state(session: Session) -> State:
-    """Which answers are approved and when each last changed: while it is the same, what was read before holds.
+    """How many answers are approved and the sum of when each last changed: while they are the same, so are the answers.
 
-    The newest time alone would not tell, as a clock may have been ahead.
+    The newest time alone would not tell, as a clock may have been ahead. SQLite counts whole seconds since 1970; their
+    fraction is summed beside them.
     """
-    return tuple((name, at) for name, at in session.exec(_newest(Exchange.id, Feedback.updated_at)))
+    at = col(Feedback.updated_at)
+    sums = [func.sum(extract("epoch", at))]
+    if session.get_bind().dialect.name == "sqlite":
+        sums.append(func.sum(cast(func.substr(cast(at, String), len("2026-01-01 00:00:00.") + 1), Integer)))
+    return tuple(session.exec(_query(func.count(), func.max(at), *sums)).one())
 
 
 def approved(session: Session) -> list[VerifiedAnswer]:

@@ -143,6 +143,25 @@ def test_a_row_that_is_dated_ahead_hides_no_new_answer_and_keeps_no_old_one(clie
     assert shown(client, bot)[0]["text"] == "The Aare is 288 kilometres long."
 
 
+def test_the_state_is_short_and_tells_of_a_change_of_an_older_answer(client: TestClient, bot: QueuedBot) -> None:
+    def state(*, moved: timedelta = timedelta()) -> tuple[Any, ...]:
+        with bot.database.write() as session:
+            row = session.get_one(Feedback, older)
+            row.updated_at += moved
+            session.add(row)
+        with bot.database.read() as session:
+            return verified.state(session)
+
+    older = corrected(client, bot)
+    one = state()
+    corrected(client, bot, question="Is bread good?")
+    two = state()
+    assert len(one) == len(two) < 5
+    found = [one, two, state(moved=-timedelta(microseconds=1)), state(moved=-timedelta(days=1))]
+    assert len(set(found)) == 4
+    assert state() == found[-1]
+
+
 def test_the_text_is_that_of_the_moment_even_where_the_time_did_not_change(client: TestClient, bot: QueuedBot) -> None:
     exchange = corrected(client, bot)
     assert shown(client, bot)[0]["title"] == TITLE
@@ -190,6 +209,9 @@ def example(row: exchanges.Logged, reviewers: frozenset[str] = frozenset()) -> E
         ("How do I turn on two-factor login?", "how do i turn on two factor login"),
         ("Why can't I log in?", "Why can’t I log in?"),
         ("Was kostet der Eintritt?", "was kostet der Eintritt"),
+        ("How do I contact US support?", "How can I contact the US support? Thanks."),
+        ("Who may delete a key?", "who may delete the keys"),
+        ("Is there a fee?", "Is there the fee?"),
     ],
 )
 def test_the_same_words_in_the_same_order_are_one_question(one: str, other: str) -> None:
@@ -223,6 +245,13 @@ def test_the_same_words_in_the_same_order_are_one_question(one: str, other: str)
         ("Is it below -5 degrees?", "Is it below 5 degrees?"),
         ("Who can see my data?", "Who can't see my data?"),
         ("Who approved the adapter?", "Who approves the adapter?"),
+        ("How do I contact US support?", "How do I contact us support?"),
+        ("What is IT policy?", "What is it policy?"),
+        ("How do I read PDFs?", "How do I read pdf?"),
+        ("How do I close Windows?", "How do I close the window?"),
+        ("Which dose of vitamin a is safe?", "Which dose of vitamin is safe?"),
+        ("Is hepatitis a or b worse?", "Is hepatitis or b worse?"),
+        ("Was vitamin a in it?", "Was vitamin in it?"),
     ],
 )
 def test_a_word_more_or_another_order_is_another_question(one: str, other: str) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from scheduler.observed import DISLIKED, MOST_OF_ONE, Seen, Told
+from scheduler.observed import DISLIKED, MOST_OF_ONE, Seen, Told, seen
 from scheduler.watch import LEAST_PEOPLE, look
 from store import exchanges, people
 from store.database import Database
@@ -73,6 +73,23 @@ def test_what_new_accounts_rate_does_not_count(database: Database, ann: Person) 
                 session.add(person)
         found = look(database, adapter_id="v1", hours=24, max_decline_rise=0.25, now=now(), new_account_days=days)
         assert found.verdict == expected
+
+
+def test_a_reviewer_who_agrees_with_a_new_account_is_heard(database: Database, ann: Person) -> None:
+    answered(database, ann, 2, after=True, rating="down", alone=True)
+    rita, rose = (people.add(database, name, role=Role.REVIEWER, actor="test") for name in ("rita", "rose"))
+    with database.read() as session:
+        plain, corrected = session.exec(select(Exchange.id)).all()
+    exchanges.rate(database, plain, person=rita, rating="down", comment="indeed")
+    exchanges.rate(database, plain, person=rose, rating="down")
+    exchanges.rate(database, plain, person=ann, rating="down")
+    exchanges.rate(database, corrected, person=rita, rating="down", correction="288 km.")
+    with database.read() as session:
+        ratings = seen(session, since=SWAP - timedelta(days=30), new_account_days=1e5)
+    assert {one.id: (one.rating, one.rater) for one in ratings} == {
+        plain: ("down", rita.id),
+        corrected: (None, ann.id),
+    }
 
 
 def test_ratings_count_in_the_order_in_which_they_were_given_and_the_first_few_of_each_person() -> None:

@@ -238,12 +238,27 @@ def test_erasing_a_reviewer_takes_the_thumb_and_leaves_what_somebody_else_wrote(
     rita, rose = (people.add(database, name, role=Role.REVIEWER, actor="test") for name in ("rita", "rose"))
     exchange_id = asked(database, person)
     exchanges.rate(database, exchange_id, person=rita, rating="down", comment="secret")
-    exchanges.rate(database, exchange_id, person=rose, rating="down", comment="secret", correction="288 km.")
+    exchanges.rate(
+        database, exchange_id, person=rose, rating="down", comment="see page 3", reasons=["wrong"], correction="288 km."
+    )
     people.erase(database, "rita", actor="admin")
     with database.read() as session:
         left = session.get_one(Feedback, exchange_id)
-    assert (left.rating, left.rated_by, left.rated_at, left.comment) == (None, None, None, "")
+    assert (left.rating, left.rated_by, left.rated_at) == (None, None, None)
     assert (left.correction, left.person_id) == ("288 km.", rose.id)
+    assert (left.comment, left.reasons) == ("see page 3", ["wrong"])
+
+
+def test_erasing_who_rated_leaves_no_comment_where_nobody_corrected(database: Database) -> None:
+    bob = people.add(database, "bob", role=Role.CHAT, actor="test")
+    rita, rose = (people.add(database, name, role=Role.REVIEWER, actor="test") for name in ("rita", "rose"))
+    exchange_id = asked(database, bob)
+    exchanges.rate(database, exchange_id, person=rita, rating="down", comment="secret")
+    exchanges.rate(database, exchange_id, person=rose, rating="down", comment="secret", reasons=["wrong"])
+    people.erase(database, "rita", actor="admin")
+    with database.read() as session:
+        left = session.get_one(Feedback, exchange_id)
+    assert (left.rating, left.comment, left.reasons) == (None, "", [])
 
 
 def test_an_erased_name_is_free_for_somebody_new(database: Database) -> None:
