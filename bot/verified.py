@@ -29,12 +29,16 @@ class Verified:
         self._encode = encode
         self._lock = threading.Lock()
         self._seen: State | None = None
-        self._known: list[tuple[VerifiedAnswer, Words]] = []
+        self._known: list[tuple[VerifiedAnswer, Words, Words]] = []
 
     def passage(self, question: str, *, adapter: str) -> dict[str, Any] | None:
-        """The passage that answers a near-identical question; None where there is none or `adapter` needs none."""
-        wanted = wording(question)
-        likely = [one for one, words in self._approved() if words and words == wanted][:MOST_TRIED]
+        """The passage that answers a near-identical question; None where there is none or `adapter` needs none.
+
+        Whoever types no capital at all means whatever is spelt so: "vpn" is VPN.
+        """
+        wanted, small = wording(question), question == question.lower()
+        known = ((one, low if small else words) for one, words, low in self._approved())
+        likely = [one for one, words in known if words and words == wanted][:MOST_TRIED]
         if not likely:
             return None
         vectors = self._encode([question, *(one.question for one in likely)])
@@ -52,13 +56,14 @@ class Verified:
                 return None
             return answer
 
-    def _approved(self) -> list[tuple[VerifiedAnswer, Words]]:
+    def _approved(self) -> list[tuple[VerifiedAnswer, Words, Words]]:
+        """Every approved answer with the words of its question, as they are and without capitals."""
         with self._database.read() as session:
             now = verified.state(session)
             if now == self._seen:
                 return self._known
             rows = verified.approved(session)
-        known = [(row, wording(row.question)) for row in rows]
+        known = [(row, wording(row.question), wording(row.question.lower())) for row in rows]
         with self._lock:
             self._seen, self._known = now, known
         return known

@@ -269,6 +269,12 @@ def test_the_opposite_question_does_not_get_the_answer(client: TestClient, bot: 
     assert shown(client, bot, "Please, can a reviewer delete an admin?")[0]["title"] == TITLE
 
 
+def test_who_types_no_capitals_gets_the_answer_about_a_name_in_capitals(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot, question="How do I reach the US support?")
+    assert shown(client, bot, "how do i reach the us support")[0]["title"] == TITLE
+    assert all(passage["title"] != TITLE for passage in shown(client, bot, "How do I reach the us support?"))
+
+
 def test_passages_keep_their_number_beside_a_verified_answer() -> None:
     found = [{"n": n, "text": str(n)} for n in (1, 2, 3)]
     assert [(p["n"], p["text"]) for p in with_answer(found, {"n": 1, "text": "a"}, 3)] == [(1, "a"), (2, "1"), (3, "2")]
