@@ -154,7 +154,7 @@ def sliced(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The slices by the judge and, where people's labels corrected its accuracy, beside each the corrected one."""
     corrected = report.get("corrected", {})
     fixed = {one["slice"]: {**one, "by": _by_people(corrected)} for one in corrected.get("slices", [])}
-    found = []
+    found: list[dict[str, Any]] = []
     for one in report.get("slices", []):
         found.append(_by_judge(report, one))
         if one["metric"] == ACCURACY and one["slice"] in fixed:
@@ -164,8 +164,7 @@ def sliced(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def told_by(report: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, str]:
     """Whose word the accuracies of a rule are, where people's labels corrected the judge's; else nothing."""
-    corrected = report.get("corrected")
-    if not corrected or delta.get("metric") != ACCURACY:
+    if not (corrected := report.get("corrected")) or delta.get("metric") != ACCURACY:
         return {}
     told = {one["task"] for one in corrected["candidate"]}
     part = {"planned tasks": {*report.get("planned", ())}, "other tasks": told}.get(delta["task"], {delta["task"]})

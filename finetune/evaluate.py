@@ -14,6 +14,7 @@ import numpy as np
 
 from finetune import gaming, metrics
 from finetune.bootstrap import interval, resampled_means
+from finetune.declining import decline_correct
 from finetune.judge import Judge, TellsEnough
 from finetune.responding import responds
 from finetune.task_metrics import OF_TASKS
@@ -131,7 +132,7 @@ def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
         "source_attribution": metrics.source_attribution(recall, precision),
         "right_citation": metrics.right_citation(text, case.gold, answerable=can),
         "answer_accuracy": _accuracy(case, text, judge),
-        "decline_correct": metrics.decline_correct(text, can, passages, support),
+        "decline_correct": decline_correct(text, can, passages, support),
         "groundedness": metrics.groundedness(text, passages, support, answerable=can),
         "verbatim_share": gaming.verbatim_share(text, passages) if passages else None,
         "selective_citing": gaming.selective_citing(text, passages),
@@ -152,7 +153,7 @@ def _responding(case: Case, text: str) -> float | None:
 def _accuracy(case: Case, text: str, judge: Judge) -> float | None:
     """The judge's accuracy; what can be settled without a judge (declining, no reference) is settled here."""
     if not case.answerable:
-        return metrics.decline_correct(text, False, case.passages, judge.support)
+        return decline_correct(text, False, case.passages, judge.support)
     if not case.references or declined(text):
         return metrics.answer_accuracy(text, case.references, question=case.question)
     return judge.accuracy(case.question, text, case.references)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import Stemmer
 
-from store.answers import after_decline, cited_numbers, declined, sentences, without_citations
+from store.answers import cited_numbers, declined, sentences, without_citations
 
 Support = Callable[[str, str], float]
 YES = 0.5
@@ -32,17 +32,6 @@ _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _COUNTS = "two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_COUNTS.split(), start=2)}
 _NEGATOR = re.compile(r"^(?:not|no|never|none|neither|nor|without|cannot|nothing|nobody)$|n't$")
-_ADVICE = re.compile(
-    r"^(?:(?:please )?(?:ask|contact|call|e-?mail|write to|check|consult|see|visit|try|look|refer|let me know)\b"
-    r"|(?:please|you (?:can|could|may|might)(?: want to| like to)?|for (?:more|further)\b[^.]*?,)"
-    r" (?:please )?(?:ask|contact|call|e-?mail|write to|check|consult|see|visit|try|look|refer|rephrase|upload)\b"
-    r"|(?:could|would|can|do|did) you\b.*\?$|(?:i am |i'm )?(?:very )?sorry\b|thank)",
-    re.IGNORECASE,
-)
-"""What sends somebody elsewhere, asks back or is polite: it claims nothing about what was asked."""
-_OF_WHAT_IS_SHOWN = re.compile(
-    r"^(?:the|these|those|all) (?:passages?|documents?|texts?|sources?|context) (?:only|just|merely)\b", re.IGNORECASE
-)
 ITEM = re.compile(r"^[ \t]*(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.*)$", re.MULTILINE)
 
 
@@ -267,34 +256,6 @@ def answer_accuracy(
         return float(declined(answer) and not answerable and not wordless(answer))
     echoed = set(content_words(question))
     return max((_accuracy(without_citations(answer), reference, echoed) for reference in references), default=None)
-
-
-def decline_correct(
-    answer: str, answerable: bool, passages: Sequence[str] = (), support: Support | None = None
-) -> float:
-    """1 when the answer declines exactly where the passages do not answer, else 0; 0 for one without a word.
-
-    What follows a decline must be advice without a figure ("Please ask the front desk."), or be supported by a passage:
-    to decline and then to make something up is not to decline.
-    """
-    if wordless(answer) or declined(answer) == answerable:
-        return 0.0
-    more = [] if answerable else [without_citations(sentence) for sentence in after_decline(answer)]
-    return float(all(_harmless(sentence, passages, support) for sentence in more))
-
-
-def _harmless(sentence: str, passages: Sequence[str], support: Support | None) -> bool:
-    """Whether what follows a decline declines too, speaks of the documents alone, is advice, or is supported."""
-    if declined(sentence):
-        return True
-    if (_ADVICE.search(sentence) or _OF_WHAT_IS_SHOWN.search(sentence)) and not _figures(sentence):
-        return True
-    return support is not None and any(support(sentence, passage) >= YES for passage in passages)
-
-
-def _figures(sentence: str) -> bool:
-    """Whether a sentence has a number of two digits or more, or a sum: a floor or a passage's number tells nothing."""
-    return any(len(number) > 1 for number in numbers(sentence)) or bool(re.search(r"[$€£%]", sentence))
 
 
 def perplexity(logprobs: Sequence[float]) -> float | None:

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from finetune import gaming, metrics
+from finetune.declining import decline_correct
 from finetune.task_metrics import OF_TASKS
 from store.answers import DECLINE
 
@@ -161,7 +162,7 @@ def test_accuracy_of_declining_depends_on_whether_there_is_an_answer():
 
 def test_declining_is_right_exactly_where_nothing_answers():
     table = [(text, can) for text in (DECLINE, "Paris [1].") for can in (True, False)]
-    assert [metrics.decline_correct(text, can) for text, can in table] == [0.0, 1.0, 1.0, 0.0]
+    assert [decline_correct(text, can) for text, can in table] == [0.0, 1.0, 1.0, 0.0]
 
 
 def test_perplexity_is_exp_of_the_mean_negative_log_probability():
@@ -205,7 +206,7 @@ def test_every_score_stays_between_zero_and_one_for_any_text():
             metrics.source_attribution(scores[0], scores[1]),
             metrics.groundedness(answer, [passage], contained, answerable=can),
             metrics.answer_accuracy(answer, [reference], question=question, answerable=can),
-            metrics.decline_correct(answer, can),
+            decline_correct(answer, can),
             metrics.passage_relevance(question, [passage]),
             *(metric(answer, [reference]) for metric in OF_TASKS.values()),
             gaming.verbatim_share(answer, [passage]),
@@ -250,5 +251,5 @@ def test_what_is_said_twice_counts_once():
     ],
 )
 def test_a_decline_is_in_words_and_invents_nothing(answer, right):
-    assert metrics.decline_correct(answer, False, ["Bread."], lambda s, p: float("bread" in s)) == right
-    assert metrics.decline_correct(answer, True, ["Bread."]) == 0.0
+    assert decline_correct(answer, False, ["Bread."], lambda s, p: float("bread" in s)) == right
+    assert decline_correct(answer, True, ["Bread."]) == 0.0
