@@ -101,7 +101,8 @@ def test_the_dossier_names_the_judges_accuracy_and_the_one_that_people_corrected
     row = awaiting(bot.database)
     mean = {"metric": "answer_accuracy", "task": "all", "mean": 0.7, "low": 0.6, "high": 0.8, "n": 9, "human_share": 1}
     part = {"slice": "one passage", "metric": "answer_accuracy", "n": 9, "difference": 0.2, "low": 0.1, "high": 0.3}
-    fixed = {"candidate": [mean | {"mean": 0.4}], "serving": [], "slices": [part | {"difference": -0.2}]}
+    told = [mean | {"mean": 0.4}, mean | {"mean": 0.4, "task": PRIMARY["task"]}]
+    fixed = {"candidate": told, "serving": [], "slices": [part | {"difference": -0.2}]}
     with bot.database.write() as session:
         found = session.get_one(Adapter, row.id)
         found.report = {
