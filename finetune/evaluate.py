@@ -121,6 +121,7 @@ def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
     support = answering(case.question, judge.support)
     recall = metrics.citation_recall(text, passages, support, answerable=can)
     precision = metrics.citation_precision(text, passages, support, answerable=can)
+    decides = decline_correct(text, can, passages, support)
     return {
         "context_relevance": metrics.context_relevance(text, passages, support, answerable=can),
         "passage_relevance": judge.relevance(case.question, passages) if passages else None,
@@ -131,8 +132,8 @@ def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
         "citation_precision": precision,
         "source_attribution": metrics.source_attribution(recall, precision),
         "right_citation": metrics.right_citation(text, case.gold, answerable=can),
-        "answer_accuracy": _accuracy(case, text, judge),
-        "decline_correct": decline_correct(text, can, passages, support),
+        "answer_accuracy": _accuracy(case, text, judge) if can else decides,
+        "decline_correct": decides,
         "groundedness": metrics.groundedness(text, passages, support, answerable=can),
         "verbatim_share": gaming.verbatim_share(text, passages) if passages else None,
         "selective_citing": gaming.selective_citing(text, passages),
@@ -151,9 +152,7 @@ def _responding(case: Case, text: str) -> float | None:
 
 
 def _accuracy(case: Case, text: str, judge: Judge) -> float | None:
-    """The judge's accuracy; what can be settled without a judge (declining, no reference) is settled here."""
-    if not case.answerable:
-        return decline_correct(text, False, case.passages, judge.support)
+    """The judge's, of a question that can be answered; declining, and having no reference, are settled without it."""
     if not case.references or declined(text):
         return metrics.answer_accuracy(text, case.references, question=case.question)
     return judge.accuracy(case.question, text, case.references)
