@@ -94,13 +94,15 @@ def _anything(mean: float, samples: int) -> Floats:
     return mean + np.linspace(-2.0, 2.0, samples) * max(1.0, abs(mean))
 
 
-def few_differ(values: Sequence[float], clusters: Sequence[str], draws: Floats) -> bool:
+def few_differ(values: Sequence[float] | Floats, clusters: Sequence[str], draws: Floats) -> bool:
     """Whether too few paired differences are not 0 to be drawn from, or a few documents happen to agree."""
     alike = len(set(clusters)) < FEW and float(np.ptp(draws)) < 1e-9
-    return alike or sum(abs(value) > 1e-9 for value in values) < FEW
+    return alike or int((np.abs(np.asarray(values, float)) > 1e-9).sum()) < FEW
 
 
-def as_wide_as_unseen(draws: Floats, values: Sequence[float], clusters: Sequence[str], *, mean: float) -> Floats:
+def as_wide_as_unseen(
+    draws: Floats, values: Sequence[float] | Floats, clusters: Sequence[str], *, mean: float
+) -> Floats:
     """Draws that are nowhere narrower than the exact bounds on how often a case is lost, or won, by a whole point.
 
     `values` are paired differences in [-1, 1]. Of n cases of which k are lost, a share of up to the upper

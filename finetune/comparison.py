@@ -20,7 +20,7 @@ from finetune.bootstrap import (
     resampled_strata,
     stratified_mean,
 )
-from finetune.needed import about, least_documents, more_cases, most_of
+from finetune.needed import about, least_documents, more_cases, most_of, needed_of
 from finetune.rated import LEAST_CASES
 
 SERVING = "serving"
@@ -35,7 +35,8 @@ class Delta:
     """Candidate minus serving on one metric; for `loss`, how much lower it is, as a share of the serving loss.
 
     `passed` is None when the evidence does not settle it, and for metrics that are only shown. `few` says that so few
-    pairs differ that the interval is a bound on what was not seen.
+    pairs differ that the interval is a bound on what was not seen; `labels` of people decide, where there are any, of
+    the `n` cases from so many `documents`.
     """
 
     metric: str
@@ -52,6 +53,8 @@ class Delta:
     sentence: str
     against: str = SERVING
     few: bool = False
+    labels: int | None = None
+    documents: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,32 +122,36 @@ def compared(
     against: str = SERVING,
     right: Sequence[bool | None] = (),
     wrong: Floats | None = None,
-    labels: int | None = None,
+    labels: Sequence[tuple[float, str]] | None = None,
 ) -> Comparison | None:
     """The paired comparison over rows of (candidate's value, the other's, cluster); None where there are none.
 
     `right` says of each row whether people found the other's own answer right, None where that is not why it is there;
     `wrong` are draws of the share of wrong ones among all its answers, by which such rows are weighed where there are
-    LEAST_CASES of either kind (`finetune/rated.py`).
+    LEAST_CASES of either kind (`finetune/rated.py`). Where people's labels correct the values, `labels` are their own
+    differences with their clusters: what was not seen is then bounded by these few, however many rows there are.
     """
     if not rows:
         return None
     ours, theirs = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows], float)
     clusters, kinds = [row[2] for row in rows], list(right) or [None] * len(rows)
-    gains = ours - theirs
+    gains, told = ours - theirs, None if labels is None else len(labels)
     if metric == LOSS:
         gains = -gains / max(float(theirs.mean()), 1e-9)
     if wrong is None or min(kinds.count(True), kinds.count(False)) < LEAST_CASES:
-        draws = resampled_means(gains.tolist(), clusters, seed=rules.seed, samples=rules.samples, labels=labels)
+        draws = resampled_means(gains.tolist(), clusters, seed=rules.seed, samples=rules.samples, labels=told)
         candidate, serving, difference = float(ours.mean()), float(theirs.mean()), float(gains.mean())
     else:
-        difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed, labels=labels)
+        difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed, labels=told)
         candidate, serving = (stratified_mean(one.tolist(), kinds, wrong) for one in (ours, theirs))
     # A loss is a mean over many tokens: where it is the same to the last bit everywhere, so are the models there.
-    few = metric != LOSS and few_differ(gains.tolist(), clusters, draws)
-    draws = as_wide_as_unseen(draws, gains.tolist(), clusters, mean=difference) if few else draws
+    seen, where = gains, clusters
+    if labels is not None:
+        seen, where = np.array([value for value, _ in labels], float), [cluster for _, cluster in labels]
+    few = metric != LOSS and few_differ(seen, where, draws)
+    draws = as_wide_as_unseen(draws, seen, where, mean=difference) if few else draws
     of, documents = len(rows), len(set(clusters))
-    return Comparison(metric, task, candidate, serving, difference, draws, of, documents, few, against, labels)
+    return Comparison(metric, task, candidate, serving, difference, draws, of, documents, few, against, told)
 
 
 def _said(comparison: Comparison, low: float, high: float, level: float) -> str:
@@ -172,7 +179,8 @@ def delta(
     sentence = _said(comparison, low, high, 100 * confidence) + f": {words}."
     numbers = (comparison.candidate, comparison.serving, comparison.difference, low, high, comparison.n)
     found = Delta(comparison.metric, comparison.task, *numbers, role, margin, passed, sentence)
-    return replace(found, against=comparison.against, few=comparison.few)
+    labels, documents = comparison.labels, comparison.documents
+    return replace(found, against=comparison.against, few=comparison.few, labels=labels, documents=documents)
 
 
 def _holm(confidence: float, tests: int, rank: int) -> float:
@@ -218,12 +226,14 @@ def guard(
 ) -> Delta:
     """A guardrail holds, fails, or stays open; `loss_held` lets a small one hold on its point estimate.
 
-    Small is one whose interval is so wide that no difference at all would often not be certified. `alone` says that the
-    cases are also counted in a pool of small tasks: then only a clear or a large loss of its own fails. `certain` lets
-    a small one hold that is no worse at all, because what covers it is certified by itself.
+    Small is one whose interval is so wide that no difference at all would often not be certified; one that people's
+    labels decide holds so only where they exclude a loss beyond the hard margin. `alone` says that the cases are also
+    counted in a pool of small tasks: then only a clear or a large loss of its own fails. `certain` lets a small one
+    hold that is no worse at all, because what covers it is certified by itself.
     """
     margin, hard = (rules.loss_margin if comparison.metric == LOSS else rules.margin), rules.hard_margin
     point, enough = comparison.difference, comparison.n >= rules.min_task_cases
+    what = "cases" if comparison.labels is None else "labels"
     # Many small tasks are looked at, each alone: one in forty would look worse for nothing at the usual level.
     clear = interval(comparison.draws, confidence=0.995)[1] < 0 if alone else None
     # A few cases are often more than the hard margin apart for nothing: the loss must be likely by itself as well.
@@ -236,10 +246,11 @@ def guard(
             return False, "worse, and not within the margin"
         if point < -hard and likely:
             return False, f"worse by more than {hard:.3g}, and a loss is likely"
-        if (alone or point >= -margin) and loss_held and too_wide(high - low, margin):
+        told = comparison.labels is None or low > -hard
+        if (alone or point >= -margin) and loss_held and told and too_wide(high - low, margin):
             covered = "the pooled small tasks and the " if alone else "the paired "
             return True, (
-                f"too few cases to certify the margin of {margin:.3g}; held on the point estimate, because {covered}"
+                f"too few {what} to certify the margin of {margin:.3g}; held on the point estimate, because {covered}"
                 "held-out loss " + ("cover it" if alone else "is within its own margin")
             )
         if certain and point >= 0 and too_wide(high - low, margin):
@@ -247,7 +258,7 @@ def guard(
                 f"too few cases to certify the margin of {margin:.3g}; held because it is no worse, and declining and "
                 "support over all cases hold by their own intervals"
             )
-        return None, f"too few cases to tell whether it is within the margin of {margin:.3g}"
+        return None, f"too few {what} to tell whether it is within the margin of {margin:.3g}"
 
     return delta(comparison, role="guardrail", margin=margin, confidence=rules.confidence, judge=holds)
 
@@ -258,16 +269,22 @@ def too_wide(width: float, margin: float) -> bool:
 
 
 def _no_gain(primaries: Sequence[Delta], deltas: tuple[Delta, ...], rules: Rules) -> Verdict:
-    """Nothing is shown to be better or worse: reject, unless a point estimate is positive."""
+    """No gain is shown over all that it is held against: reject, unless what is not shown has a positive estimate."""
     said = tuple(delta.sentence for delta in primaries)
-    rising = [(rank, delta) for rank, delta in enumerate(primaries) if delta.difference > 0]
+    rising = [(rank, delta) for rank, delta in enumerate(primaries) if delta.difference > 0 and not delta.passed]
     if not rising:
-        return Verdict("reject", ("Nothing got better.", *said), deltas, None)
+        better = {delta.metric for delta in primaries if delta.passed}
+        first = "Better than what serves, but not than the anchor." if better else "Nothing got better."
+        return Verdict("reject", (first, *said), deltas, None)
     rank, lead = rising[0]
     confidence = _holm(rules.confidence, len(primaries), rank)
-    needed = more_cases(lead, confidence, effect=lead.difference, least=rules.min_cases)
-    first = f"A gain is possible but not shown; {about(needed, lead.task)} would show one of this size."
-    return Verdict("not_enough_evidence", (first, *said), deltas, needed, lead.task)
+    if (least := least_documents(confidence)) > lead.documents:
+        first = f"A gain is possible but not shown; cases of {lead.documents} documents show none, {least} are needed."
+        return Verdict("not_enough_evidence", (first, *said), deltas, None)
+    least = rules.min_cases if lead.labels is None else rules.min_labels
+    needed, of = more_cases(lead, confidence, effect=lead.difference, least=least), needed_of(lead)
+    first = f"A gain is possible but not shown; {about(needed, of)} would show one of this size."
+    return Verdict("not_enough_evidence", (first, *said), deltas, needed, of)
 
 
 def _short(deltas: Sequence[Delta], metrics: set[str]) -> list[Delta]:

@@ -7,6 +7,7 @@ to one of the two answers only is left out there; the guardrail on declining, wh
 the other side's own answers brought about, as people found them wrong or right, is weighed (`finetune/rated.py`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,13 +49,16 @@ def _pairs(candidate: Report, serving: Report) -> list[Pair]:
         raise GateInputError(f'Found the judges "{candidate.judge}" and "{serving.judge}", expected the same one.')
     theirs = {score.case_id: score for score in serving.cases}
     unmatched = {score.case_id for score in candidate.cases} ^ set(theirs)
-    if unmatched or len(candidate.cases) != len(serving.cases):
+    if unmatched or not len(theirs) == len(candidate.cases) == len(serving.cases):
         raise GateInputError(
             f"Found {len(candidate.cases)} cases of {candidate.model} and {len(serving.cases)} of {serving.model}, "
-            f"{len(unmatched)} in only one of them {sorted(unmatched)[:3]}, expected the same cases in both."
+            f"{len(unmatched)} in only one of them {sorted(unmatched)[:3]}, expected the same cases in both, each once."
         )
     pairs = [(score, theirs[score.case_id]) for score in candidate.cases]
     for mine, other in pairs:
+        values = [*mine.scores.values(), *other.scores.values(), mine.loss, other.loss]
+        if not all(math.isfinite(value) for value in values if value is not None):
+            raise GateInputError(f"Case {mine.case_id} has a score that is no finite number, expected finite ones.")
         if (mine.task, mine.cluster, mine.answerable) != (other.task, other.cluster, other.answerable):
             raise GateInputError(f"Case {mine.case_id} differs in task, cluster or answerable, expected the same case.")
     return pairs
@@ -81,12 +85,13 @@ def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, agains
 
     Of a task of which people labelled hardly any case the labels of others tell nothing: there the judge's word stands.
     """
-    names, labels = [mine.case_id for mine, _ in pairs], None
-    if metric == METRIC and (labels := against.heard.labels(names)) is not None and labels < LEAST and task != PLANNED:
-        pairs, labels = against.heard.by_judge(names), None
+    names, told = [mine.case_id for mine, _ in pairs], None
+    if metric == METRIC and (told := against.heard.labels(names)) is not None and len(told) < LEAST and task != PLANNED:
+        pairs, told = against.heard.by_judge(names), None
     found = [(value_of(mine, metric), value_of(other, metric), mine) for mine, other in pairs]
     both = [(a, b, case) for a, b, case in found if a is not None and b is not None]
     rows, right = [(a, b, case.cluster) for a, b, case in both], [against.right.get(case.case_id) for *_, case in both]
+    labels = None if told is None else [(told[one.case_id], one.cluster) for one, _ in pairs if one.case_id in told]
     wrong = against.wrong
     return compared(metric, task, rows, rules, against=against.name, right=right, wrong=wrong, labels=labels)
 

@@ -28,22 +28,25 @@ class Open(Protocol):
     def margin(self) -> float: ...
     @property
     def few(self) -> bool: ...
+    @property
+    def labels(self) -> int | None: ...
 
 
 def more_cases(delta: Open, confidence: float, *, effect: float, least: int = 0) -> int:
     """How many more cases of its task than it has would show `effect`, with POWER, and be `least` in all; 1 at least.
 
+    Where people's labels decide, it is labelled cases that are counted.
     ((z1 + z2) sd / effect) squared, sd from the interval, so clustered. Where few pairs differ the interval is a bound
     on what was not seen, which shrinks with the cases themselves.
     """
-    effect = max(effect, SMALLEST_GAIN)
+    effect, n = max(effect, SMALLEST_GAIN), delta.n if delta.labels is None else delta.labels
     if delta.few:
-        wanted = math.ceil(delta.n * (delta.difference - delta.low) / effect)
+        wanted = math.ceil(n * (delta.difference - delta.low) / effect)
     else:
         z = float(stats.norm.ppf((1 + confidence) / 2))
-        sd = (delta.high - delta.low) / (2 * z) * math.sqrt(delta.n)
+        sd = (delta.high - delta.low) / (2 * z) * math.sqrt(n)
         wanted = math.ceil(((z + float(stats.norm.ppf(POWER))) * sd / effect) ** 2)
-    return max(wanted - delta.n, least - delta.n, 1)
+    return max(wanted - n, least - n, 1)
 
 
 def unsettled(delta: Open) -> float:
@@ -52,8 +55,13 @@ def unsettled(delta: Open) -> float:
 
 
 def most_of(open_: Sequence[Open], confidence: float) -> tuple[int, str]:
-    """The most cases that one of several open guardrails needs, and the task that they are of."""
-    return max((more_cases(one, confidence, effect=unsettled(one)), one.task) for one in open_)
+    """The most cases that one of several open guardrails needs, and what they are of."""
+    return max((more_cases(one, confidence, effect=unsettled(one)), needed_of(one)) for one in open_)
+
+
+def needed_of(delta: Open) -> str:
+    """Of which task more cases are needed, and that people must label them where labels decide."""
+    return delta.task if delta.labels is None else f"{delta.task}, labelled by people"
 
 
 def least_documents(confidence: float) -> int:

@@ -43,21 +43,24 @@ def at_look(number: int, confidence: float) -> float:
 
 @dataclass(frozen=True)
 class Heard:
-    """Two reports with what people said in them: cases that have a label, and those where labels decide.
+    """Two reports with what people said in them: labelled cases, and those where labels decide.
 
-    `judged` are the same two as the judge left them.
+    Of each labelled case `labelled` has how much more right people found the candidate's answer: -1, 0 or 1. `judged`
+    are the same two as the judge left them.
     """
 
     candidate: Report
     other: Report
-    labelled: frozenset[str]
+    labelled: Mapping[str, int]
     decided: frozenset[str]
     judged: tuple[Report, Report]
 
-    def labels(self, cases: Iterable[str]) -> int | None:
-        """How many of these cases people labelled; None where labels decide about none of them."""
+    def labels(self, cases: Iterable[str]) -> dict[str, int] | None:
+        """Those of these cases that people labelled; None where labels decide about none of them."""
         found = frozenset(cases)
-        return len(found & self.labelled) if found & self.decided else None
+        if not found & self.decided:
+            return None
+        return {name: value for name, value in self.labelled.items() if name in found}
 
     def by_judge(self, cases: Iterable[str]) -> list[tuple[CaseScore, CaseScore]]:
         """Both scores of these cases as the judge left them."""
@@ -73,7 +76,7 @@ def heard(candidate: Report, other: Report, said: Said, *, planned: Collection[s
     """
     known = labelled(candidate, said) & labelled(other, said)
     if len(known) < least:
-        return Heard(candidate, other, frozenset(), frozenset(), (candidate, other))
+        return Heard(candidate, other, {}, frozenset(), (candidate, other))
     mine = frozenset(case.case_id for case in candidate.cases if case.task in planned)
     groups = [mine, frozenset(case.case_id for case in candidate.cases) - mine]
     enough = [group for group in groups if len(group & known) >= least]
@@ -81,7 +84,9 @@ def heard(candidate: Report, other: Report, said: Said, *, planned: Collection[s
     sides = (candidate, other)
     for group in enough:
         sides = (corrected(sides[0], kept, group), corrected(sides[1], kept, group))
-    return Heard(*sides, known, mine.union(*enough), (candidate, other))
+    right, theirs = ({case.case_id: said.get((case.case_id, case.answer)) for case in one.cases} for one in sides)
+    more = {name: int(bool(right[name])) - int(bool(theirs[name])) for name in sorted(known)}
+    return Heard(*sides, more, mine.union(*enough), (candidate, other))
 
 
 def labelled(report: Report, said: Said) -> frozenset[str]:

@@ -11,7 +11,7 @@ is, whether it shows the sign is taken not to depend on its being rated (adjuste
 and costs via classification; here as a posterior).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,16 +65,17 @@ class Rated:
         drawn: Floats = _GRID[np.minimum(places, len(_GRID) - 1)]
         return drawn
 
-    def sentence(self, name: str) -> str:
-        """How the cases of a side are weighed; empty where they are not."""
-        wrong = sum(not right for right in self.right.values())
-        if min(wrong, len(self.right) - wrong) < LEAST_CASES:
+    def sentence(self, name: str, *, among: Collection[str]) -> str:
+        """How a side's cases among the planned tasks' are weighed; empty where they are not."""
+        right = [value for case, value in self.right.items() if case in among]
+        wrong = right.count(False)
+        if min(wrong, len(right) - wrong) < LEAST_CASES:
             return ""
         low, share, high = np.quantile(self.wrong(seed=0, samples=2000), [0.025, 0.5, 0.975])
         liked, disliked, unrated = self.liked.answers, self.disliked.answers, self.unrated
         return (
-            f"On {len(self.right)} of the cases people had found the answer of {name} wrong ({wrong}) or right. They "
-            f"are weighed so that {share:.0%} are wrong, as of all its answers (95 % interval {low:.0%} to "
+            f"On {len(right)} of the planned tasks' cases people had found the answer of {name} wrong ({wrong}) or "
+            f"right. They are weighed so that {share:.0%} are wrong, as of all its answers (95 % interval {low:.0%} to "
             f"{high:.0%}): {disliked} of {disliked + liked} rated ones are, and of {unrated.answers} that nobody rated "
             f"the judge looked at {unrated.looked}."
         )

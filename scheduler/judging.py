@@ -136,7 +136,7 @@ def told(bench: Workbench, candidate: Report, serving: Report, said: Said, plann
     found = heard(candidate, serving, said, planned=planned, least=bench.min_labels)
     if not found.decided:
         return ""
-    mine = found.labels(case.case_id for case in candidate.cases if case.task in planned) or 0
+    mine = len(found.labels(case.case_id for case in candidate.cases if case.task in planned) or ())
     how = f"People labelled {len(found.labelled)} held-out cases, {mine} of the planned tasks"
     if mine < bench.min_labels:
         return f"{how}: too few for a gain in answer accuracy there, {bench.min_labels} are needed."

@@ -49,7 +49,8 @@ def verdict_of(
         rated=rated,
     )
     weighed = (rated or {}).get(serving.model)
-    how = weighed.sentence(serving.model) if weighed else ""
+    mine = {case.case_id for case in candidate.cases if case.task in planned}
+    how = weighed.sentence(serving.model, among=mine) if weighed else ""
     told = judging.told(bench, candidate, serving, said, planned)
     if looks and told:
         told += f" It is look {looks} at labels, and each one may err half as often as the one before."

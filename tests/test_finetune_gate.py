@@ -55,6 +55,44 @@ def changed(rows: list[CaseScore], task: str, **deltas: float) -> list[CaseScore
     ]
 
 
+def test_too_few_documents_ask_for_documents_and_not_for_a_case():
+    few = [replace(row, cluster=f"doc-{n % 4}") for n, row in enumerate(noisy(1, {"facts": 100}))]
+    more = [
+        replace(row, cluster=f"doc-{n % 4}") for n, row in enumerate(noisy(2, {"facts": 100}, gain=0.2, on="facts"))
+    ]
+    verdict = gate(more, few)
+    assert (verdict.verdict, verdict.cases_needed) == ("not_enough_evidence", None)
+    assert verdict.reasons[0].endswith("cases of 4 documents show none, 7 are needed.")
+
+
+def test_what_is_better_than_what_serves_only_asks_for_what_would_show_it_over_the_anchor():
+    candidate, serving = noisy(1, COUNTS, gain=0.2, on="facts"), noisy(1, COUNTS)
+
+    def over(gain: float) -> Verdict:
+        anchor = report(noisy(5, COUNTS, gain=gain, on="facts"), "v1")
+        return decide(
+            report(candidate), report(serving, "serving"), planned_tasks=["facts"], anchor=anchor, samples=500
+        )
+
+    short = over(0.19)
+    assert (short.verdict, short.cases_needed is not None and short.cases_needed > 100) == ("not_enough_evidence", True)
+    assert over(0.4).verdict == "reject"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_named(value: float):
+    rows = steady()
+    odd = [replace(rows[0], scores={**rows[0].scores, "answer_accuracy": value}), *rows[1:]]
+    with pytest.raises(GateInputError, match="no finite number"):
+        gate(odd, rows)
+
+
+def test_a_case_that_stands_twice_is_refused():
+    rows = steady({"facts": 20})
+    with pytest.raises(GateInputError, match="each once"):
+        gate([*rows, *rows], [*rows, *rows])
+
+
 def test_a_clear_gain_without_a_loss_is_promoted():
     verdict = gate(noisy(1, COUNTS, gain=0.2, on="facts"), noisy(1, COUNTS))
     assert verdict.verdict == "promote"

@@ -108,7 +108,10 @@ def test_the_planned_tasks_are_corrected_by_their_own_labels_alone() -> None:
     candidate, serving, said = two_tasks(2, planned=60)
     few, many = sample(said, 40), {**sample(said, 40), **{k: v for k, v in said.items() if int(k[0][1:]) >= 200}}
     assert accuracy(candidate, serving, few).difference == accuracy(candidate, serving, many).difference
-    assert heard(candidate, serving, many, planned=["facts"], least=20).labels(["c1", "c50", "c250"]) == 2
+    asked = ["c1", "c50", "c250"]
+    more = {name: said[name, f"candidate says {name[1:]}"] - said[name, f"serving says {name[1:]}"] for name in asked}
+    told = heard(candidate, serving, many, planned=["facts"], least=20)
+    assert told.labels(asked) == {name: more[name] for name in ("c1", "c250")}
     assert heard(candidate, serving, few, planned=["facts"], least=20).labels(["c250"]) is None
 
 
@@ -126,6 +129,39 @@ def test_looking_at_growing_labels_finds_a_gain_by_chance_no_more_often_than_onc
         else:
             assert looks == [20, 40, 80, 160, 300]
     assert better / 200 <= 0.04
+
+
+def blind_loss(seed: int, *, loss: float, labels: int) -> Delta:
+    """The guardrail on accuracy where the candidate is right less often, and the judge sees nothing of it."""
+    rng = np.random.default_rng(seed)
+    sides, said = [], {}
+    for model, share in (("candidate", 1 - loss), ("serving", 1.0)):
+        seen = {METRIC: 0.9, "source_attribution": 0.5, "decline_correct": 1.0, "groundedness": 0.9}
+        cases = [CaseScore(f"c{n}", "facts", f"doc-{n}", True, f"{model} says {n}", seen, 2.0, 10) for n in range(120)]
+        sides.append(Report(model, "judge", tuple(cases), ()))
+        said |= {(case.case_id, case.answer): bool(rng.random() < share) for case in cases}
+    rules: dict[str, Any] = {"primary": ("answer_accuracy",), "margin": 0.05, "samples": 500}
+    found = decide(sides[0], sides[1], planned_tasks=["facts"], said=sample(said, labels), **rules)
+    return next(one for one in found.deltas if one.role == "guardrail" and one.metric == METRIC)
+
+
+def test_a_few_labels_that_agree_certify_no_margin_over_all_cases() -> None:
+    held = [blind_loss(seed, loss=0.1, labels=20).passed is True for seed in range(200)]
+    assert sum(held) / 200 <= 0.025
+    same = blind_loss(0, loss=0.0, labels=20)
+    assert same.passed is None and same.labels == 20 and same.low < -0.1
+    assert "too few labels to tell whether it is within the margin" in same.sentence
+    assert blind_loss(0, loss=0.0, labels=100).passed is True
+
+
+def test_what_is_still_needed_is_told_in_labels_where_they_decide() -> None:
+    candidate, serving, said = world(3, truth=0.1, flattery=0.0)
+    found = decide(
+        candidate, serving, planned_tasks=["facts"], said=sample(said, 40), primary=("answer_accuracy",), samples=500
+    )
+    assert found.verdict == "not_enough_evidence"
+    assert found.needed_of == "planned tasks, labelled by people"
+    assert f"about {found.cases_needed} more held-out cases (planned tasks, labelled by people)" in found.reasons[0]
 
 
 def test_with_few_labels_an_interval_is_as_wide_as_with_few_documents() -> None:

@@ -68,7 +68,7 @@ def test_too_few_cases_of_a_kind_are_not_weighed() -> None:
     assert few is not None and few.difference == pytest.approx(0.9)
     enough = compared("answer_accuracy", "planned", rows, Rules(samples=500), right=[*kinds[1:], True], wrong=shares)
     assert enough is not None and enough.difference == pytest.approx(0.99 * 0.6 + 0.01, abs=0.01)
-    assert Rated({"a": True, "b": False}, Signs(9), Signs(9), Signs(9)).sentence("v1") == ""
+    assert Rated({"a": True, "b": False}, Signs(9), Signs(9), Signs(9)).sentence("v1", among="ab") == ""
 
 
 def test_people_who_rate_mostly_what_is_wrong_do_not_promote_an_equal_candidate() -> None:
@@ -86,4 +86,5 @@ def test_people_who_rate_mostly_what_is_right_do_not_hide_a_gain() -> None:
     assert decide(candidate, serving, **SAME).verdict != "promote"
     said = decide(candidate, serving, rated={"v1": known}, **SAME)
     assert said.verdict == "promote"
-    assert "of the cases people had found the answer of v1 wrong" in known.sentence("v1")
+    assert "cases people had found the answer of v1 wrong" in known.sentence("v1", among=known.right)
+    assert known.sentence("v1", among=list(known.right)[:4]) == ""
