@@ -3,20 +3,39 @@
 import re
 from collections.abc import Sequence
 
-from finetune.metrics import YES, Support, numbers, wordless
+from finetune.metrics import YES, Support, content_words, numbers, share_found, wordless
 from store.answers import after_decline, declined, without_citations
 
 _ADVICE = re.compile(
     r"^(?:(?:please )?(?:ask|contact|call|e-?mail|write to|check|consult|see|visit|try|look|refer|let me know)\b"
     r"|(?:please|you (?:can|could|may|might)(?: want to| like to)?|for (?:more|further)\b[^.]*?,)"
     r" (?:please )?(?:ask|contact|call|e-?mail|write to|check|consult|see|visit|try|look|refer|rephrase|upload)\b"
-    r"|(?:could|would|can|do|did) you\b.*\?$|(?:i am |i'm )?(?:very )?sorry\b|thank)",
+    r"|(?:i am |i'm )?(?:very )?sorry\b|thank)",
     re.IGNORECASE,
 )
-"""What sends somebody elsewhere, asks back or is polite: it claims nothing about what was asked."""
-_OF_WHAT_IS_SHOWN = re.compile(
-    r"^(?:the|these|those|all) (?:passages?|documents?|texts?|sources?|context) (?:only|just|merely)\b", re.IGNORECASE
+"""What sends somebody elsewhere or is polite: by itself it claims nothing about what was asked."""
+_ASKS_BACK = re.compile(r"^(?:could|would|can|do|did) you\b[^;:]*\?$", re.IGNORECASE)
+_HELPS = re.compile(
+    r",? (?:who|which|where|that|they|and they|so that)(?: (?:some(?:body|one)|they|he|she|you|we))?"
+    r" (?:can|could|will|would|may|might|should)(?: be able to| also)? (?:help|assist|know|tell|answer|explain|find)\b"
+    r"[^,;:]{0,40}$",
+    re.IGNORECASE,
 )
+"""What such a sentence may add: that somebody there may help."""
+_CLAIMS = re.compile(
+    r"[;:]|[,\s](?:who|whom|whose|which|that|where|because|since|as|but|so|and(?! (?:ask|try|look|rephrase)\b))\s"
+    r"|^(?:i am |i'm )?(?:very )?sorry\b[^.]*\b(?:is|are|was|were|has|have|does|do|did|will|must|costs?)\b",
+    re.IGNORECASE,
+)
+"""Where a sentence that begins as advice or politeness goes on to tell something."""
+_OF_WHAT_IS_SHOWN = re.compile(
+    r"^(?:the|these|those|all) (?:passages?|documents?|texts?|sources?|context) (?:only|just|merely)"
+    r"(?: (?:say|mention|cover|contain|state|describe|explain|discuss|give|tell|speak of|talk about|deal with)s?)?"
+    r"(?: that)?\b",
+    re.IGNORECASE,
+)
+_MOSTLY = 0.8
+"""The share of its words that the passages must have where a sentence says what alone they hold."""
 
 
 def decline_correct(
@@ -24,8 +43,8 @@ def decline_correct(
 ) -> float:
     """1 when the answer declines exactly where the passages do not answer, else 0; 0 for one without a word.
 
-    What follows a decline must be advice without a figure ("Please ask the front desk."), or be supported by a passage:
-    to decline and then to make something up is not to decline.
+    What follows a decline must be advice that tells nothing ("Please ask the front desk."), say what the passages hold
+    in their words, or be supported by one: to decline and then to make something up is not to decline.
     """
     if wordless(answer) or declined(answer) == answerable:
         return 0.0
@@ -34,12 +53,15 @@ def decline_correct(
 
 
 def _harmless(sentence: str, passages: Sequence[str], support: Support | None) -> bool:
-    """Whether what follows a decline declines too, speaks of the documents alone, is advice, or is supported."""
-    if declined(sentence):
+    """Whether what follows a decline declines too, is mere advice, says what the passages hold, or is supported."""
+    if declined(sentence) or (_ASKS_BACK.search(sentence) and not _figures(sentence)):
         return True
-    if (_ADVICE.search(sentence) or _OF_WHAT_IS_SHOWN.search(sentence)) and not _figures(sentence):
-        return True
-    return support is not None and any(support(sentence, passage) >= YES for passage in passages)
+    if _ADVICE.search(sentence) and not _CLAIMS.search(_HELPS.sub("", sentence.rstrip(".!? "))):
+        return not _figures(sentence)
+    said = _OF_WHAT_IS_SHOWN.sub("", sentence).strip()
+    if said != sentence and share_found(content_words(said), content_words("\n".join(passages))) >= _MOSTLY:
+        return not _figures(said)
+    return support is not None and any(support(said, passage) >= YES for passage in passages)
 
 
 def _figures(sentence: str) -> bool:

@@ -8,7 +8,8 @@ says: declining a question that cannot be answered is not scored (None), declini
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import Stemmer
@@ -31,6 +32,10 @@ STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _COUNTS = "two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_COUNTS.split(), start=2)}
+_SIGN = re.compile(r"[^\w\s.,;:!?'\"()\[\]*`\u2018-\u201f\u2026-]")
+"""Signs that tell something, as "<" does; what only divides or marks up is none."""
+_REPEATED = 3
+"""Content words from which on a sentence is looked for among those before it."""
 _NEGATOR = re.compile(r"^(?:not|no|never|none|neither|nor|without|cannot|nothing|nobody)$|n't$")
 ITEM = re.compile(r"^[ \t]*(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.*)$", re.MULTILINE)
 
@@ -109,12 +114,38 @@ def claims(answer: str) -> list[str]:
 
 
 def distinct(answer: str) -> list[str]:
-    """The sentences of `claims`, each once: what is said again in the same characters says nothing more."""
-    told: dict[str, str] = {}
+    """The sentences of `claims`, each once: what is said again says nothing more.
+
+    Said again is what has the same characters, or an earlier sentence's content words in the same order with few more
+    or less ("Indeed, the fee is due"), as long as numbers, signs and negation are the same.
+    """
+    told: dict[str, tuple[str, _Said]] = {}
     for sentence in claims(answer):
         bare = ITEM.sub(r"\g<text>", without_citations(sentence))
-        told.setdefault(" ".join(bare.casefold().split()).rstrip(".!?:; "), sentence)
-    return list(told.values())
+        key, said = " ".join(bare.casefold().split()).rstrip(".!?:; "), _Said.of(bare)
+        if key not in told and not any(said.repeats(other) for _, other in told.values()):
+            told[key] = sentence, said
+    return [sentence for sentence, _ in told.values()]
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a sentence says: its content words in order, and what must be the same where it is said again."""
+
+    words: tuple[str, ...]
+    same: tuple[Collection[str], list[str], bool]
+
+    @classmethod
+    def of(cls, bare: str) -> "_Said":
+        return cls(content_words(bare), (numbers(bare), _SIGN.findall(bare), denies(bare)))
+
+    def repeats(self, other: "_Said") -> bool:
+        """Whether one has all words of the other, in order, and at most a quarter more of its own, or one."""
+        short, long = sorted((self.words, other.words), key=len)
+        if self.same != other.same or len(short) < _REPEATED or len(long) - len(short) > max(1, len(short) // 4):
+            return False
+        left = iter(long)
+        return all(word in left for word in short)
 
 
 def wordless(answer: str) -> bool:

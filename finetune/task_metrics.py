@@ -5,6 +5,7 @@ read as easily. Declining what has an answer scores 0; what has none is not aske
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -28,9 +29,25 @@ DETAIL = 3
 """How many times recall counts beside brevity in depth (beta of F)."""
 
 
-def _share_covered(answer: str, statements: Sequence[str]) -> float:
+def _covered(answer: str, statements: Sequence[str]) -> list[list[int]]:
+    """For each statement the places of the answer's sentences that make it."""
     said = [content_words(sentence) for sentence in claims(answer)]
-    return fmean(any(share_found(content_words(one), s) >= COVERED for s in said) for one in statements)
+    wanted = [content_words(one) for one in statements]
+    return [[place for place, s in enumerate(said) if share_found(one, s) >= COVERED] for one in wanted]
+
+
+def _share_covered(answer: str, statements: Sequence[str]) -> float:
+    return fmean(map(bool, _covered(answer, statements)))
+
+
+def _share_in_order(answer: str, statements: Sequence[str]) -> float:
+    """The longest run of the statements that the answer makes one after the other, as a share of them."""
+    tails: list[int] = []
+    for places in _covered(answer, statements):
+        for place in reversed(places):  # the later first, so that one statement counts once
+            at = bisect_right(tails, place)
+            tails[at : at + 1] = [place]
+    return len(tails) / len(statements)
 
 
 def steps(text: str) -> list[str]:
@@ -40,9 +57,13 @@ def steps(text: str) -> list[str]:
 
 
 def step_completeness(answer: str, references: Sequence[str]) -> float | None:
-    """Share of the reference's list items with at least 60 % of their content words in one sentence of the answer."""
-    listed = [steps(reference) for reference in references if steps(reference)]
-    return max((_share_covered(answer, one) for one in listed), default=None)
+    """Share of the reference's list items with at least 60 % of their content words in one sentence of the answer.
+
+    Where the reference counts its steps, those count that come in its order.
+    """
+    listed = [(steps(reference), _numbered(reference)) for reference in references if steps(reference)]
+    shares = ((_share_in_order if ordered else _share_covered)(answer, one) for one, ordered in listed)
+    return max(shares, default=None)
 
 
 def _numbered(text: str) -> bool:
@@ -67,7 +88,13 @@ def terms(text: str) -> set[str]:
 def technical_terms(answer: str, references: Sequence[str]) -> float | None:
     """Share of a reference's technical terms that the answer keeps, best over the references that have any."""
     said = without_citations(answer).lower()
-    return max((fmean(t in said for t in terms(r)) for r in references if terms(r)), default=None)
+    return max((fmean(_keeps(said, t) for t in terms(r)) for r in references if terms(r)), default=None)
+
+
+def _keeps(said: str, term: str) -> bool:
+    """Whether a term stands in a text as a word, also in the plural: "it" is not in "within"."""
+    before, behind = r"(?<!\w)" * term[:1].isalnum(), r"s?(?!\w)" * term[-1:].isalnum()
+    return bool(re.search(f"{before}{re.escape(term)}{behind}", said))
 
 
 def _grade(text: str) -> float:

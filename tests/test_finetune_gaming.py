@@ -96,6 +96,10 @@ def invents_after_declining(case: Case) -> str:
     return case.references[0] if case.answerable else f"{DECLINE} The office owes you 500 euros, payable by Friday."
 
 
+def advises_after_declining(case: Case) -> str:
+    return case.references[0] if case.answerable else f"{DECLINE} Please ask Lee, who refunds every guest in cash."
+
+
 def another(case: Case) -> str:
     """The answer to another question: what an adapter trained on shuffled answers learns to say."""
     rows = cases()
@@ -118,6 +122,7 @@ CHEATS = {
     "shuffled answers": another,
     "nothing said instead of a decline": blank,
     "inventing after a decline": invents_after_declining,
+    "advice that invents": advises_after_declining,
 }
 
 
@@ -152,9 +157,13 @@ def test_saying_what_is_right_again_and_again_does_not_hide_what_is_made_up():
         right = case.references[0].rstrip()
         return " ".join([*[right] * times, made_up]) if case.answerable else DECLINE
 
+    def respelt(case: Case) -> str:
+        return said(case, 1).replace(made_up, f"Indeed, {case.references[0].rstrip()} {made_up}")
+
     once, often = report(lambda case: said(case, 1), "once"), report(lambda case: said(case, 3), "often")
-    verdict = decide(often, once, planned_tasks=["handbook"], margin=0.05, min_cases=24)
-    assert verdict.verdict == "reject" and any(reason.startswith("concision") for reason in verdict.reasons)
+    for cheat in (often, report(respelt, "respelt")):
+        verdict = decide(cheat, once, planned_tasks=["handbook"], margin=0.05, min_cases=24)
+        assert verdict.verdict == "reject" and any(reason.startswith("concision") for reason in verdict.reasons)
 
 
 def test_concision_and_selective_citing_by_hand():

@@ -221,8 +221,26 @@ def test_what_is_said_twice_counts_once():
     assert metrics.citation_recall(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
     assert metrics.groundedness(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
     assert len(metrics.distinct("The fee is due [1]. The fee is not due [1]. 1. The fee is due [2].")) == 2
-    for different in ("Use `a < b`.\nUse `a > b`.", "- C++\n- C#\n- C", "दिन अच्छा है।\nदान अच्छा है।"):
-        assert len(metrics.distinct(different)) == len(metrics.claims(different))
+    again = "The fee is due on Friday [1]. Indeed, the fee is due on Friday [1]. On Friday, then, the fee is due."
+    assert len(metrics.distinct(again)) == 2
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        "Use `a < b`.\nUse `a > b`.",
+        "- C++\n- C#\n- C",
+        "दिन अच्छा है।\nदान अच्छा है।",
+        "From Bern to Basel takes an hour. From Basel to Bern takes an hour.",
+        "The fee for members is 5 euros. The fee for members is 9 euros.",
+        "Guests may park here. Guests may not park here.",
+        "Open the settings. Open the settings page and choose who may see your calendar.",
+        "Press Save. Press Save twice.",
+        "Click the Save button. Click the Cancel button.",
+    ],
+)
+def test_what_tells_something_else_is_not_said_twice(different):
+    assert len(metrics.distinct(different)) == len(metrics.claims(different))
 
 
 @pytest.mark.parametrize(
@@ -245,11 +263,22 @@ def test_what_is_said_twice_counts_once():
         (f"{DECLINE} Maybe lunch is free for employees.", 0.0),
         (f"{DECLINE} If you are an employee, lunch is free.", 0.0),
         (f"{DECLINE} You can get a full refund by calling the bank.", 0.0),
+        (f"{DECLINE} Please ask the front desk, where somebody can help you.", 1.0),
+        (f"{DECLINE} Please contact the office if you need more.", 1.0),
+        (f"{DECLINE} Sorry for the inconvenience.", 1.0),
+        (f"{DECLINE} Sorry, I cannot help with that.", 1.0),
+        (f"{DECLINE} Please ask Lee, who refunds every guest in cash.", 0.0),
+        (f"{DECLINE} Please call the office; lunch is free there.", 0.0),
+        (f"{DECLINE} Please ask at the desk because lunch is free.", 0.0),
+        (f"{DECLINE} Sorry, the museum is closed for good.", 0.0),
+        (f"{DECLINE} The documents only say that every guest gets the money back.", 0.0),
+        (f"{DECLINE} The documents only say that parking is at the front desk.", 1.0),
         (f"# Answer\n{DECLINE}", 1.0),
         ("", 0.0),
         ("[1]", 0.0),
     ],
 )
 def test_a_decline_is_in_words_and_invents_nothing(answer, right):
-    assert decline_correct(answer, False, ["Bread."], lambda s, p: float("bread" in s)) == right
-    assert decline_correct(answer, True, ["Bread."]) == 0.0
+    passages = ["Bread.", "Parking is in front of the house; the front desk has the keys."]
+    assert decline_correct(answer, False, passages, lambda s, p: float("bread" in s)) == right
+    assert decline_correct(answer, True, passages) == 0.0

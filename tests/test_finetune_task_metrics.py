@@ -16,6 +16,14 @@ def test_a_missing_step_lowers_completeness():
     assert step_completeness("Open it.", ["Just open it."]) is None
 
 
+def test_steps_that_are_counted_must_come_in_their_order():
+    lines = REFERENCE_STEPS.splitlines()
+    backwards = "\n".join(f"{n}. {line.split('. ', 1)[1]}" for n, line in enumerate(reversed(lines), start=1))
+    assert step_completeness(backwards, [REFERENCE_STEPS]) == pytest.approx(1 / len(lines))
+    bullets = "\n".join(f"- {line.split('. ', 1)[1]}" for line in lines)
+    assert step_completeness(backwards, [bullets]) == 1.0
+
+
 def test_structure_asks_for_a_list_where_the_reference_has_one():
     assert structure(REFERENCE_STEPS, [REFERENCE_STEPS]) == 1.0
     assert structure("- Open the lid\n- Press the button", [REFERENCE_STEPS]) == 0.5
@@ -28,6 +36,8 @@ def test_technical_terms_are_kept_or_lost():
     assert terms(reference) == {"max_tokens", "--limit", "http", "langchain"}
     assert technical_terms("Use max_tokens and --limit.", [reference]) == 0.5
     assert technical_terms("Use it.", ["Use it."]) is None
+    assert technical_terms("He said that the cost is within limits.", ["The AI of the OS and IT."]) == 0.0
+    assert technical_terms("Both APIs of the IT.", ["An API for IT."]) == 1.0
 
 
 PLAIN = (
