@@ -1,12 +1,15 @@
 """How far a judge agrees with people: accuracy, kappa, balanced accuracy, AUROC; which labels help most (pure)."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import beta, rankdata
 
 ALL = "all"
+LEAST_OF_EACH = 5
+"""Labels of the rarer answer from which on balanced accuracy is no matter of one or two."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Judged:
 class Agreement:
     """Over `n` labelled answers of a task, to `yes` of which people said yes; `kappa` is Cohen's.
 
-    `balanced` and `auroc` are None when people gave one answer only.
+    `balanced`, `kappa` and `auroc` are None when people gave one answer only.
     """
 
     metric: str
@@ -32,7 +35,7 @@ class Agreement:
     n: int
     accuracy: float
     balanced: float | None
-    kappa: float
+    kappa: float | None
     auroc: float | None
     yes: int
 
@@ -40,6 +43,11 @@ class Agreement:
     def worth(self) -> float:
         """How often the judge is right: balanced over both answers, plainly where people gave one only."""
         return self.accuracy if self.balanced is None else self.balanced
+
+    @property
+    def settled(self) -> bool:
+        """Whether `worth` rests on more than a label or two of the rarer answer, where people gave both."""
+        return self.balanced is None or min(self.yes, self.n - self.yes) >= LEAST_OF_EACH
 
     @property
     def most(self) -> float:
@@ -66,26 +74,29 @@ def _measured(metric: str, task: str, rows: Sequence[Judged], least: float) -> A
     scores = np.array([row.score for row in rows])
     said = scores >= least
     same, yes, n = float((people == said).mean()), int(people.sum()), len(rows)
-    chance = float(people.mean() * said.mean() + (1 - people.mean()) * (1 - said.mean()))
-    kappa = (same - chance) / (1 - chance) if chance < 1 else 1.0
     if not 0 < yes < n:
-        return Agreement(metric, task, n, same, None, kappa, None, yes)
+        return Agreement(metric, task, n, same, None, None, None, yes)
+    chance = float(people.mean() * said.mean() + (1 - people.mean()) * (1 - said.mean()))
+    kappa = (same - chance) / (1 - chance)
     balanced = float(said[people].mean() + (~said[~people]).mean()) / 2
     ranks = rankdata(scores)
     auroc = float((ranks[people].sum() - yes * (yes + 1) / 2) / (yes * (n - yes)))
     return Agreement(metric, task, n, same, balanced, kappa, auroc, yes)
 
 
-def most_useful(rows: Sequence[Judged], count: int) -> list[str]:
-    """The answers without a label that are nearest to the judge's own line between yes and no, nearest first."""
-    open_ = sorted((row for row in rows if row.value is None), key=lambda row: (abs(row.score - 0.5), row.id))
-    return list(dict.fromkeys(row.id for row in open_))[:count]
+def most_useful(ids: Iterable[str], count: int) -> list[str]:
+    """Answers without a label whose labels tell most of how far a judge is right: a random sample of them.
+
+    The order is thrown by a digest. Those on which the judge wavers would show it worse than it is.
+    """
+    return sorted(set(ids), key=lambda one: hashlib.sha256(one.encode()).hexdigest())[:count]
 
 
 def distrusted(found: Sequence[Agreement], *, least: float, labels: int) -> list[Agreement]:
     """Where a judge, from so many labels on, is right less often than `least`: over all tasks, or surely in one task.
 
-    A single task is looked at among several, each with few labels, so that its 95 % interval must be below `least`.
+    A single task is looked at among several, each with few labels, so that its 95 % interval must be below `least`; and
+    so it must over all tasks where hardly a label is of the rarer answer.
     """
     enough = [one for one in found if one.n >= labels]
-    return [one for one in enough if (one.worth if one.task == ALL else one.most) < least]
+    return [one for one in enough if (one.worth if one.task == ALL and one.settled else one.most) < least]

@@ -25,23 +25,23 @@ TRIED = "judge.json"
 def judged_now(bench: Workbench, judge: Judge | None = None) -> dict[str, Any]:
     """Agreement per metric and task with n, the answers to label next, and how the configured judge last did.
 
-    Which labels would help most is told by words alone, so that a page need not wait for an embedding of all answers.
+    They are answers that nobody labelled on a metric where the judge is distrusted, or else on support.
     """
     judge = judge or bench.fitted
     known = labels(bench)
     with bench.database.read() as session:
         newest = exchanges.page(session, limit=NEWEST)
-    seen = {(row.id, row.metric) for row in known}
     fresh = [one for one in newest if one.exchange.answer and one.exchange.passages and not one.exchange.declined]
-    open_ = [_row(one, "support", None) for one in fresh if (one.exchange.id, "support") not in seen]
     found = agreement(judged(judge, known))
     low = _distrusted(bench, found)
+    metrics, seen = {one.metric for one in low} or {"support"}, {(row.id, row.metric) for row in known}
+    open_ = [one.exchange.id for one in fresh if any((one.exchange.id, metric) not in seen for metric in metrics)]
     return {
         "name": judge.name,
         "agreement": [asdict(one) for one in found],
         "trusted": not low,
         "distrusted": list(dict.fromkeys(one.metric for one in low)),
-        "label_next": most_useful(judged(FittedJudge(), open_), ASKED_FOR),
+        "label_next": most_useful(open_, ASKED_FOR),
         "tried": last_tried(bench),
     }
 
@@ -94,10 +94,11 @@ def doubt(bench: Workbench, tried: Mapping[str, Any] | None = None) -> str:
         return ""
     low = _distrusted(bench, [Agreement(**one) for one in found["agreement"]])
     said = "; ".join(_right(one) for one in low if one.metric in metrics)
-    wanted = ", ".join(found["label_next"]) or "any answers"
+    wanted, on = found["label_next"], " and ".join(metrics)
+    which = f"of these {len(wanted)} answers, a random sample: {', '.join(wanted)}" if wanted else "of further answers"
     return (
         f"The judge agrees too little with people: {said}, expected at least "
-        f"{bench.min_agreement:.2f}. Labels of these {len(found['label_next'])} answers would help most: {wanted}."
+        f"{bench.min_agreement:.2f}. Labels on {on} would help most {which}."
     )
 
 

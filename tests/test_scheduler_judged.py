@@ -47,12 +47,12 @@ def test_the_watch_is_told_which_answers_are_not_borne_out_and_which_cannot_be_j
 
 
 def test_a_judge_that_people_contradict_has_no_say_in_the_watch(database: Database, tmp_path: Path) -> None:
-    work = replace(bench(database, tmp_path), min_agreement=0.6, min_labels=2)
-    for answer, value in ((f"{RIVER} [1]", False), ("Bananas are blue on Mars [1].", True)):
+    work = replace(bench(database, tmp_path), min_agreement=0.6, min_labels=10)
+    for answer, value in [(f"{RIVER} [1]", False), ("Bananas are blue on Mars [1].", True)] * 5:
         row = asked(database, passage(1, None, RIVER), answer=answer)
         judge_labels.put(database, row.id, metric="support", value=value, actor="ann")
     assert judged.unsupported(work) is None
-    assert judged.unsupported(replace(work, min_labels=3)) is not None
+    assert judged.unsupported(replace(work, min_labels=11)) is not None
 
 
 def test_an_unknown_exchange_is_told_to_the_page(database: Database, tmp_path: Path) -> None:

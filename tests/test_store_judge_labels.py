@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlmodel import select
 from starlette.testclient import TestClient
@@ -89,9 +90,24 @@ def test_a_judge_that_guesses_is_distrusted_once_there_are_labels_enough() -> No
     assert distrusted(guesses, least=0.6, labels=40) == []
 
 
-def test_the_most_useful_labels_are_nearest_to_the_judges_line() -> None:
-    found = rows((0.9, None), (0.52, None), (0.1, None), (0.45, None), (0.5, True))
-    assert most_useful(found, 2) == ["ex_1", "ex_3"]
+def test_labels_that_are_asked_for_leave_a_good_judge_its_trust() -> None:
+    rng, distrusting = np.random.default_rng(0), 0
+    for world in range(100):
+        scores = rng.beta(0.7, 0.7, 200)
+        truth = rng.random(200) < scores  # a judge that says exactly how sure it is
+        ids = {f"w{world}_{n}": n for n in range(200)}
+        asked_for = [ids[one] for one in most_useful(ids, 20)]
+        found = agreement(rows(*[(float(scores[n]), bool(truth[n])) for n in asked_for]))
+        distrusting += bool(distrusted(found, least=0.6, labels=20))
+    assert distrusting <= 12
+
+
+def test_one_label_of_the_rarer_answer_neither_condemns_nor_makes_a_perfect_judge() -> None:
+    found = agreement(rows(*[(0.9, True)] * 39, (0.9, False)))
+    assert found[0].balanced == 0.5 and distrusted(found, least=0.6, labels=20) == []
+    several = agreement(rows(*[(0.9, True)] * 35, *[(0.9, False)] * 5))
+    assert [one.task for one in distrusted(several, least=0.6, labels=20)] == ["all"]
+    assert agreement(rows((0.9, True)))[0].kappa is None
 
 
 def test_a_label_by_command(database: Database, monkeypatch: Any, capsys: Any) -> None:
