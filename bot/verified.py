@@ -38,23 +38,29 @@ class Verified:
         """
         wanted, small = wording(question), question == question.lower()
         known = ((one, low if small else words) for one, words, low in self._approved())
-        likely = [one for one, words in known if words and words == wanted][:MOST_TRIED]
+        same = [one for one, words in known if words and words == wanted]
+        likely = same[:MOST_TRIED]
         if not likely:
             return None
         vectors = self._encode([question, *(one.question for one in likely)])
         scores = vectors[1:] @ vectors[0]
         for found, score in zip(likely, scores, strict=True):
-            if score >= COSINE and (offered := self._offered(found, adapter)):
+            if score >= COSINE and (offered := self._offered(found, same, adapter)):
                 return _passage(offered, float(score))
         return None
 
-    def _offered(self, found: VerifiedAnswer, adapter: str) -> VerifiedAnswer | None:
-        """The answer as it stands in the store now, where `adapter` needs it."""
+    def _offered(self, found: VerifiedAnswer, same: list[VerifiedAnswer], adapter: str) -> VerifiedAnswer | None:
+        """The answer as it stands in the store now, where `adapter` needs it.
+
+        Of answers that say the same to the `same` question an evaluation asks one at most, and none over another.
+        """
         with self._database.read() as session:
             answer = verified.standing(session, found.exchange_id)
-            if answer is None or answer.question != found.question or verified.passed_by(session, adapter, answer):
+            if answer is None or answer.question != found.question:
                 return None
-            return answer
+            passed = [one for one in (answer, *same) if verified.passed_by(session, adapter, one)]
+        words = wording(answer.answer)
+        return None if any(wording(one.answer) == words for one in passed) else answer
 
     def _approved(self) -> list[tuple[VerifiedAnswer, Words, Words]]:
         """Every approved answer with the words of its question, as they are and without capitals."""

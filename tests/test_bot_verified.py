@@ -12,8 +12,8 @@ from bot.verified import TITLE, with_answer
 from bot.wording import wording
 from finetune.examples import Example, example_of
 from finetune.judge import WordJudge
-from store import exchanges, people, verified
-from store.models import Adapter, Feedback, now
+from store import documents, exchanges, people, verified
+from store.models import Adapter, Exchange, Feedback, now
 from tests.queued import QUESTION, QueuedBot, ask, queued_bot
 
 RIGHT = "The Aare is 288 kilometres long and joins the Rhine [1]."
@@ -95,11 +95,12 @@ def test_an_approved_decline_is_no_passage(client: TestClient, bot: QueuedBot) -
     assert shown(client, bot)[0]["title"] != TITLE
 
 
-def passed(bot: QueuedBot, exchange: str, what: str | bool) -> None:
-    """Enter that the base was asked an approved question, and what of it it passed."""
+def passed(bot: QueuedBot, exchange: str, what: str | bool | None = None) -> None:
+    """Enter that the base was asked an approved question, and what of it it passed; unless told, the answer of now."""
     with bot.database.write() as session:
         row = session.get(Adapter, "base") or Adapter(id="base")
-        row.report = {"verified": {exchange: what}}
+        answer = verified.standing(session, exchange)
+        row.report = {"verified": {exchange: answer.digest if answer is not None and what is None else what}}
         session.add(row)
 
 
@@ -293,3 +294,83 @@ def test_a_follow_up_is_answered_where_it_is_asked_again_and_nowhere_else(client
     assert corrected_.status_code == 200
     assert asked("Is there a river tour?", "other")["passages"][0]["title"] == TITLE
     assert all(one["title"] != TITLE for one in shown(client, bot, "How long does it take?"))
+
+
+def over_a_verified_answer(client: TestClient, bot: QueuedBot, correction: str) -> str:
+    """Correct an answer that was given over a verified one."""
+    row = ask(client, headers=bot.headers("other")).json()["ratchet"]
+    assert row["passages"][0]["verified"]
+    return corrected(client, bot, row["exchange_id"], correction=correction)
+
+
+def without_documents(bot: QueuedBot) -> None:
+    with bot.database.read() as session:
+        found = [document for document, _ in documents.present(session)]
+    for document in found:
+        bot.library.remove(document.id)
+
+
+def test_an_answer_over_a_verified_one_goes_with_the_documents_below_that(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot)
+    over_a_verified_answer(client, bot, "The Aare is 288 kilometres long, says the handbook [1].")
+    over_a_verified_answer(client, bot, "It is 288 kilometres long, says the handbook [1].")
+    assert shown(client, bot)[0]["text"] == "It is 288 kilometres long, says the handbook."
+    without_documents(bot)
+    assert shown(client, bot) == []
+
+
+def test_an_answer_over_a_verified_one_goes_when_that_is_withdrawn_or_says_otherwise(
+    client: TestClient, bot: QueuedBot
+) -> None:
+    def stands() -> bool:
+        with bot.database.read() as session:
+            return verified.standing(session, above) is not None
+
+    below = corrected(client, bot)
+    above = over_a_verified_answer(client, bot, "The Aare is 288 kilometres long, says the handbook [1].")
+    assert stands()
+    corrected(client, bot, below, correction="The Aare is 291 kilometres long [1].")
+    assert not stands()
+    corrected(client, bot, below)
+    assert stands()
+    client.post("/v1/feedback", json={"exchange_id": below, "rating": None}, headers=bot.headers("reviewer"))
+    assert not stands()
+    assert shown(client, bot)[0]["title"] != TITLE
+
+
+def test_answers_that_rest_on_one_another_end_the_search(client: TestClient, bot: QueuedBot) -> None:
+    below = corrected(client, bot)
+    above = over_a_verified_answer(client, bot, "The Aare is 288 kilometres long, says the handbook [1].")
+    with bot.database.write() as session:
+        row, over = session.get_one(Exchange, below), verified.standing(session, above)
+        assert over is not None
+        digest = documents.text_digest(over.answer)
+        row.passages = [{**row.passages[0], "document": None, "verified": above, "digest": digest}]
+        session.add(row)
+    with bot.database.read() as session:
+        assert verified.standing(session, above) == over
+
+
+def test_an_answer_that_cites_what_was_not_shown_rests_on_all_that_was(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot, correction="The Aare is 288 kilometres long [7].")
+    assert shown(client, bot)[0]["title"] == TITLE
+    without_documents(bot)
+    assert shown(client, bot) == []
+
+
+def test_an_adapter_that_passed_an_answer_needs_none_that_says_the_same_over_it(
+    client: TestClient, bot: QueuedBot
+) -> None:
+    below = corrected(client, bot)
+    above = over_a_verified_answer(client, bot, "The Aare is 288 kilometres long, and joins the Rhine [1].")
+    passed(bot, below, False)
+    assert shown(client, bot)[0]["verified"] == above
+    passed(bot, below)
+    assert shown(client, bot)[0]["title"] != TITLE
+
+
+def test_an_adapter_that_passed_an_answer_needs_what_says_otherwise_over_it(client: TestClient, bot: QueuedBot) -> None:
+    below = corrected(client, bot)
+    above = over_a_verified_answer(client, bot, "The Aare is 291 kilometres long and joins the Rhine [1].")
+    passed(bot, below)
+    assert shown(client, bot)[0]["verified"] == above
