@@ -374,3 +374,16 @@ def test_an_adapter_that_passed_an_answer_needs_what_says_otherwise_over_it(clie
     above = over_a_verified_answer(client, bot, "The Aare is 291 kilometres long and joins the Rhine [1].")
     passed(bot, below)
     assert shown(client, bot)[0]["verified"] == above
+
+
+def test_an_older_answer_is_offered_where_the_newest_is_withdrawn_and_not_where_it_is_passed(
+    client: TestClient, bot: QueuedBot
+) -> None:
+    older, newest = (ask(client).json()["ratchet"]["exchange_id"] for _ in range(2))
+    corrected(client, bot, older, correction="The Aare is 291 kilometres long [1].")
+    corrected(client, bot, newest, correction="The Aare is 288 kilometres long [1].")
+    assert shown(client, bot)[0]["verified"] == newest
+    passed(bot, newest)
+    assert shown(client, bot)[0]["title"] != TITLE
+    client.post("/v1/feedback", json={"exchange_id": newest, "rating": None}, headers=bot.headers("reviewer"))
+    assert shown(client, bot)[0]["verified"] == older
