@@ -10,7 +10,7 @@ from sqlalchemy import Integer, String, cast, extract
 from sqlmodel import Session, col, func, or_, select
 
 from store import answers, documents, staleness
-from store.models import Adapter, Exchange, Feedback, Person, Role
+from store.models import Adapter, Exchange, Feedback
 
 MOST = 5_000
 """Approved answers that are looked through, the newest first."""
@@ -115,7 +115,6 @@ def _newest(*columns: Any) -> Any:
 
 
 def _query(*columns: Any) -> Any:
-    written = or_(col(Feedback.approved_by).is_not(None), Person.role != Role.CHAT)
+    reviewed = or_(col(Feedback.approved_by).is_not(None), col(Feedback.by_reviewer))
     query = select(*columns).select_from(Exchange).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id))
-    query = query.join(Person, col(Person.id) == col(Feedback.person_id), isouter=True)
-    return query.where(Feedback.correction != "", col(Exchange.trainable).is_(True), written)
+    return query.where(Feedback.correction != "", col(Exchange.trainable).is_(True), reviewed)

@@ -9,10 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from bot.verified import TITLE, with_answer
-from finetune.examples import Example, example_of
+from finetune.examples import Example, Kind, example_of
 from finetune.judge import WordJudge
 from store import documents, exchanges, people, verified
-from store.models import Adapter, Exchange, Feedback, now
+from store.models import Adapter, Exchange, Feedback, Role, now
 from tests.queued import QUESTION, QueuedBot, ask, queued_bot
 
 RIGHT = "The Aare is 288 kilometres long and joins the Rhine [1]."
@@ -62,6 +62,19 @@ def test_an_approved_answer_is_the_first_passage_for_who_asks_the_same(client: T
 def test_what_nobody_reviewed_is_shown_to_nobody(client: TestClient, bot: QueuedBot) -> None:
     corrected(client, bot, by="chat")
     assert all(passage["title"] != TITLE for passage in shown(client, bot))
+
+
+@pytest.mark.parametrize(("by", "then", "offered"), [("chat", Role.REVIEWER, False), ("reviewer", Role.CHAT, True)])
+def test_who_wrote_it_counts_as_who_they_were_then(
+    client: TestClient, bot: QueuedBot, by: str, then: Role, offered: bool
+) -> None:
+    row = ask(client).json()["ratchet"]["exchange_id"]
+    exchanges.rate(bot.database, row, person=bot.people[by], rating="down", correction=RIGHT)
+    people.set_role(bot.database, bot.people[by].id, then, actor="test")
+    assert (shown(client, bot)[0]["title"] == TITLE) == offered
+    with bot.database.read() as session:
+        made = example(exchanges.get(session, row))
+    assert isinstance(made, Example) and (made.kind == Kind.APPROVED) == offered
 
 
 def test_another_question_does_not_get_it(client: TestClient, bot: QueuedBot) -> None:
