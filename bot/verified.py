@@ -6,8 +6,10 @@ near-identical is the same words in the same order (`bot/wording.py`), and close
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from sqlmodel import Session
 
 from bot.wording import Words, wording
 from retrieval.embedding import Vectors
@@ -34,27 +36,23 @@ class Verified:
     def passage(self, question: str, *, adapter: str) -> dict[str, Any] | None:
         """The passage that answers a near-identical question; None where there is none or `adapter` needs none.
 
+        The newest that stands is the answer: an adapter that passed it gets no older one, which may say otherwise.
         Whoever types no capital at all means whatever is spelt so: "vpn" is VPN.
         """
         wanted, small = wording(question), question == question.lower()
         known = ((one, low if small else words) for one, words, low in self._approved())
-        likely = [one for one, words in known if words and words == wanted][:MOST_TRIED]
+        same = [one for one, words in known if words and words == wanted]
+        likely = same[:MOST_TRIED]
         if not likely:
             return None
         vectors = self._encode([question, *(one.question for one in likely)])
         scores = vectors[1:] @ vectors[0]
-        for found, score in zip(likely, scores, strict=True):
-            if score >= COSINE and (offered := self._offered(found, adapter)):
-                return _passage(offered, float(score))
-        return None
-
-    def _offered(self, found: VerifiedAnswer, adapter: str) -> VerifiedAnswer | None:
-        """The answer as it stands in the store now, where `adapter` needs it."""
+        near = [(found, float(score)) for found, score in zip(likely, scores, strict=True) if score >= COSINE]
         with self._database.read() as session:
-            answer = verified.standing(session, found.exchange_id)
-            if answer is None or answer.question != found.question or verified.passed_by(session, adapter, answer):
+            newest = next((one for found, score in near if (one := _standing(session, found, score))), None)
+            if newest is None or _passed(session, newest[0], same, adapter):
                 return None
-            return answer
+        return _passage(*newest)
 
     def _approved(self) -> list[tuple[VerifiedAnswer, Words, Words]]:
         """Every approved answer with the words of its question, as they are and without capitals."""
@@ -67,6 +65,22 @@ class Verified:
         with self._lock:
             self._seen, self._known = now, known
         return known
+
+
+def _standing(session: Session, found: VerifiedAnswer, score: float) -> tuple[VerifiedAnswer, float] | None:
+    """An answer as it stands in the store now, with its score."""
+    answer = verified.standing(session, found.exchange_id)
+    return None if answer is None or answer.question != found.question else (answer, score)
+
+
+def _passed(session: Session, answer: VerifiedAnswer, same: Sequence[VerifiedAnswer], adapter: str) -> bool:
+    """Whether an adapter gives an answer by itself, or another approved one to the same question that says the same.
+
+    Of these an evaluation asks one at most, and none that was approved over another.
+    """
+    passed = [one for one in (answer, *same) if verified.passed_by(session, adapter, one)]
+    words = wording(answer.answer)
+    return any(wording(one.answer) == words for one in passed)
 
 
 def with_answer(found: list[dict[str, Any]], answer: dict[str, Any] | None, most: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from finetune.judge import Judge
 from finetune.metrics import STOP_WORDS, content_words, numbers, words
 from finetune.terse import TERSE
 from store.answers import DECLINE, cited_numbers, declined, ended_part, spans, without_citations
-from store.exchanges import Logged
+from store.exchanges import Logged, reviewed
 from store.models import Exchange
 
 SUPPORTED = 0.5
@@ -37,7 +37,7 @@ def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: fl
     """The target of an exchange, or why it has none; `least` is the support that an answer of the bot needs."""
     feedback, exchange = row.feedback, row.exchange
     if feedback is not None and feedback.correction:
-        return _corrected(row, judge, reviewed=bool(feedback.approved_by) or feedback.person_id in reviewers)
+        return _corrected(row, judge, reviewed=reviewed(feedback) or feedback.person_id in reviewers)
     if feedback is not None and feedback.rating == "down":
         return _taught(row, judge, least) or UNCORRECTED
     liked = feedback is not None and feedback.rating == "up"

@@ -160,9 +160,10 @@ def rate(
             row.rating = rating
             row.rated_by, row.rated_at = (None, None) if rating is None else (person.id, at)
         row.reasons, row.comment, row.updated_at = list(reasons), comment, at
-        if person.role != Role.CHAT or not _reviewed(session, row):
+        if person.role != Role.CHAT or not reviewed(row):
             row.person_id, row.correction = person.id, correction.strip()
             row.approved_by = person.id if approved and row.correction else None
+            row.by_reviewer = bool(row.correction) and person.role != Role.CHAT
         session.add(row)
         session.flush()
         keep_passages(session, exchange)
@@ -175,10 +176,9 @@ def _outranks(session: Session, person: Person, row: Feedback) -> bool:
     return person.role != Role.CHAT and (rater is None or rater.erased_at is not None or rater.role == Role.CHAT)
 
 
-def _reviewed(session: Session, row: Feedback) -> bool:
-    """Whether a correction was approved, or written by somebody who may approve."""
-    author = session.get(Person, row.person_id)
-    return bool(row.correction) and (row.approved_by is not None or (author is not None and author.role != Role.CHAT))
+def reviewed(row: Feedback) -> bool:
+    """Whether a correction was approved, or written by somebody who could approve then, whatever their role is now."""
+    return bool(row.correction) and (row.approved_by is not None or row.by_reviewer)
 
 
 def get(session: Session, exchange_id: str) -> Logged:

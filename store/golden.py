@@ -6,10 +6,10 @@ approved: it is what the candidates are measured against.
 
 from sqlmodel import Session, col, select
 
-from store import audit
+from store import audit, exchanges
 from store.database import Database
 from store.errors import Conflict, Invalid, NotFound
-from store.models import CycleStep, Exchange, Feedback, Person, Role, Side
+from store.models import CycleStep, Exchange, Feedback, Side
 
 PREFIX = "golden:"
 HELD_OUT = "held_out"
@@ -58,7 +58,4 @@ def add(database: Database, exchange_id: str, *, actor: str, comment: str) -> No
 
 def _approved(session: Session, exchange_id: str) -> bool:
     feedback = session.get(Feedback, exchange_id)
-    if feedback is None or not feedback.correction:
-        return False
-    person = session.get(Person, feedback.person_id)
-    return feedback.approved_by is not None or (person is not None and person.role != Role.CHAT)
+    return feedback is not None and exchanges.reviewed(feedback)

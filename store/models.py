@@ -181,7 +181,8 @@ class ExchangePassage(Row, table=True):
 class Feedback(Row, table=True):
     """What people said of an answer: a rating by whom and since when, and a correction.
 
-    `person_id` corrected or spoke last, at `updated_at`; `approved_by` is the reviewer who confirmed the correction.
+    `person_id` corrected or spoke last, at `updated_at`; `approved_by` is the reviewer who confirmed the correction;
+    `by_reviewer` tells whether who wrote it was a reviewer or an admin then.
     """
 
     exchange_id: str = Field(primary_key=True, foreign_key="exchange.id")
@@ -193,6 +194,7 @@ class Feedback(Row, table=True):
     comment: str = ""
     correction: str = ""
     approved_by: str | None = None
+    by_reviewer: bool = False
     updated_at: datetime = time_column(index=True)
 
 

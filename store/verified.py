@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Integer, String, cast, extract
 from sqlmodel import Session, col, func, or_, select
 
-from store import answers, staleness
-from store.models import Adapter, Exchange, Feedback, Person, Role
+from store import answers, documents, staleness
+from store.models import Adapter, Exchange, Feedback
 
 MOST = 5_000
 """Approved answers that are looked through, the newest first."""
@@ -53,14 +53,25 @@ def approved(session: Session) -> list[VerifiedAnswer]:
 
 
 def standing(session: Session, exchange_id: str) -> VerifiedAnswer | None:
-    """The answer as it is approved now; None where it is not any more, or what it rests on cannot be retrieved."""
-    found = session.exec(_query(Exchange, Feedback).where(Exchange.id == exchange_id)).first()
-    if found is None:
-        return None
-    exchange, feedback = found
-    cited = set(answers.cited_numbers(feedback.correction))
-    basis = [passage for passage in exchange.passages if not cited or passage["n"] in cited]
-    return None if staleness.among(session, basis) else _read(exchange, feedback)
+    """The answer as it is approved now; None where it is not any more, or what it rests on cannot be retrieved.
+
+    One over a verified answer rests on that, which must stand itself, with the text that was shown.
+    """
+    waiting: list[tuple[str, str | None]] = [(exchange_id, None)]
+    found: dict[str, VerifiedAnswer] = {}
+    while waiting:
+        key, shown = waiting.pop()
+        if key not in found:
+            row = session.exec(_query(Exchange, Feedback).where(Exchange.id == key)).first()
+            answer = None if row is None else _read(*row)
+            basis = [] if row is None else _basis(*row)
+            if answer is None or staleness.among(session, basis):
+                return None
+            found[key] = answer
+            waiting += [(passage["verified"], passage["digest"]) for passage in basis if passage.get("verified")]
+        if shown not in (None, documents.text_digest(found[key].answer)):
+            return None
+    return found[exchange_id]
 
 
 def passed_by(session: Session, adapter_id: str, answer: VerifiedAnswer) -> bool:
@@ -86,6 +97,12 @@ def _asked(exchange: Exchange) -> str:
     return exchange.search_query or exchange.question
 
 
+def _basis(exchange: Exchange, feedback: Feedback) -> list[dict[str, Any]]:
+    """The passages that a correction cites; all that were shown where it cites none of them."""
+    numbers = answers.cited_numbers(feedback.correction)
+    return [passage for passage in exchange.passages if passage["n"] in numbers] or exchange.passages
+
+
 def _read(exchange: Exchange, feedback: Feedback) -> VerifiedAnswer | None:
     if answers.declined(feedback.correction):
         return None
@@ -98,7 +115,6 @@ def _newest(*columns: Any) -> Any:
 
 
 def _query(*columns: Any) -> Any:
-    written = or_(col(Feedback.approved_by).is_not(None), Person.role != Role.CHAT)
+    reviewed = or_(col(Feedback.approved_by).is_not(None), col(Feedback.by_reviewer))
     query = select(*columns).select_from(Exchange).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id))
-    query = query.join(Person, col(Person.id) == col(Feedback.person_id), isouter=True)
-    return query.where(Feedback.correction != "", col(Exchange.trainable).is_(True), written)
+    return query.where(Feedback.correction != "", col(Exchange.trainable).is_(True), reviewed)

@@ -9,11 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from bot.verified import TITLE, with_answer
-from bot.wording import wording
-from finetune.examples import Example, example_of
+from finetune.examples import Example, Kind, example_of
 from finetune.judge import WordJudge
-from store import exchanges, people, verified
-from store.models import Adapter, Feedback, now
+from store import documents, exchanges, people, verified
+from store.models import Adapter, Exchange, Feedback, Role, now
 from tests.queued import QUESTION, QueuedBot, ask, queued_bot
 
 RIGHT = "The Aare is 288 kilometres long and joins the Rhine [1]."
@@ -65,6 +64,19 @@ def test_what_nobody_reviewed_is_shown_to_nobody(client: TestClient, bot: Queued
     assert all(passage["title"] != TITLE for passage in shown(client, bot))
 
 
+@pytest.mark.parametrize(("by", "then", "offered"), [("chat", Role.REVIEWER, False), ("reviewer", Role.CHAT, True)])
+def test_who_wrote_it_counts_as_who_they_were_then(
+    client: TestClient, bot: QueuedBot, by: str, then: Role, offered: bool
+) -> None:
+    row = ask(client).json()["ratchet"]["exchange_id"]
+    exchanges.rate(bot.database, row, person=bot.people[by], rating="down", correction=RIGHT)
+    people.set_role(bot.database, bot.people[by].id, then, actor="test")
+    assert (shown(client, bot)[0]["title"] == TITLE) == offered
+    with bot.database.read() as session:
+        made = example(exchanges.get(session, row))
+    assert isinstance(made, Example) and (made.kind == Kind.APPROVED) == offered
+
+
 def test_another_question_does_not_get_it(client: TestClient, bot: QueuedBot) -> None:
     corrected(client, bot)
     assert all(passage["title"] != TITLE for passage in shown(client, bot, "Where does the Aare end?"))
@@ -95,11 +107,12 @@ def test_an_approved_decline_is_no_passage(client: TestClient, bot: QueuedBot) -
     assert shown(client, bot)[0]["title"] != TITLE
 
 
-def passed(bot: QueuedBot, exchange: str, what: str | bool) -> None:
-    """Enter that the base was asked an approved question, and what of it it passed."""
+def passed(bot: QueuedBot, exchange: str, what: str | bool | None = None) -> None:
+    """Enter that the base was asked an approved question, and what of it it passed; unless told, the answer of now."""
     with bot.database.write() as session:
         row = session.get(Adapter, "base") or Adapter(id="base")
-        row.report = {"verified": {exchange: what}}
+        answer = verified.standing(session, exchange)
+        row.report = {"verified": {exchange: answer.digest if answer is not None and what is None else what}}
         session.add(row)
 
 
@@ -195,74 +208,6 @@ def example(row: exchanges.Logged, reviewers: frozenset[str] = frozenset()) -> E
     return example_of(row, **kept, reviewers=reviewers, redact=lambda text, public="": text)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("How long is the Aare?", "how long is the aare"),
-        ("How do I reset my password?", "Hello, how can I reset my password, please?"),
-        ("How do I reset my password?", "How to reset my password"),
-        ("What's the upload limit?", "What is the upload limit exactly?"),
-        ("How long is the warranty?", "Hi! Please tell me: how long is the warranty?"),
-        ("Who may approve an adapter?", "Could you tell me who may approve an adapter? Thank you."),
-        ("How do I delete a key?", "How do I delete keys?"),
-        ("How long do refunds take?", "How long does a refund take?"),
-        ("How do I turn on two-factor login?", "how do i turn on two factor login"),
-        ("Why can't I log in?", "Why can’t I log in?"),
-        ("Was kostet der Eintritt?", "was kostet der Eintritt"),
-        ("How do I contact US support?", "How can I contact the US support? Thanks."),
-        ("Who may delete a key?", "who may delete the keys"),
-        ("Is there a fee?", "Is there the fee?"),
-    ],
-)
-def test_the_same_words_in_the_same_order_are_one_question(one: str, other: str) -> None:
-    assert wording(one) == wording(other) != ()
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("How do I enable backups?", "How do I disable backups?"),
-        ("What changed in version 2?", "What changed in version 3?"),
-        ("Can I delete a key?", "Can I not delete a key?"),
-        ("Is smoking allowed inside the building?", "Is smoking allowed outside the building?"),
-        ("What is the upload limit for free accounts?", "What is the upload limit for paid accounts?"),
-        ("What is the upload limit for free accounts?", "What is the upload limit for accounts?"),
-        ("How long is the river Aare?", "How long is the Aare?"),
-        ("How do I convert miles to kilometres?", "How do I convert kilometres to miles?"),
-        ("Can an admin delete a reviewer?", "Can a reviewer delete an admin?"),
-        ("Do I pay tax on gifts from my employer?", "Do I pay tax on gifts to my employer?"),
-        ("What is the maximum dose of ibuprofen for children?", "What is the maximum dose of ibuprofen?"),
-        ("Can I cancel my order?", "Can I cancel my order after delivery?"),
-        ("Can I return shoes?", "Can I return worn shoes?"),
-        ("Wie lange ist die Garantie?", "Wie lange ist die Garantie nicht?"),
-        ("Wem gehört die Firma?", "Wem gehört die Firma an?"),
-        ("Does my contract end when I die?", "Does my contract end when you die?"),
-        ("How do I turn on two-factor login?", "How do I turn two-factor login off?"),
-        ("Is it cheaper to rent than to buy?", "Is it cheaper to buy than to rent?"),
-        ("Is vitamin A safe?", "Is vitamin safe?"),
-        ("Are a few users affected?", "Are few users affected?"),
-        ("Is C++ supported?", "Is C supported?"),
-        ("Is it below -5 degrees?", "Is it below 5 degrees?"),
-        ("Who can see my data?", "Who can't see my data?"),
-        ("Who approved the adapter?", "Who approves the adapter?"),
-        ("How do I contact US support?", "How do I contact us support?"),
-        ("What is IT policy?", "What is it policy?"),
-        ("How do I read PDFs?", "How do I read pdf?"),
-        ("How do I close Windows?", "How do I close the window?"),
-        ("Which dose of vitamin a is safe?", "Which dose of vitamin is safe?"),
-        ("Is hepatitis a or b worse?", "Is hepatitis or b worse?"),
-        ("Was vitamin a in it?", "Was vitamin in it?"),
-    ],
-)
-def test_a_word_more_or_another_order_is_another_question(one: str, other: str) -> None:
-    assert wording(one) != wording(other)
-
-
-@pytest.mark.parametrize("nothing", ["", "?", "Hello, please!"])
-def test_no_words_are_no_question(nothing: str) -> None:
-    assert wording(nothing) == ()
-
-
 def test_the_opposite_question_does_not_get_the_answer(client: TestClient, bot: QueuedBot) -> None:
     corrected(client, bot, question="Can a reviewer delete an admin?")
     assert all(passage["title"] != TITLE for passage in shown(client, bot, "Can an admin delete a reviewer?"))
@@ -293,3 +238,96 @@ def test_a_follow_up_is_answered_where_it_is_asked_again_and_nowhere_else(client
     assert corrected_.status_code == 200
     assert asked("Is there a river tour?", "other")["passages"][0]["title"] == TITLE
     assert all(one["title"] != TITLE for one in shown(client, bot, "How long does it take?"))
+
+
+def over_a_verified_answer(client: TestClient, bot: QueuedBot, correction: str) -> str:
+    """Correct an answer that was given over a verified one."""
+    row = ask(client, headers=bot.headers("other")).json()["ratchet"]
+    assert row["passages"][0]["verified"]
+    return corrected(client, bot, row["exchange_id"], correction=correction)
+
+
+def without_documents(bot: QueuedBot) -> None:
+    with bot.database.read() as session:
+        found = [document for document, _ in documents.present(session)]
+    for document in found:
+        bot.library.remove(document.id)
+
+
+def test_an_answer_over_a_verified_one_goes_with_the_documents_below_that(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot)
+    over_a_verified_answer(client, bot, "The Aare is 288 kilometres long, says the handbook [1].")
+    over_a_verified_answer(client, bot, "It is 288 kilometres long, says the handbook [1].")
+    assert shown(client, bot)[0]["text"] == "It is 288 kilometres long, says the handbook."
+    without_documents(bot)
+    assert shown(client, bot) == []
+
+
+def test_an_answer_over_a_verified_one_goes_when_that_is_withdrawn_or_says_otherwise(
+    client: TestClient, bot: QueuedBot
+) -> None:
+    def stands() -> bool:
+        with bot.database.read() as session:
+            return verified.standing(session, above) is not None
+
+    below = corrected(client, bot)
+    above = over_a_verified_answer(client, bot, "The Aare is 288 kilometres long, says the handbook [1].")
+    assert stands()
+    corrected(client, bot, below, correction="The Aare is 291 kilometres long [1].")
+    assert not stands()
+    corrected(client, bot, below)
+    assert stands()
+    client.post("/v1/feedback", json={"exchange_id": below, "rating": None}, headers=bot.headers("reviewer"))
+    assert not stands()
+    assert shown(client, bot)[0]["title"] != TITLE
+
+
+def test_answers_that_rest_on_one_another_end_the_search(client: TestClient, bot: QueuedBot) -> None:
+    below = corrected(client, bot)
+    above = over_a_verified_answer(client, bot, "The Aare is 288 kilometres long, says the handbook [1].")
+    with bot.database.write() as session:
+        row, over = session.get_one(Exchange, below), verified.standing(session, above)
+        assert over is not None
+        digest = documents.text_digest(over.answer)
+        row.passages = [{**row.passages[0], "document": None, "verified": above, "digest": digest}]
+        session.add(row)
+    with bot.database.read() as session:
+        assert verified.standing(session, above) == over
+
+
+def test_an_answer_that_cites_what_was_not_shown_rests_on_all_that_was(client: TestClient, bot: QueuedBot) -> None:
+    corrected(client, bot, correction="The Aare is 288 kilometres long [7].")
+    assert shown(client, bot)[0]["title"] == TITLE
+    without_documents(bot)
+    assert shown(client, bot) == []
+
+
+def test_an_adapter_that_passed_an_answer_needs_none_that_says_the_same_over_it(
+    client: TestClient, bot: QueuedBot
+) -> None:
+    below = corrected(client, bot)
+    above = over_a_verified_answer(client, bot, "The Aare is 288 kilometres long, and joins the Rhine [1].")
+    passed(bot, below, False)
+    assert shown(client, bot)[0]["verified"] == above
+    passed(bot, below)
+    assert shown(client, bot)[0]["title"] != TITLE
+
+
+def test_an_adapter_that_passed_an_answer_needs_what_says_otherwise_over_it(client: TestClient, bot: QueuedBot) -> None:
+    below = corrected(client, bot)
+    above = over_a_verified_answer(client, bot, "The Aare is 291 kilometres long and joins the Rhine [1].")
+    passed(bot, below)
+    assert shown(client, bot)[0]["verified"] == above
+
+
+def test_an_older_answer_is_offered_where_the_newest_is_withdrawn_and_not_where_it_is_passed(
+    client: TestClient, bot: QueuedBot
+) -> None:
+    older, newest = (ask(client).json()["ratchet"]["exchange_id"] for _ in range(2))
+    corrected(client, bot, older, correction="The Aare is 291 kilometres long [1].")
+    corrected(client, bot, newest, correction="The Aare is 288 kilometres long [1].")
+    assert shown(client, bot)[0]["verified"] == newest
+    passed(bot, newest)
+    assert shown(client, bot)[0]["title"] != TITLE
+    client.post("/v1/feedback", json={"exchange_id": newest, "rating": None}, headers=bot.headers("reviewer"))
+    assert shown(client, bot)[0]["verified"] == older

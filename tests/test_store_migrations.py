@@ -35,6 +35,9 @@ def old_database(path: Path) -> None:
             "INSERT INTO person (id, name, role, consent, created_at) VALUES ('pe_1','a','chat',1,?)", [at]
         )
         connection.execute(
+            "INSERT INTO person (id, name, role, consent, created_at) VALUES ('pe_2','b','reviewer',1,?)", [at]
+        )
+        connection.execute(
             "INSERT INTO conversation (id, person_id, title, created_at) VALUES ('co_1','pe_1','',?)", [at]
         )
         connection.execute(
@@ -50,9 +53,13 @@ def old_database(path: Path) -> None:
                 for n in range(COUNT)
             ],
         )
-        connection.execute(
-            "INSERT INTO feedback VALUES ('ex_0','pe_1','down','[]','','No, so [2].',NULL,?)",
-            [at],
+        connection.executemany(
+            "INSERT INTO feedback VALUES (?,?,'down','[]','',?,NULL,?)",
+            [
+                ("ex_0", "pe_1", "No, so [2].", at),
+                ("ex_2", "pe_2", "No, so [2].", at),
+                ("ex_3", "pe_2", "", at),
+            ],
         )
 
 
@@ -68,6 +75,8 @@ def test_an_older_log_is_entered_when_the_database_is_upgraded(tmp_path: Path) -
     with database.read() as session:
         rated = session.get_one(Feedback, "ex_0")
         assert (rated.rated_by, rated.rated_at) == (rated.person_id, rated.updated_at)
+        written = {key: session.get_one(Feedback, key).by_reviewer for key in ("ex_0", "ex_2", "ex_3")}
+        assert written == {"ex_0": False, "ex_2": True, "ex_3": False}
         (document,) = session.exec(select(Document)).all()
         assert (document.file_digest, document.rules) == ("", "")
         assert staleness.live_digests(session) == {river}
