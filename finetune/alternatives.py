@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from finetune.bootstrap import interval, resampled_means
+from finetune.comparison import Verdict
 from finetune.evaluate import Case, Report, value_of
 from finetune.metrics import content_words, share_found
 from store.answers import DECLINE
@@ -87,18 +88,30 @@ def _after(case: Case, examples: Sequence[Mapping[str, Any]]) -> Case:
 def against(candidate: Report, others: Mapping[str, Report], *, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Each alternative on each metric over the cases it answered: its mean, and its mean minus the candidate's.
 
-    `low` and `high` are the 95 % interval of the difference; `best` says that it is above 0 and above that of every
-    other alternative.
+    `low` and `high` are the 95 % interval of the difference; `best` as in `with_best`.
     """
     rows = [
         one for metric in metrics for name, report in others.items() if (one := _row(candidate, name, report, metric))
     ]
-    for metric in metrics:
-        mine = [row for row in rows if row["metric"] == metric]
-        top = max((row["difference"] for row in mine), default=0.0)
-        for row in mine:
-            row["best"] = row["difference"] > 0 and row["difference"] == top
-    return rows
+    return with_best(rows)
+
+
+def with_best(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each with whether it is `best` on its metric: above 0, and above every other that the gate does not
+    reject.
+    """
+    open_ = [row for row in rows if row.get("gate") != "reject"]
+    tops = {row["metric"]: max(r["difference"] for r in open_ if r["metric"] == row["metric"]) for row in open_}
+    return [{**row, "best": row in open_ and 0 < row["difference"] == tops[row["metric"]]} for row in rows]
+
+
+def at_gate(rows: Sequence[dict[str, Any]], verdicts: Mapping[str, Verdict]) -> list[dict[str, Any]]:
+    """The rows with what the gate says of each alternative against what serves: `gate` and, where it rejects, `why`."""
+    said = {
+        name: {"gate": one.verdict, "why": " ".join(one.reasons[1:]) if one.verdict == "reject" else ""}
+        for name, one in verdicts.items()
+    }
+    return with_best([{**row, **said.get(row["what"], {})} for row in rows])
 
 
 def _row(candidate: Report, name: str, report: Report, metric: str) -> dict[str, Any] | None:

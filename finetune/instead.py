@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from finetune import metrics
-from finetune.alternatives import against, asked_otherwise, written_by_people
+from finetune.alternatives import against, asked_otherwise, at_gate, written_by_people
+from finetune.comparison import Verdict
 from finetune.evaluate import Answer, Case, Report, evaluate, score_case
 from finetune.jobs import Show, cases_of, read_rows
 from finetune.judge import Judge
 from store.models import BASE
 
 ALTERNATIVES, VERIFIED, TOO_LONG = "alternatives.json", "verified.json", "too_long.json"
+REPORTS = "alternative-*.json"
+"""The reports of the other ways, without the texts that were answered: the gate looks at scores alone."""
 _FILES = {"alternatives": ALTERNATIVES, "verified": VERIFIED, "too_long": TOO_LONG}
 MOST_VERIFIED = 50
 """Approved questions that a candidate is asked, the newest: beyond these, verified answers stay in use."""
@@ -79,6 +83,9 @@ def _alternatives(
             too_long[name] = [len(asked) - len(askable), len(asked)]
         if askable:
             found[name] = _report(name, askable, engine, job, judge, adapter=adapter)
+    for number, report in enumerate(found.values()):
+        bare = replace(report, cases=tuple(replace(case, answer="") for case in report.cases))
+        (Path(job["out"]) / REPORTS.replace("*", str(number))).write_text(bare.to_json())
     compared = {one.model: against(one, found, metrics=job["primary"]) for one in candidates}
     (Path(job["out"]) / ALTERNATIVES).write_text(json.dumps(compared))
     (Path(job["out"]) / TOO_LONG).write_text(json.dumps(too_long))
@@ -140,9 +147,19 @@ def _of_one(part: Any) -> bool:
     return isinstance(part, list) or bool(part and all(isinstance(value, bool) for value in part.values()))
 
 
-def read(out: Path, model: str) -> dict[str, Any]:
-    """What `measure` wrote of a candidate, for the registry; nothing where it was not asked to."""
+def reports(out: Path) -> list[Report]:
+    """The reports of the other ways that `measure` wrote; each is named by what was done."""
+    return [Report.from_json(path.read_text()) for path in sorted(out.glob(REPORTS))]
+
+
+def read(out: Path, model: str, verdicts: Mapping[str, Verdict] | None = None) -> dict[str, Any]:
+    """What `measure` wrote of a candidate, for the registry; nothing where it was not asked to.
+
+    `verdicts` are the gate's on the other ways.
+    """
     found = {name: json.loads((out / file).read_text()) for name, file in _FILES.items() if (out / file).exists()}
     whole = {name: part for name, part in found.items() if _of_one(part)}
     theirs = {name: part[model] for name, part in found.items() if name != "too_long" and model in part} | whole
+    if verdicts and "alternatives" in theirs:
+        theirs["alternatives"] = at_gate(theirs["alternatives"], verdicts)
     return {**theirs, **({"too_long": found["too_long"]} if "too_long" in found else {})}

@@ -29,9 +29,13 @@ Search = Callable[[str, int], list[Row]]
 """A query and how many passages -> passages as a prompt shows them."""
 
 
-def ways(passages: int) -> dict[str, int]:
-    """How many passages are shown instead of `passages`, by what that is called."""
-    more = {f"what serves, shown {passages + MORE} passages instead of {passages}": passages + MORE}
+def ways(passages: int, logged: int | None = None) -> dict[str, int]:
+    """How many passages are shown instead of `passages`, by what that is called.
+
+    `logged` is the most that the candidate's questions came with, where the setting was another then.
+    """
+    before = passages if logged is None else logged
+    more = {f"what serves, shown {passages + MORE} passages instead of {before}": passages + MORE}
     return more | ({"what serves, shown the best passage alone": 1} if passages > 1 else {})
 
 
@@ -42,10 +46,11 @@ def asked_anew(
 
     The passage that answered is found again by its text; `gold` is None where it is not shown any more.
     """
-    for what, count in ways(passages).items():
-        for row in rows:
-            if row["id"] in queries:
-                yield {**row, "what": what, **_shown(row, search(queries[row["id"]], count), budget)}
+    known = [row for row in rows if row["id"] in queries]
+    logged = max((len(row["passages"]) for row in known), default=passages)
+    for what, count in ways(passages, logged).items():
+        for row in known:
+            yield {**row, "what": what, **_shown(row, search(queries[row["id"]], count), budget)}
 
 
 def _shown(row: Row, found: list[Row], budget: int) -> Row:

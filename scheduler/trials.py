@@ -26,7 +26,7 @@ from scheduler.memory import MB, Memory, lacking
 from scheduler.rated import rated
 from scheduler.slices import corrected, slices
 from scheduler.steps import Next, child, folder
-from scheduler.verdicts import ORDER, lead, over_planned, planned_tasks, verdict_of, why_best
+from scheduler.verdicts import ORDER, lead, of_alternatives, over_planned, planned_tasks, verdict_of, why_best
 from scheduler.workbench import Workbench
 from store import adapters, case_labels, cycles, deployments
 from store.errors import Invalid
@@ -208,8 +208,8 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
 
 def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Compare each candidate with what serves; move the best and the cycle by its verdict, and reject the others."""
-    out = Path(cycle.results["evaluate"]["out"])
-    ids = cycle.results["evaluate"].get("adapters") or [cycle.adapter_id or ""]
+    done = cycle.results["evaluate"]
+    out, against, ids = Path(done["out"]), done["serving"], done.get("adapters") or [cycle.adapter_id or ""]
     names = ["candidate", *(f"candidate-{number}" for number in range(2, len(ids) + 1))]
     reports = [Report.from_json((out / f"{name}.json").read_text()) for name in names]
     serving = Report.from_json((out / "serving.json").read_text())
@@ -228,19 +228,20 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         verdicts = [replace(v, verdict="not_enough_evidence", reasons=(why, *v.reasons)) for v in verdicts]
     cycles.renew(bench.database, claim)
     best = min(range(len(ids)), key=lambda place: (ORDER.index(verdicts[place].verdict), -lead(verdicts[place]), place))
+    other_ways = of_alternatives(bench, cycle, out, serving, anchor, rated=known)
     for place, adapter_id in enumerate(ids):
         planned = planned_tasks(bench, cycle, reports[place])
         told = judging.by_people(bench, reports[place], serving, anchor, heard[place][2], planned)
         report = _kept(bench, cycle, reports[place], serving, anchor, told)
-        beside = instead.read(out, reports[place].model)
+        beside = instead.read(out, reports[place].model, other_ways)
         report |= {**beside, "judge": tried, case_labels.LOOKS: looks[place]}
         shown = json.loads(verdicts[place].to_json())
         shown["reasons"] = [*shown["reasons"], *instead.better_than_training(beside)]
         if place != best:
             leads = f"{lead(verdicts[best]):+.3f} against {lead(verdicts[place]):+.3f}"
             better = f"{ids[best]} did better at the same gate: {leads}."
-            shown = {**shown, "verdict": "reject", "reasons": [better, *shown["reasons"]]}
-        against = cycle.results["evaluate"]["serving"]
+            better_one = {"verdict": "reject", "reasons": [better, *shown["reasons"]], "cases_needed": None}
+            shown = {**shown, **better_one}
         decisions.judged(bench.database, adapter_id, report, shown, serving=against, signer=Signer(bench.data))
     forgotten.forget_since(bench, out, [case.case_id for case in serving.cases])
     why = why_best(verdicts[best], [verdict for place, verdict in enumerate(verdicts) if place != best])

@@ -1,9 +1,10 @@
 """The gate's verdict on each finalist of a cycle, and which of them is the best."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 
-from finetune import gate
+from finetune import gate, instead
 from finetune.comparison import LOSS, SERVING, Delta, Rules, Verdict
 from finetune.evaluate import ALL, Report
 from finetune.people import Said, at_look
@@ -55,6 +56,29 @@ def verdict_of(
     if looks and told:
         told += f" It is look {looks} at labels, and each one may err half as often as the one before."
     return replace(found, reasons=tuple(one for one in (told, *found.reasons, how) if one))
+
+
+def of_alternatives(
+    bench: Workbench,
+    cycle: Cycle,
+    out: Path,
+    serving: Report,
+    anchor: Report | None,
+    *,
+    rated: Mapping[str, Rated] | None = None,
+) -> dict[str, Verdict]:
+    """The same gate's verdict on what was tried instead of training, by name, each over the cases that it answered."""
+
+    def of(one: Report) -> Verdict:
+        ids = {case.case_id for case in one.cases} & {case.case_id for case in serving.cases}
+        mine, base = _among(one, ids), None if anchor is None else _among(anchor, ids)
+        return verdict_of(bench, cycle, mine, _among(serving, ids), base, {}, candidates=1, rated=rated)
+
+    return {one.model: of(one) for one in instead.reports(out)}
+
+
+def _among(report: Report, ids: Collection[str]) -> Report:
+    return replace(report, cases=tuple(case for case in report.cases if case.case_id in ids))
 
 
 def lead(verdict: Verdict) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from finetune import instead
-from finetune.alternatives import EXAMPLES, PROMPTS, against, asked_otherwise, nearest, written_by_people
+from finetune.alternatives import EXAMPLES, PROMPTS, against, asked_otherwise, at_gate, nearest, written_by_people
 from finetune.evaluate import Case, CaseScore, Report
+from finetune.gate import decide
 from finetune.judge import WordJudge
 
 MESSAGES = ({"role": "system", "content": "Cite."}, {"role": "user", "content": "[1] Long.\n\nQuestion: How long?"})
@@ -155,6 +156,40 @@ def test_an_evaluation_also_asks_the_alternatives_and_the_approved_questions(tmp
         "Training is not the best that was tried: the base with a stricter prompt has answer accuracy"
     )
     assert by_name["the base with a worked example in its prompt"]["best"] is False
+    kept = instead.reports(tmp_path / "out")
+    assert {one.model for one in kept} == set(PROMPTS) and {case.answer for one in kept for case in one.cases} == {""}
+
+
+def test_a_fix_that_the_gate_rejects_is_not_the_best_that_was_tried(tmp_path: Path) -> None:
+    """A prompt that never declines has more of what decides, and what cannot be answered wrong."""
+    rows = [
+        {**row(n, "How long is the Aare?", cluster=f"d{n}"), "answerable": n % 3 > 0, "gold": 1 if n % 3 else None}
+        for n in range(30)
+    ]
+
+    def side(name: str, attribution: float, declining: float) -> Report:
+        scores = {"source_attribution": attribution, "decline_correct": declining}
+        cases = [(f"c{one['id']}", one["cluster"], one["answerable"]) for one in rows]
+        made = (
+            CaseScore(c, "facts", d, can, "x", scores if can else {"decline_correct": declining}, None, 0)
+            for c, d, can in cases
+        )
+        return Report(name, "words", tuple(made), ())
+
+    candidate, serving, never = side("v1", 0.6, 1.0), side("base", 0.5, 1.0), side("a prompt", 0.7, 0.0)
+    compared = against(candidate, {"a prompt": never, "another": side("another", 0.65, 1.0)}, metrics=METRICS)
+    assert [one["what"] for one in compared if one["best"]] == ["a prompt"]
+    verdicts = {
+        name: decide(one, serving, planned_tasks=["facts"], primary=METRICS, samples=300)
+        for name, one in (("a prompt", never), ("another", side("another", 0.65, 1.0)))
+    }
+    found = {one["what"]: one for one in at_gate(compared, verdicts)}
+    assert (found["a prompt"]["gate"], found["a prompt"]["best"]) == ("reject", False)
+    assert "decline correct, all: 1.000 → 0.000" in found["a prompt"]["why"]
+    assert (found["another"]["best"], found["another"]["why"]) == (True, "")
+
+
+METRICS = ["source_attribution"]
 
 
 def test_what_serves_is_asked_over_the_passages_of_other_settings(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_more_passages_and_the_best_alone_are_tried_and_one_alone_has_no_fewer()
     more = "what serves, shown 5 passages instead of 3"
     assert refetched.ways(3) == {more: 5, "what serves, shown the best passage alone": 1}
     assert list(refetched.ways(1).values()) == [3]
+    assert next(iter(refetched.ways(5, 3))) == "what serves, shown 7 passages instead of 3"
 
 
 def test_a_question_is_asked_over_what_is_found_with_its_history_and_the_answering_passage_is_found_again() -> None:

@@ -152,6 +152,7 @@ def test_cheaper_fixes_met_the_same_gate_among_them_what_serves_over_other_passa
     names = {one["what"] for one in found}
     assert {*PROMPTS, *ways(load_settings().retrieval.passages)} <= names
     assert {one["n"] for one in found if one["metric"] == "answer_accuracy"} == {2}
+    assert {one["gate"] for one in found} <= {"promote", "reject", "not_enough_evidence"}
 
 
 def test_the_next_plan_knows_the_cycle_as_the_strategy_that_won(database: Database) -> None:

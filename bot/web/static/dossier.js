@@ -201,6 +201,14 @@ const tournament = (contenders) =>
     ),
   );
 
+const GATE = { promote: "would be promoted", reject: "would be rejected", not_enough_evidence: "cannot tell yet" };
+
+/** Why the gate would reject a cheaper fix, once each. */
+const whyNot = (alternatives) =>
+  [...new Map(alternatives.filter((one) => one.why).map((one) => [one.what, one.why]))].map(([what, why]) =>
+    h("p", { class: "muted" }, `${what}: ${why}`),
+  );
+
 /** Every metric, the tournament, the cheaper fixes, slices of the cases, the judge, cost and digests. */
 export function rest({ metrics, contenders, slices, alternatives, judge, cost, changes, digests }, { open } = {}) {
   const figures = h("summary", {}, counted(metrics.length, "figure"));
@@ -211,7 +219,7 @@ export function rest({ metrics, contenders, slices, alternatives, judge, cost, c
       "Cheaper fixes at the same gate",
       alternatives.length
         ? table(
-            ["What", "Measure", "Mean", "Difference", "95 % interval", "n"],
+            ["What", "Measure", "Mean", "Difference from the candidate", "95 % interval", "n", "Gate"],
             alternatives.map((one) => [
               one.best ? h("b", {}, `${one.what} (best)`) : one.what,
               measure(one),
@@ -219,9 +227,11 @@ export function rest({ metrics, contenders, slices, alternatives, judge, cost, c
               signed(one.difference),
               `${signed(one.low)} … ${signed(one.high)}`,
               String(one.n),
+              GATE[one.gate] ?? "–",
             ]),
           )
         : h("p", { class: "muted" }, NOT_MEASURED),
+      ...whyNot(alternatives),
     ),
     part(
       "Slices",
