@@ -16,10 +16,8 @@ from transformers import PreTrainedModel
 
 from bot.low_rank import CONFIG as CONFIG
 from bot.low_rank import WEIGHTS as WEIGHTS
-from bot.models import file_digest
+from store.adapters import MANIFEST, altered
 from store.errors import BrokenAdapter, NoRoom, OtherBase, Unavailable
-
-MANIFEST = "manifest.json"
 
 
 def check(folder: Path, *, digest: str, base_digest: str) -> None:
@@ -28,36 +26,19 @@ def check(folder: Path, *, digest: str, base_digest: str) -> None:
     `digest` is the manifest's SHA-256 as the registry has it. Raises Unavailable where there is no folder, OSError
     where it cannot be read: neither says anything of the adapter.
     """
-    written = _manifest(folder)
-    if digest and hashlib.sha256(written).hexdigest() != digest:
-        raise BrokenAdapter(f"the manifest of {folder.name} does not match the digest in the registry.")
-    manifest: dict[str, Any] = json.loads(written)
-    for name in (WEIGHTS, CONFIG, *manifest["files"]):
-        if _digest(folder / name) != manifest["files"].get(name, ""):
-            raise BrokenAdapter(f"{name} of adapter {folder.name} is missing or altered since it was published.")
+    if not folder.exists():
+        raise Unavailable(f"there is no adapter folder {folder}.", "Mount it or put it back; it is looked for again.")
+    if why := altered(folder, digest):
+        raise BrokenAdapter(why)
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    if lacks := [name for name in (WEIGHTS, CONFIG) if name not in manifest["files"]]:
+        raise BrokenAdapter(f"{lacks[0]} of adapter {folder.name} is missing or altered since it was published.")
     _check_finite(folder)
     if manifest["base_digest"] != base_digest:
         raise OtherBase(
             f"adapter {folder.name} was made for the base model {manifest['base_model']}, not for the one that serves.",
             "Set models.chat to that model, or train the adapter again.",
         )
-
-
-def _manifest(folder: Path) -> bytes:
-    try:
-        return (folder / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        if not folder.exists():
-            hint = "Mount it or put it back; it is looked for again."
-            raise Unavailable(f"there is no adapter folder {folder}.", hint) from error
-        raise BrokenAdapter(f"the adapter folder {folder.name} has no {MANIFEST}: it was never finished.") from error
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return file_digest(path)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
 
 
 def folder_digest(folder: Path) -> str:

@@ -12,6 +12,7 @@ from bot import api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from bot.dossier import dossier
 from store import adapters, deployments, people, previews, rollbacks, staleness
+from store.errors import Conflict
 from store.models import Deployment
 
 MAX_TESTERS = 100
@@ -80,12 +81,19 @@ def show_adapter(adapter_id: str, parts: WithParts) -> dict[str, Any]:
 def show_dossier(adapter_id: str, parts: WithParts) -> dict[str, Any]:
     """Everything to decide on: what changed, on which data, each rule of the gate, wins and losses, cost, digests."""
     with parts.database.read() as session:
-        return dossier(session, adapter_id, signer=parts.signer, approvers=parts.approvers)
+        return dossier(session, adapter_id, signer=parts.signer, approvers=parts.approvers, data=parts.data)
 
 
 @router.post("/adapters/{adapter_id}/approve")
 def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Deploy an adapter that passed the gate, to everybody or as a canary; or agree, where a second person must."""
+    """Deploy an adapter that passed the gate, to everybody or as a canary; or agree, where a second person must.
+
+    Its files must be those that were evaluated.
+    """
+    with parts.database.read() as session:
+        row = adapters.get(session, adapter_id)
+    if row.folder and (why := adapters.altered(adapters.place(row, parts.data), row.digest)):
+        raise Conflict(f"adapter {adapter_id} cannot be approved: {why}", "Put the files back, or run a new cycle.")
     row = deployments.approve(
         parts.database,
         adapter_id,

@@ -5,6 +5,7 @@ so that what was erased is gone here too.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, select
@@ -24,8 +25,13 @@ JUDGE = "judge"
 """Whose word an accuracy is that nobody's labels corrected."""
 
 
-def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int) -> dict[str, Any]:
-    """The dossier of an adapter; parts that were not measured are empty lists or nulls. Raises NotFound."""
+def dossier(
+    session: Session, adapter_id: str, *, signer: Signer, approvers: int, data: Path | None = None
+) -> dict[str, Any]:
+    """The dossier of an adapter; parts that were not measured are empty lists or nulls. Raises NotFound.
+
+    With the folder of `data` it also says whether the adapter's files are the published ones.
+    """
     row = adapters.get(session, adapter_id)
     cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
     steps = session.exec(select(CycleStep).where(CycleStep.cycle_id == row.cycle_id)).all() if cycle else []
@@ -46,7 +52,7 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
             "needed_of": row.verdict.get("needed_of", ""),
         },
         "changes": changed,
-        "data": data(row, cycle),
+        "data": trained_on(row, cycle),
         "rules": [rule(delta) | told_by(row.report, delta) for delta in row.verdict.get("deltas", [])],
         "wins": wins,
         "losses": losses,
@@ -68,7 +74,7 @@ def dossier(session: Session, adapter_id: str, *, signer: Signer, approvers: int
             for e in given
         ],
         "approvers": approvers,
-        "digests": digests(row, signer),
+        "digests": digests(row, signer, data),
     }
 
 
@@ -89,7 +95,7 @@ def changes(row: Adapter) -> dict[str, Any]:
     }
 
 
-def data(row: Adapter, cycle: Cycle | None) -> dict[str, Any]:
+def trained_on(row: Adapter, cycle: Cycle | None) -> dict[str, Any]:
     """What it was trained on: rows by kind, exchanges, people and documents; and the funnel that they came through."""
     curate = (cycle.results if cycle else {}).get("curate", {})
     funnel: Mapping[str, int] = curate.get("funnel", {})
@@ -286,12 +292,14 @@ def _plain(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def digests(row: Adapter, signer: Signer) -> dict[str, Any]:
-    """What an approval is bound to, the gate's signature of it, and whether that still fits."""
+def digests(row: Adapter, signer: Signer, folder: Path | None) -> dict[str, Any]:
+    """What an approval is bound to, the gate's signature of it, and whether that and the files still fit."""
+    place = adapters.place(row, folder) if folder is not None and row.folder else None
     signature = row.verdict.get(SIGNATURE)
     fits = None if signature is None else signer.verifies(signed_text(row), signature)
     return {
         "adapter": row.digest,
+        "files_fit": not adapters.altered(place, row.digest) if place is not None else None,
         "dataset": row.dataset_digest,
         "report": row.report_digest,
         "report_fits": row.report_digest == adapters.report_digest(row.report) if row.report else None,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from bot.adapters import CONFIG, MANIFEST, check
+from bot.adapters import CONFIG, check
+from store.adapters import MANIFEST
 from store.errors import BrokenAdapter, Unavailable
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

@@ -19,6 +19,7 @@ from store.models import Adapter, now
 from store.models import AdapterState as S
 
 FOLDER = "adapters"
+MANIFEST = "manifest.json"
 """Where a data folder keeps the files of adapters."""
 FORGOTTEN = "answer_digest"
 """In a report's case: the SHA-256 of an answer that is not kept any more."""
@@ -95,6 +96,31 @@ def place(row: Adapter, data: Path) -> Path:
     """The folder of an adapter's files: in this data folder, which may have been moved or restored, else as entered."""
     here = data / FOLDER / Path(row.folder).name
     return here if row.folder and here.is_dir() else Path(row.folder)
+
+
+def altered(folder: Path, digest: str) -> str:
+    """What of an adapter's folder is not as it was published, as a sentence; empty where every file is.
+
+    `digest` is the manifest's SHA-256 as the registry has it. Raises OSError where a file is there and cannot be read.
+    """
+    try:
+        written = (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return f"the adapter folder {folder.name} has no {MANIFEST}: it was never finished, or is not there."
+    if digest and hashlib.sha256(written).hexdigest() != digest:
+        return f"the manifest of {folder.name} does not match the digest in the registry."
+    for name, published in json.loads(written)["files"].items():
+        if _digest(folder / name) != published:
+            return f"{name} of adapter {folder.name} is missing or altered since it was published."
+    return ""
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def page(session: Session, *, limit: int = 1_000, before: str | None = None, state: str | None = None) -> list[Adapter]:

@@ -1,5 +1,7 @@
 """Claims about the dossier of an adapter, its signature, and approval by two people."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from bot.adapters import WEIGHTS
 from bot.dossier import ERASED, SHOWN, contenders, measured, sliced, steps_of, told_by, wins_and_losses
 from scheduler.decisions import judged
 from store import adapters, people
@@ -46,10 +49,14 @@ def gated(bot: QueuedBot, folder: Path, exchange: str) -> str:
     results = {"curate": {"funnel": funnel, "held_out": 1}, "train": {"seconds": 12.5, "tokens": 900}}
     plan = {"expected": {"source_attribution": 0.5}}
     row = adapters.create(bot.database, actor="test", cycle_id="cy_1", base_model="tiny")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).write_bytes(b"weights")
+    manifest = json.dumps({"files": {WEIGHTS: hashlib.sha256(b"weights").hexdigest()}})
+    (folder / adapters.MANIFEST).write_text(manifest)
     with bot.database.write() as session:
         session.add(Cycle(id="cy_1", slot_key="x", adapter_id=row.id, results=results, plan=plan))
         values = {
-            "digest": "d1",
+            "digest": hashlib.sha256(manifest.encode()).hexdigest(),
             "dataset_digest": "d2",
             "folder": str(folder),
             "lineage": {"people": ["pe_1"], "kinds": {"correction": 2}},
@@ -122,12 +129,33 @@ def test_the_gate_signs_and_a_changed_verdict_cannot_be_approved(
     assert found["report_fits"] is True
     with bot.database.write() as session:
         row = adapters.get(session, adapter)
-        row.digest = "another folder"
+        row.recipe = {"phases": []}
         session.add(row)
     assert client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["digests"]["signature_fits"] is False
     response = client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"})
     assert response.status_code == 409
     assert error(response)["message"].startswith(f"what the gate signed of adapter {adapter} is not what the database")
+
+
+def test_files_that_were_altered_after_the_gate_are_not_approved(
+    client: TestClient, bot: QueuedBot, adapter: str
+) -> None:
+    with bot.database.read() as session:
+        folder = Path(adapters.get(session, adapter).folder)
+
+    def fits() -> bool | None:
+        found: bool | None = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["digests"]["files_fit"]
+        return found
+
+    assert fits() is True
+    for file, bad in ((folder / WEIGHTS, b"Weights"), (folder / adapters.MANIFEST, b"{}")):
+        good = file.read_bytes()
+        file.write_bytes(bad)
+        assert fits() is False
+        response = client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"})
+        assert response.status_code == 409 and f"adapter {adapter} cannot be approved: " in error(response)["message"]
+        file.write_bytes(good)
+    assert client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"}).status_code == 200
 
 
 def test_the_key_is_readable_by_its_owner_alone_and_stays_the_same(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ export function rest({ metrics, contenders, slices, alternatives, judge, cost, c
     ),
     part(
       "Digests",
-      h("p", { class: "muted" }, "Approval is bound to these; when one does not match, approving is refused."),
+      h("p", { class: "muted" }, "Approval is bound to these: it is refused when the adapter's files, the report or the signature does not fit. The dataset's files may be cleared away; its digest stays."),
       facts(Object.entries(digests).map(([name, value]) => [name.replaceAll("_", " "), fit(value)])),
     ),
   ];
