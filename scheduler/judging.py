@@ -124,12 +124,15 @@ def said_of(bench: Workbench, ids: Sequence[str]) -> list[Said]:
         return [case_labels.counted(session, adapters.get(session, name)) for name in ids]
 
 
-def looks_of(bench: Workbench, name: str, candidate: Report, serving: Report, said: Said) -> list[int]:
-    """With how many labelled cases the gate has decided about a candidate, now included where they are enough."""
+def looks_of(bench: Workbench, name: str, candidate: Report, serving: Report, said: Said) -> dict[str, Any]:
+    """With how many labelled cases the gate has decided about a candidate, now included where they are enough.
+
+    As a report keeps it (`case_labels.looked`).
+    """
     with bench.database.read() as session:
         report = adapters.get(session, name).report
     both = labelled(candidate, said) & labelled(serving, said)
-    return case_labels.looks_with(report, len(both), least=bench.min_labels)
+    return case_labels.looked(report, said, len(both), least=bench.min_labels)
 
 
 def told(bench: Workbench, candidate: Report, serving: Report, said: Said, planned: Sequence[str]) -> str:

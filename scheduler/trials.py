@@ -28,7 +28,8 @@ from scheduler.slices import corrected, slices
 from scheduler.steps import Next, child, folder
 from scheduler.verdicts import ORDER, lead, of_alternatives, over_planned, planned_tasks, verdict_of, why_best
 from scheduler.workbench import Workbench
-from store import adapters, case_labels, cycles, deployments
+from store import adapters, cycles, deployments
+from store.case_labels import LOOKS
 from store.errors import Invalid
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
 from store.signing import Signer
@@ -220,7 +221,9 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     others = [serving.model, *([anchor.model] if anchor is not None else [])]
     known = rated(bench, others, _cases(bench, cycle))
     verdicts = [
-        verdict_of(bench, cycle, report, serving, anchor, said, candidates=len(ids), looks=len(seen), rated=known)
+        verdict_of(
+            bench, cycle, report, serving, anchor, said, candidates=len(ids), looks=len(seen[LOOKS]), rated=known
+        )
         for (_, report, said), seen in zip(heard, looks, strict=True)
     ]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
@@ -234,7 +237,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         told = judging.by_people(bench, reports[place], serving, anchor, heard[place][2], planned)
         report = _kept(bench, cycle, reports[place], serving, anchor, told)
         beside = instead.read(out, reports[place].model, other_ways)
-        report |= {**beside, "judge": tried, case_labels.LOOKS: looks[place]}
+        report |= {**beside, "judge": tried, **looks[place]}
         shown = json.loads(verdicts[place].to_json())
         shown["reasons"] = [*shown["reasons"], *instead.better_than_training(beside)]
         if place != best:

@@ -6,7 +6,8 @@ either: picked ones would bend the result.
 """
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ SIDES = ("candidate", "serving", "anchor")
 METRIC = "answer_accuracy"
 LOOKS = "looks"
 """Where an adapter's report keeps with how many labelled cases the gate decided, each time that labels counted."""
+LOOKED = "looked_at"
+"""Where it keeps a digest of the labels of the last time: one that was put right since is worth another look."""
 
 
 @dataclass(frozen=True)
@@ -90,24 +93,40 @@ def next_open(session: Session, row: Adapter) -> Open:
     return Open(len(cases), len(cases), None, ())
 
 
-def looks_with(report: dict[str, Any], labelled: int, *, least: int) -> list[int]:
+Told = Mapping[tuple[str, str], bool]
+"""Labels by case and answer text, in the order of the cases."""
+
+
+def looked(report: dict[str, Any], said: Told, labelled: int, *, least: int) -> dict[str, Any]:
     """With how many labelled cases the gate has decided, `labelled` now being the last where they are enough.
 
-    The same number again is the same look: a step that is tried anew spends nothing.
+    The same labels again are the same look: a step that is tried anew spends nothing.
     """
-    looks: list[int] = list(report.get(LOOKS, ()))
-    return looks if labelled < least or looks[-1:] == [labelled] else [*looks, labelled]
+    looks, digest = list(report.get(LOOKS, ())), _first(said, labelled)
+    if labelled >= least and (looks[-1:], report.get(LOOKED, digest)) != ([labelled], digest):
+        looks.append(labelled)
+    return {LOOKS: looks, LOOKED: digest if looks else None}
 
 
-def needed(report: dict[str, Any], cases: int, *, least: int) -> int | None:
+def needed(report: dict[str, Any], cases: int, *, least: int, said: Told) -> int | None:
     """From how many labelled cases on the gate may look again: twice as many as at the last look, or all there are.
 
-    `least` before the first look; None where it has looked at all.
+    `least` before the first look; as many as at the last one where a label of those was put right since; None where it
+    has looked at all.
     """
     last = max(report.get(LOOKS, ()), default=0)
     if not last:
         return least
+    if _first(said, last) != report.get(LOOKED, _first(said, last)):
+        return last
     return min(2 * last, cases) if last < cases else None
+
+
+def _first(said: Told, cases: int) -> str:
+    """A digest of the labels of the first so many cases."""
+    names = set(list(dict.fromkeys(case for case, _ in said))[:cases])
+    rows = sorted((case, digest_of(text), value) for (case, text), value in said.items() if case in names)
+    return digest_of(json.dumps(rows))
 
 
 def put(database: Database, adapter_id: str, case_id: str, *, answer: str, value: bool, actor: str) -> CaseLabel:

@@ -11,7 +11,7 @@ from finetune.comparison import Delta, Rules, compared
 from finetune.evaluate import CaseScore, Report
 from finetune.gate import decide
 from finetune.people import LEAST, METRIC, Said, at_look, corrected, heard, labelled, summaries
-from store.case_labels import LOOKS, looks_with, needed
+from store.case_labels import LOOKS, looked, needed
 
 CASES = 300
 
@@ -120,8 +120,10 @@ def test_looking_at_growing_labels_finds_a_gain_by_chance_no_more_often_than_onc
     for seed in range(200):
         candidate, serving, said = two_tasks(seed, planned=CASES)
         looks: list[int] = []
-        while (count := needed({LOOKS: looks}, CASES, least=20)) is not None:
-            looks = looks_with({LOOKS: looks}, count, least=20)
+        report: dict[str, Any] = {}
+        while (count := needed(report, CASES, least=20, said=sample(said, CASES))) is not None:
+            report = looked(report, sample(said, count), count, least=20)
+            looks = report[LOOKS]
             level = at_look(len(looks), 0.95)
             better += (found := accuracy(candidate, serving, sample(said, count), confidence=level).passed is True)
             if found:

@@ -184,6 +184,29 @@ def test_the_gate_looks_again_only_at_twice_the_labels_or_all(bot: QueuedBot, cl
     assert (status, due()) == (409, None) and "which were all there are" in said
 
 
+def test_a_label_put_right_after_the_last_look_is_worth_another(bot: QueuedBot, client: TestClient) -> None:
+    adapter = undecided(bot)
+    path = f"/v1/admin/adapters/{adapter.id}"
+    asked = [label(client, adapter) for _ in range(CASES)]
+
+    def look() -> list[int]:
+        with bot.database.write() as session:
+            row = adapters.get(session, adapter.id)
+            kept = case_labels.looked(row.report, case_labels.counted(session, row), CASES, least=2)
+            row.report = {**row.report, **kept}
+            session.add(row)
+            return list(kept["looks"])
+
+    assert (look(), look()) == ([CASES], [CASES])
+    assert client.get(f"{path}/label-next").json()["needed"] is None
+    one = asked[-1]["next"]
+    word = {"answer": one["answers"][0]["digest"], "value": False}
+    client.put(f"{path}/cases/{one['case_id']}/label", json=word)
+    assert client.get(f"{path}/label-next").json()["needed"] == CASES
+    assert client.post(f"{path}/decide-again", json={"comment": "it was a slip"}).status_code == 200
+    assert (look(), look()) == ([CASES, CASES], [CASES, CASES])
+
+
 def test_labels_go_with_the_question(bot: QueuedBot, client: TestClient) -> None:
     adapter = undecided(bot)
     case = label(client, adapter)["next"]["case_id"]
