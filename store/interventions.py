@@ -41,12 +41,13 @@ def _check_live(adapter: Adapter) -> None:
 def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
     """Stop a cycle; the adapter that it has waiting for approval is rejected: nobody would watch it.
 
-    Raises NotFound, or Conflict when it has ended.
+    Raises NotFound, or Conflict when it has ended or its adapter answers by now: that would go on unwatched.
     """
     with database.write() as session:
         cycle = cycles.get(session, cycle_id)
         if cycle.state not in cycles.OPEN:
             raise Conflict(f"cycle {cycle_id} is {cycle.state} already.")
+        _check_unused(session, cycle)
         if cycle.state == CycleState.AWAITING_APPROVAL and cycle.adapter_id is not None:
             adapter = adapters.get(session, cycle.adapter_id)
             if adapter.state == AdapterState.AWAITING_APPROVAL:
@@ -57,6 +58,18 @@ def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
         session.add(cycle)
         audit.record(session, actor=actor, action="cycle.cancelled", subject=cycle_id)
         return cycle
+
+
+def _check_unused(session: Session, cycle: Cycle) -> None:
+    adapter = session.get(Adapter, cycle.adapter_id) if cycle.adapter_id else None
+    if adapter is not None and cycle.state != CycleState.RUNNING and adapter.state in _ANSWERS:
+        hint = "Keep it or roll it back." if adapter.state == AdapterState.LIVE else "Roll it back."
+        raise Conflict(
+            f"adapter {adapter.id} is {adapter.state}: without cycle {cycle.id} nobody would watch it.", hint
+        )
+
+
+_ANSWERS = (AdapterState.APPROVED, AdapterState.CANARY, AdapterState.LIVE)
 
 
 def retry(database: Database, cycle_id: str, *, actor: str) -> Cycle:

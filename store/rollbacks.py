@@ -5,11 +5,12 @@ What is deployed otherwise changes in `store/deployments.py`.
 
 from sqlmodel import Session
 
+from store import cycles
 from store.adapters import ERASED, get, move, need_comment, rests_on_erased
 from store.database import Database
 from store.deployments import deploy, deployment, retire_live
 from store.errors import Conflict
-from store.models import BASE, Adapter, Deployment
+from store.models import BASE, Adapter, Deployment, now
 from store.models import AdapterState as S
 
 
@@ -85,8 +86,12 @@ def _was_live(session: Session, adapter_id: str) -> bool:
 
 
 def _return_to(session: Session, target: str, *, actor: str, comment: str) -> Deployment:
+    """Deploy what was live once; one that was taken back itself is watched anew, from now on."""
     retire_live(session, actor=actor, but=target)
-    if target != BASE and get(session, target).state != S.LIVE:
+    if target != BASE and get(session, target).state == S.ROLLED_BACK:
+        move(session, target, S.LIVE, actor=actor, comment=comment, decided_at=now())
+        cycles.watch_again(session, target)
+    elif target != BASE and get(session, target).state != S.LIVE:
         move(session, target, S.LIVE, actor=actor, comment=comment)
     return deploy(session, target, actor=actor, comment=comment)
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from store import adapters, cycles, interventions
+from store import adapters, cycles, deployments, interventions, rollbacks
 from store.database import Database
 from store.errors import Conflict
 from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome
+from tests.test_scheduler_decisions import waiting
 from tests.test_store_adapters import live, made, state
 
 
@@ -55,3 +56,32 @@ def test_what_an_admin_has_rejected_is_not_decided_again(database: Database) -> 
     with pytest.raises(Conflict, match=f"adapter {adapter} is rejected: decided again is only what the gate could not"):
         again(database, adapter)
     assert cycles.claim(database) is None
+
+
+@pytest.mark.parametrize(("share", "loaded", "is_"), [(1.0, False, "approved"), (0.5, True, "canary")])
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_cycle_is_not_cancelled_under_an_adapter_that_answers(
+    database: Database, share: float, loaded: bool, is_: str, watched: bool
+) -> None:
+    cycle_id, adapter = waiting(database)
+    deployments.approve(database, adapter, actor="ann", comment="good", share=share)
+    if loaded:
+        deployments.loaded(database, adapter)
+    if watched:
+        cycles.resume(database, cycle_id, step="watch", state=CycleState.WATCHING)
+    with pytest.raises(Conflict, match=f"adapter {adapter} is {is_}: without cycle {cycle_id} nobody") as refused:
+        interventions.cancel(database, cycle_id, actor="ann")
+    assert refused.value.hint == "Roll it back."
+    rollbacks.rollback(database, actor="ann", comment="bad")
+    assert interventions.cancel(database, cycle_id, actor="ann").state == CycleState.CANCELLED
+
+
+def test_a_live_adapter_is_kept_or_rolled_back_not_left_unwatched(database: Database) -> None:
+    cycle_id, adapter = waiting(database)
+    deployments.approve(database, adapter, actor="ann", comment="good")
+    deployments.loaded(database, adapter)
+    cycles.resume(database, cycle_id, step="watch", state=CycleState.WATCHING)
+    with pytest.raises(Conflict, match=f"adapter {adapter} is live") as refused:
+        interventions.cancel(database, cycle_id, actor="ann")
+    assert refused.value.hint == "Keep it or roll it back."
+    assert cycles.claim(database) is not None
