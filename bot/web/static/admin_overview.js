@@ -68,11 +68,7 @@ function tiles(found, health, days) {
       wrong || "database, index, model and disk work",
       health.problem ? "bad" : wrong ? "warn" : "good",
     ),
-    tile(
-      "Live",
-      found.adapter === "base" ? "Base model" : found.adapter,
-      found.generation ? `since ${when(found.changed_at)}` : "no adapter was deployed yet",
-    ),
+    live(found),
     found.canary
       ? tile(
           "Canary",
@@ -91,6 +87,26 @@ function tiles(found, health, days) {
       h("a", { href: "/admin/schedule" }, found.schedule.enabled ? "change the schedule" : "the schedule is paused"),
     ),
     tile("Scheduler", scheduling(found) ? "Running" : "Not running", "runs the cycles"),
+  );
+}
+
+const named = (adapter) => (adapter === "base" ? "Base model" : adapter);
+
+/** What is deployed, and where a process reports that it answers with something else. */
+function live(found) {
+  const bots = found.processes.filter((one) => one.kind === "bot");
+  const others = bots.filter((one) => one.adapter !== found.adapter);
+  if (!others.length)
+    return tile(
+      "Live",
+      named(found.adapter),
+      found.generation ? `since ${when(found.changed_at)}` : "no adapter was deployed yet",
+    );
+  return tile(
+    "Live",
+    [...new Set(bots.map((one) => named(one.adapter)))].join(", "),
+    `${named(found.adapter)} is deployed, and ${others.length} of ${counted(bots.length, "process", "processes")} not there`,
+    "warn",
   );
 }
 

@@ -1,0 +1,48 @@
+"""What an overview says of what answers and of what the watch asks, in a real browser."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from store import deployments, rollbacks
+from store.errors import Unavailable
+from store.models import BASE
+from tests.browsing import desk, needs_chromium, open_section
+from tests.queued import QueuedBot, until
+from tests.test_store_adapters import made
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture
+def page(browser: Browser, bot: QueuedBot, address: str) -> Iterator[Page]:
+    with desk(browser, bot, address) as page:
+        yield page
+
+
+def approved(bot: QueuedBot, **values: float) -> str:
+    """Another adapter that was approved and that the bot has loaded."""
+    with bot.database.read() as session:
+        serving = deployments.deployment(session).adapter
+    adapter = made(bot.database, compared_with=serving)
+    deployments.approve(bot.database, adapter, actor="test", comment="good", **values)
+    until(lambda: adapter in (bot.live.serving.adapter, bot.live.serving.canary))
+    return adapter
+
+
+def test_overview_names_what_answers_where_what_is_deployed_cannot_be_loaded(page: Page, bot: QueuedBot) -> None:
+    first, second = approved(bot), approved(bot)
+    open_section(page, "Adapters")
+    open_section(page, "Overview")
+    tile = page.locator(".tile", has_text="Live")
+    expect(tile.locator(".big")).to_have_text(second)
+    bot.engine.unload(first)
+    bot.engine.broken[first] = Unavailable("there is no adapter folder.")
+    rollbacks.rollback(bot.database, actor="watch", comment="thumbs-down rose", of=second)
+    until(lambda: bot.live.serving.adapter == BASE)
+    open_section(page, "Adapters")
+    open_section(page, "Overview")
+    expect(tile.locator(".big")).to_have_text("Base model")
+    expect(tile).to_contain_text(f"{first} is deployed, and 1 of 1 process not there")
+    bot.engine.broken.clear()
