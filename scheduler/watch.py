@@ -8,7 +8,7 @@ asked about.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from scheduler import sequential
 from scheduler.observed import DISLIKED, Seen, Sign, Told, Unsupported, seen, signs
@@ -138,15 +138,16 @@ def look(
     adapter_id: str,
     hours: float,
     max_decline_rise: float,
-    now: datetime,
+    watched: timedelta,
     complete_canary_hours: float | None = None,
     unsupported: Unsupported | None = None,
     new_account_days: float = 0.0,
 ) -> Watched:
     """What the exchanges since the decision say of an adapter that is live or a canary.
 
-    A canary is watched for as long as it is one; after `complete_canary_hours`, when somebody has used it, it is to go
-    live. Without `unsupported` no judge is asked. Ratings of accounts younger than `new_account_days` do not count.
+    `watched` is for how long it was looked at so far (`scheduler/window.py`). A canary is watched for as long as it is
+    one; after `complete_canary_hours`, when somebody has used it, it is to go live. Without `unsupported` no judge is
+    asked. Ratings of accounts younger than `new_account_days` do not count.
     """
     with database.read() as session:
         adapter = session.get(Adapter, adapter_id)
@@ -175,14 +176,14 @@ def look(
             [one for one in before if one.adapter != adapter_id],
         ]
     sides = _Sides(adapter_id, after, others, beside=canary)
-    watched = signs(max_decline_rise, unsupported)
-    if loss := _loss(sides, watched) or _alarm(sides, watched):
+    told = signs(max_decline_rise, unsupported)
+    if loss := _loss(sides, told) or _alarm(sides, told):
         return loss
     gain = _gain(sides)
     if gain is not None and gain.verdict != "asks":
         return gain
     complete = complete_canary_hours if canary else None
-    ended = _at_the_end(sides, watched, now - since, hours=hours, complete=complete)
+    ended = _at_the_end(sides, told, watched, hours=hours, complete=complete)
     return ended if gain is None or ended.verdict == "complete" else gain
 
 
@@ -229,12 +230,14 @@ def _at_the_end(
         return Watched("waiting", "")
     if complete is not None and used:
         shown = sides.shown(watched, "showed no clear loss")
-        return Watched("complete", f"completed: {used} exchanges in {end:g} h as a canary{shown}.")
+        return Watched("complete", f"completed: {used} exchanges in {end:g} h of watching as a canary{shown}.")
     if canary and not used:
-        return Watched("asks", f"nobody asked {sides.adapter_id} anything in {end:g} h: {sides.choice}.")
+        return Watched("asks", f"nobody asked {sides.adapter_id} anything in {end:g} h of watching: {sides.choice}.")
     ratings = sum(one.rating is not None for one in sides.after)
     if canary or ratings >= ENOUGH_RATINGS:
         shown = sides.shown(watched, f"show neither a loss nor a gain with {sides.adapter_id}")
-        return Watched("asks", f"{used} exchanges and {ratings} ratings in {end:g} h{shown}: {sides.choice}.")
+        return Watched(
+            "asks", f"{used} exchanges and {ratings} ratings in {end:g} h of watching{shown}: {sides.choice}."
+        )
     shown = sides.shown(watched, "showed no clear loss")
-    return Watched("kept", f"kept, no verdict: {used} exchanges in {end:g} h{shown}.")
+    return Watched("kept", f"kept, no verdict: {used} exchanges in {end:g} h of watching{shown}.")

@@ -154,7 +154,7 @@ def crowd(database: Database, size: int) -> list[Person]:
 
 
 def verdict(database: Database, *, hours: float = 24) -> tuple[str, str]:
-    found = look(database, adapter_id="v1", hours=hours, max_decline_rise=0.25, now=now())
+    found = look(database, adapter_id="v1", hours=hours, max_decline_rise=0.25, watched=now() - SWAP)
     return found.verdict, found.sentence
 
 
@@ -175,7 +175,9 @@ def test_a_clear_rise_rolls_back_and_says_of_what(
 
 
 def judged_verdict(database: Database, unsupported: Callable[[str], bool | None]) -> tuple[str, str]:
-    found = look(database, adapter_id="v1", hours=24, max_decline_rise=0.25, now=now(), unsupported=unsupported)
+    found = look(
+        database, adapter_id="v1", hours=24, max_decline_rise=0.25, watched=now() - SWAP, unsupported=unsupported
+    )
     return found.verdict, found.sentence
 
 
@@ -263,16 +265,22 @@ def test_what_was_already_so_before_is_no_rise(database: Database, ann: Person) 
 def test_the_watch_ends_with_kept_no_verdict(database: Database, ann: Person) -> None:
     answered(database, ann, LEAST, after=False)
     answered(database, ann, 3, after=True)
-    assert verdict(database, hours=1) == ("kept", "kept, no verdict: 3 exchanges in 1 h showed no clear loss.")
+    assert verdict(database, hours=1) == (
+        "kept",
+        "kept, no verdict: 3 exchanges in 1 h of watching showed no clear loss.",
+    )
 
 
 def test_the_end_says_of_what_there_was_too_little_before_to_compare(database: Database, ann: Person) -> None:
     answered(database, ann, LEAST - 1, after=False, rating="up")
     answered(database, ann, 3, after=True, rating="down")
     little = "too little before to compare"
-    assert verdict(database, hours=1) == ("kept", f"kept, no verdict: 3 exchanges in 1 h, {little} with v1.")
+    assert verdict(database, hours=1) == (
+        "kept",
+        f"kept, no verdict: 3 exchanges in 1 h of watching, {little} with v1.",
+    )
     answered(database, ann, 1, after=False)
-    partly = f"kept, no verdict: 3 exchanges in 1 h showed no clear loss, and {little} thumbs-down."
+    partly = f"kept, no verdict: 3 exchanges in 1 h of watching showed no clear loss, and {little} thumbs-down."
     assert verdict(database, hours=1) == ("kept", partly)
 
 
@@ -314,8 +322,8 @@ def test_what_two_people_alone_dislike_asks_nobody_where_nothing_was_before(data
 def test_many_ratings_without_a_verdict_ask_an_admin(database: Database, ann: Person) -> None:
     answered(database, ann, 60, after=False, rating="up")
     answered(database, ann, ENOUGH_RATINGS, after=True, rating="up")
-    asked = "50 exchanges and 50 ratings in 1 h show neither a loss nor a gain with v1: keep it or roll it back."
-    assert verdict(database, hours=1) == ("asks", asked)
+    asked = "50 exchanges and 50 ratings in 1 h of watching show neither a loss nor a gain with v1"
+    assert verdict(database, hours=1) == ("asks", f"{asked}: keep it or roll it back.")
     assert verdict(database, hours=24) == ("waiting", "")
 
 
