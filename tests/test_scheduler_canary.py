@@ -80,7 +80,12 @@ def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Databa
     little = f"{said}, too little beside to compare with v2: {choice}"
     assert canary_verdict(database, hours=1) == ("asks", little)
     answered(database, ann, LEAST, after=True, adapter="v1")
-    assert canary_verdict(database, hours=1) == ("asks", f"{said} show neither a loss nor a gain with v2: {choice}")
+    little = f"{said}, too little since to compare with v2: {choice}"
+    assert canary_verdict(database, hours=1) == ("asks", little)
+    answered(database, ann, LEAST - 3, after=True, adapter="v2")
+    blind = "and too little beside to compare thumbs-down"
+    said = f"20 exchanges and 0 ratings in 1 h of watching show neither a loss nor a gain with v2, {blind}"
+    assert canary_verdict(database, hours=1) == ("asks", f"{said}: {choice}")
 
 
 def test_a_canary_that_mostly_fails_with_too_little_beside_to_compare_is_not_completed_unasked(
@@ -132,7 +137,7 @@ def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database
     sentence = "completed: 3 exchanges in 1 h of watching as a canary, too little beside to compare with v2."
     assert canary_verdict(database, complete=1) == ("complete", sentence)
     answered(database, ann, LEAST, after=True, adapter="v1")
-    sentence = "completed: 3 exchanges in 1 h of watching as a canary showed no clear loss."
+    sentence = "completed: 3 exchanges in 1 h of watching as a canary, too little since to compare with v2."
     assert canary_verdict(database, complete=1) == ("complete", sentence)
     act_on(database, look_at_v2(database), adapter_id="v2")
     assert deployed(database) == ("v2", None, S.LIVE)
