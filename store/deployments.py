@@ -93,9 +93,10 @@ def approve(
     or id; what served before answers the rest.
 
     Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
-    another canary runs, when the same person approves twice or nobody known does, when it is too late, when the
-    signature is another one or missing, or when what serves has changed since it was evaluated (it then becomes a
-    candidate again, to be evaluated against the adapter that serves now).
+    another canary runs, when it is to be a canary beside what no bot has loaded yet, when the same person approves
+    twice or nobody known does, when it is too late, when the signature is another one or missing, or when what serves
+    has changed since it was evaluated (it then becomes a candidate again, to be evaluated against the adapter that
+    serves now).
     """
     need_comment(comment, "approving")
     _check_share(share, testers)
@@ -112,8 +113,10 @@ def approve(
         ):
             return row
         else:
-            _supersede_approved(session, actor)
             replaced = serving.adapter
+            if share < EVERYBODY:
+                _check_loaded(session, replaced)
+            _supersede_approved(session, actor)
             move(session, adapter_id, S.APPROVED, actor=actor, comment=comment, decided_at=now(), replaced=replaced)
             if share == EVERYBODY:
                 deploy(session, adapter_id, actor=actor, comment=comment)
@@ -174,6 +177,15 @@ def _check_share(share: float, testers: Sequence[str]) -> None:
 
 def _ids(session: Session, testers: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(people.find(session, name).id for name in testers))
+
+
+def _check_loaded(session: Session, adapter_id: str) -> None:
+    """Raises Conflict where no bot has loaded what would serve beside a canary: it would be superseded and serve."""
+    if adapter_id != BASE and get(session, adapter_id).state == S.APPROVED:
+        raise Conflict(
+            f"adapter {adapter_id} is approved, and no bot has loaded it yet: no canary can run beside it.",
+            f"Wait until {adapter_id} is live, or roll it back.",
+        )
 
 
 def _supersede_approved(session: Session, actor: str) -> None:

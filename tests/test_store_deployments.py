@@ -175,6 +175,19 @@ def test_approving_another_one_while_a_canary_runs_is_refused(database: Database
     assert (state(database, first), state(database, second)) == (S.CANARY, S.AWAITING_APPROVAL)
 
 
+def test_no_canary_runs_beside_what_no_bot_has_loaded_yet(database: Database) -> None:
+    first = made(database)
+    deployments.approve(database, first, actor="ann", comment="good")
+    second = made(database, compared_with=first)
+    with pytest.raises(Conflict, match=f"adapter {first} is approved, and no bot has loaded it yet") as refused:
+        deployments.approve(database, second, actor="ann", comment="try it", share=0.1)
+    assert refused.value.hint == f"Wait until {first} is live, or roll it back."
+    assert (state(database, first), state(database, second)) == (S.APPROVED, S.AWAITING_APPROVAL)
+    deployments.loaded(database, first)
+    deployments.approve(database, second, actor="ann", comment="try it", share=0.1)
+    assert (row(database).adapter, row(database).canary) == (first, second)
+
+
 def test_quarantining_a_canary_ends_it_and_says_why(database: Database) -> None:
     first = live(database)
     second = canary(database)
