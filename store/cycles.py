@@ -241,6 +241,12 @@ def steps(session: Session, cycle_id: str) -> list[CycleStep]:
     return list(session.exec(select(CycleStep).where(CycleStep.cycle_id == cycle_id).order_by(col(CycleStep.position))))
 
 
+def open_ones(session: Session) -> list[Cycle]:
+    """The cycles that have not ended, newest first, however many came after them."""
+    query = select(Cycle).where(col(Cycle.state).in_(OPEN))
+    return list(session.exec(query.order_by(col(Cycle.created_at).desc())))
+
+
 def page(session: Session, *, limit: int = 1_000, before: str | None = None) -> list[Cycle]:
     """Cycles, newest first; `before` is the id of the last one seen."""
     return list(session.exec(paging.newest(session, select(Cycle), Cycle, limit=limit, before=before)))
