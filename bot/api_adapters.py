@@ -40,9 +40,10 @@ class CanaryChange(Decision):
 
 
 class Rollback(Decision):
-    """Why, and to which adapter; null is the one before."""
+    """Why, and to which adapter, null is the one before; or of which, where a canary runs beside another one."""
 
     to: Name | None = None
+    of: Name | None = None
 
 
 class NewPreview(BaseModel):
@@ -118,8 +119,8 @@ def change_canary(body: CanaryChange, parts: WithParts, admin: Admin) -> dict[st
 
 @router.post("/rollback")
 def roll_back(body: Rollback, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Take the canary back, else return to the adapter before, or to the one named."""
-    row = rollbacks.rollback(parts.database, actor=admin.person.id, comment=body.comment, to=body.to)
+    """Take the canary back, else return to the adapter before, or to the one named; `of` is taken back alone."""
+    row = rollbacks.rollback(parts.database, actor=admin.person.id, comment=body.comment, to=body.to, of=body.of)
     return _deployed(parts, row)
 
 

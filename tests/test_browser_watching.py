@@ -7,10 +7,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from store import deployments, rollbacks
 from store.errors import Unavailable
-from store.models import BASE
+from store.models import BASE, Cycle, CycleStep
 from tests.browsing import desk, needs_chromium, open_section
 from tests.queued import QueuedBot, until
-from tests.test_store_adapters import made
+from tests.test_store_adapters import made, state
 
 pytestmark = needs_chromium
 
@@ -46,3 +46,25 @@ def test_overview_names_what_answers_where_what_is_deployed_cannot_be_loaded(pag
     expect(tile.locator(".big")).to_have_text("Base model")
     expect(tile).to_contain_text(f"{first} is deployed, and 1 of 1 process not there")
     bot.engine.broken.clear()
+
+
+def test_what_the_watch_asks_of_a_live_adapter_beside_a_canary_is_answered_by_rolling_it_back(
+    page: Page, bot: QueuedBot
+) -> None:
+    first = approved(bot)
+    second = approved(bot, share=0.1)
+    with bot.database.write() as session:
+        session.add(Cycle(id="cy_1", slot_key="1", adapter_id=first, state="watching", step="watch"))
+        asks = {"asks": "thumbs-down rose, but only 2 people show it."}
+        session.add(CycleStep(cycle_id="cy_1", name="watch", position=0, progress=asks))
+    open_section(page, "Adapters")
+    open_section(page, "Overview")
+    waiting = page.get_by_role("region", name="Waiting for you")
+    expect(waiting.get_by_role("button", name="Keep it")).to_be_visible()
+    waiting.get_by_role("button", name="Roll it back").click()
+    box = page.get_by_role("dialog")
+    box.get_by_label("Comment").fill("As the watch asked.")
+    box.get_by_role("button", name="Roll it back").click()
+    expect(page.locator("#toast")).to_contain_text(f"{first} is taken back.")
+    assert (state(bot.database, first), state(bot.database, second)) == ("rolled_back", "canary")
+    until(lambda: (bot.live.serving.adapter, bot.live.serving.canary) == (BASE, second))

@@ -161,8 +161,13 @@ def test_a_refused_rollback_leaves_the_canary_running(database: Database) -> Non
     adapter = canary(database)
     with pytest.raises(Conflict, match=f"adapter {adapter} is canary: only one that was live can come back"):
         rollbacks.rollback(database, actor="ann", comment="?", to=adapter)
-    with pytest.raises(Conflict, match="adapter v9 is not deployed any more"):
+    other = made(database)
+    with pytest.raises(Conflict, match=f"adapter {other} is not deployed any more"):
+        rollbacks.rollback(database, actor="watch", comment="declines rose", of=other)
+    with pytest.raises(NotFound, match="no adapter v9"):
         rollbacks.rollback(database, actor="watch", comment="declines rose", of="v9")
+    with pytest.raises(Invalid, match=f"found both: return to {BASE}, and take {adapter} back"):
+        rollbacks.rollback(database, actor="ann", comment="?", to=BASE, of=adapter)
     assert (row(database).canary, state(database, adapter)) == (adapter, S.CANARY)
 
 

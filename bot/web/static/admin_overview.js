@@ -126,7 +126,7 @@ function waiting(found, load) {
         h("b", {}, one.adapter),
         `: ${one.sentence} `,
         one.canary
-          ? h("a", { href: "/admin/adapters" }, "Complete it or roll it back")
+          ? h("a", { href: "/admin/adapters" }, "Complete it")
           : reasoned("Keep it", {
               title: `Keep ${one.adapter}?`,
               text: "The watch had no verdict. The other answer is to roll back.",
@@ -135,6 +135,15 @@ function waiting(found, load) {
               done: `${one.adapter} stays.`,
               load,
             }),
+        " ",
+        reasoned("Roll it back", {
+          title: `Take ${one.adapter} back?`,
+          text: "What it replaced answers new questions within a second; what runs beside it goes on.",
+          path: "/v1/admin/rollback",
+          extra: () => ({ of: one.adapter }),
+          done: `${one.adapter} is taken back.`,
+          load,
+        }),
       ),
     ),
     found.counts.corrections
