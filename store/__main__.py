@@ -131,7 +131,12 @@ def _golden(options: argparse.Namespace, settings: Settings, database: Database)
 
 def _canary(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     row = deployments.change_canary(
-        database, actor=ACTOR, comment=options.comment, share=options.share, testers=options.testers
+        database,
+        actor=ACTOR,
+        comment=options.comment,
+        share=options.share,
+        testers=options.testers,
+        approvers=settings.gate.approvers,
     )
     if row.canary is None:
         print(f"{row.adapter} serves new requests.")

@@ -5,6 +5,7 @@ An adapter's state changes only through `store.adapters.move`; here is what such
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlmodel import Session, select
 
@@ -228,10 +229,12 @@ def change_canary(
     share: float | None = None,
     testers: Sequence[str] | None = None,
     of: str | None = None,
+    approvers: int = 1,
 ) -> Deployment:
     """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
 
-    With `of` it must be that adapter: another one may have begun since whoever decides looked.
+    With `of` it must be that adapter: another one may have begun since whoever decides looked. Where `approvers` is 2
+    or more, a share above the one that so many agreed to is only noted until so many agree to it.
 
     Raises Conflict when no canary runs or another one than `of`, Invalid for a wrong share or without a comment,
     NotFound for an unknown tester.
@@ -250,9 +253,19 @@ def change_canary(
         _check_share(wanted, ids)
         if wanted > row.share and adapters.rests_on_erased(get(session, row.canary)):
             raise Conflict(f"adapter {row.canary} cannot get a larger share: {ERASED}.", "Roll it back.")
+        if approvers > 1 and not _agreed(
+            session, get(session, row.canary), actor=actor, comment=comment, needed=approvers, share=wanted, testers=ids
+        ):
+            return row
         if wanted == EVERYBODY:
             return _complete(session, row.canary, actor=actor, comment=comment)
         return deploy(session, row.adapter, actor=actor, comment=comment, canary=row.canary, share=wanted, testers=ids)
+
+
+def _agreed(session: Session, canary: Adapter, *, needed: int, share: float, **said: Any) -> bool:
+    """Whether so many people agree to a canary's share, or did when it began."""
+    within = share <= approvals.agreed_share(session, canary, needed=needed)
+    return within or approvals.enough(session, canary, needed=needed, share=share, **said)
 
 
 def _complete(session: Session, canary: str, *, actor: str, comment: str) -> Deployment:

@@ -86,6 +86,16 @@ def test_the_share_is_changed_and_completed_by_an_admin(client: TestClient, bot:
     until(lambda: answered_by(client, bot, "other")["adapter"] == adapter)
 
 
+def test_who_agreed_to_what_and_how_many_are_missing_is_told(tmp_path: Path) -> None:
+    with queued_bot(tmp_path, approvers=3) as bot, TestClient(bot.app, headers=bot.headers("admin")) as client:
+        adapter = made(bot.database)
+        body = {**COMMENT, "share": 0.1, "testers": ["chat"]}
+        said = client.post(f"/v1/admin/adapters/{adapter}/approve", json=body).json()
+        assert (said["state"], said["approvals_missing"]) == ("awaiting_approval", 2)
+        [given] = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["approvals"]
+        assert (given["name"], given["share"], given["testers"]) == ("admin", 0.1, ["chat"])
+
+
 def test_what_serves_beside_a_canary_is_taken_back_and_the_canary_goes_on(client: TestClient, bot: QueuedBot) -> None:
     first = approve(client, bot)
     second = made(bot.database, compared_with=first)

@@ -288,6 +288,27 @@ def test_two_people_agree_to_the_same_share_and_are_admins_still(database: Datab
     assert (serving(database), row(database).canary) == (adapter, None)
 
 
+def test_a_canary_past_the_share_that_two_people_agreed_to_needs_two_people_again(database: Database) -> None:
+    adapter = made(database)
+    ann, ben = (people.add(database, name, role=Role.ADMIN, actor="test").id for name in ("ann", "ben"))
+    for who in (ann, ben):
+        deployments.approve(database, adapter, actor=who, comment="try it", share=0.2, approvers=2)
+    deployments.loaded(database, adapter)
+
+    def change(who: str, share: float) -> tuple[str, float]:
+        deployments.change_canary(database, actor=who, comment="so far so good", share=share, approvers=2)
+        return state(database, adapter), row(database).share
+
+    assert change(ann, 0.1) == (S.CANARY, 0.1)
+    assert change(ben, 0.2) == (S.CANARY, 0.2)
+    assert change(ann, 1.0) == (S.CANARY, 0.2)
+    with pytest.raises(Conflict, match=f"you have approved adapter {adapter} already; 1 more must"):
+        change(ann, 1.0)
+    with pytest.raises(Conflict, match="command is none that is known as an admin"):
+        change("command", 1.0)
+    assert change(ben, 1.0) == (S.LIVE, 0.0) and serving(database) == adapter
+
+
 def test_an_approval_after_its_days_is_refused_without_a_scheduler(database: Database) -> None:
     adapter = made(database)
     with database.write() as session:
