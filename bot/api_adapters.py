@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from bot import api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from bot.dossier import dossier
-from store import adapters, deployments, people, previews, rollbacks, staleness
+from store import adapters, approvals, deployments, people, previews, rollbacks, staleness
 from store.errors import Conflict
 from store.models import Deployment
 
@@ -41,9 +41,10 @@ class CanaryChange(Decision):
 
 
 class Rollback(Decision):
-    """Why, and to which adapter; null is the one before."""
+    """Why, and to which adapter, null is the one before; or of which, where a canary runs beside another one."""
 
     to: Name | None = None
+    of: Name | None = None
 
 
 class NewPreview(BaseModel):
@@ -105,7 +106,9 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
         signer=parts.signer,
         days=parts.approval_days,
     )
-    return api_views.adapter(row)
+    with parts.database.read() as session:
+        missing = approvals.missing(session, row, needed=parts.approvers)
+    return {**api_views.adapter(row), "approvals_missing": missing}
 
 
 @router.post("/adapters/{adapter_id}/reject")
@@ -119,15 +122,25 @@ def reject_adapter(adapter_id: str, body: Decision, parts: WithParts, admin: Adm
 def change_canary(body: CanaryChange, parts: WithParts, admin: Admin) -> dict[str, Any]:
     """Give the canary another share or other testers, or complete it."""
     row = deployments.change_canary(
-        parts.database, actor=admin.person.id, comment=body.comment, share=body.share, testers=body.testers
+        parts.database,
+        actor=admin.person.id,
+        comment=body.comment,
+        share=body.share,
+        testers=body.testers,
+        approvers=parts.approvers,
     )
-    return _deployed(parts, row)
+    with parts.database.read() as session:
+        kept = row.canary is not None and body.share not in (None, row.share)
+        missing = (
+            approvals.missing(session, adapters.get(session, row.canary or ""), needed=parts.approvers) if kept else 0
+        )
+    return {**_deployed(parts, row), "approvals_missing": missing}
 
 
 @router.post("/rollback")
 def roll_back(body: Rollback, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Take the canary back, else return to the adapter before, or to the one named."""
-    row = rollbacks.rollback(parts.database, actor=admin.person.id, comment=body.comment, to=body.to)
+    """Take the canary back, else return to the adapter before, or to the one named; `of` is taken back alone."""
+    row = rollbacks.rollback(parts.database, actor=admin.person.id, comment=body.comment, to=body.to, of=body.of)
     return _deployed(parts, row)
 
 

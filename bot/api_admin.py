@@ -73,7 +73,7 @@ def overview(parts: WithParts) -> dict[str, Any]:
         names = people.names(session, row.testers)
         running = processes.alive(session, "bot") + processes.alive(session, "scheduler")
         waiting = adapters.page(session, limit=20, state=AdapterState.AWAITING_APPROVAL)
-        open_cycles = [c for c in cycles.page(session, limit=50) if c.state in cycles.OPEN]
+        open_cycles = cycles.open_ones(session)
         shown = [_cycle_view(session, row) for row in open_cycles]
         counts = {"people": people.count(session), "corrections": exchanges.to_approve(session)}
         asked = [

@@ -11,7 +11,7 @@ from typing import Any
 from sqlmodel import Session, select
 
 from store import adapters, approvals, people
-from store.models import Adapter, Cycle, CycleStep, Exchange, Feedback
+from store.models import Adapter, AuditEntry, Cycle, CycleStep, Exchange, Feedback
 from store.signing import SIGNATURE, Signer, signed_text
 from store.staleness import learned_from
 
@@ -39,7 +39,8 @@ def dossier(
     compared = wins_and_losses(row.report, _primaries(row.verdict))
     wins, losses = ([{**one, **logged_case(session, one["id"])} for one in part] for part in compared)
     given = approvals.given(session, row)
-    names = people.names(session, [entry.actor for entry in given])
+    testers = [tester for entry in given for tester in approvals.terms_of(entry)[1]]
+    names = people.names(session, [*(entry.actor for entry in given), *testers])
     return {
         "adapter": row.id,
         "cycle_id": row.cycle_id,
@@ -63,19 +64,16 @@ def dossier(
         "contenders": contenders(cycle),
         "cost": cost(cycle, steps),
         "expectation": expectation(cycle, row.verdict),
-        "approvals": [
-            {
-                "actor": e.actor,
-                "name": names.get(e.actor, e.actor),
-                "comment": e.comment,
-                "at": e.at.isoformat(),
-                "share": approvals.terms_of(e)[0],
-            }
-            for e in given
-        ],
+        "approvals": [_agreement(entry, names) for entry in given],
         "approvers": approvers,
         "digests": digests(row, signer, data),
     }
+
+
+def _agreement(entry: AuditEntry, names: Mapping[str, str]) -> dict[str, Any]:
+    share, testers = approvals.terms_of(entry)
+    said = {"actor": entry.actor, "name": names.get(entry.actor, entry.actor), "comment": entry.comment}
+    return {**said, "at": entry.at.isoformat(), "share": share, "testers": [names.get(one, one) for one in testers]}
 
 
 def changes(row: Adapter) -> dict[str, Any]:

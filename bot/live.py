@@ -2,8 +2,8 @@
 
 Every bot process looks at the row twice a second. A version whose bytes are wrong is quarantined, which deploys what
 it replaced or ends its canary; one that is out of reach, or finds no room, is tried again. Meanwhile the old one keeps
-serving. What is no longer needed is unloaded one look
-later, so that a request that has just chosen it still finds it.
+serving, or the base where the old one was taken back. What is no longer needed is unloaded one look later, so that a
+request that has just chosen it still finds it.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bot.protocols import Engine
 from store import adapters, deployments, exchanges, histories, processes, rollbacks
 from store.database import Database
 from store.errors import BrokenAdapter, OtherBase, RatchetError, Unavailable
-from store.models import BASE, Adapter, Deployment
+from store.models import BASE, Adapter, AdapterState, Deployment
 
 _LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
@@ -30,6 +30,8 @@ _SWEEP_LOOKS = 40
 """By then a bot that died just before this one started counts as dead, and what it left streaming is aborted."""
 RETRY_SECONDS = 5.0
 """How long to wait after a load that failed for want of room or of a server."""
+TAKEN_BACK = (AdapterState.ROLLED_BACK, AdapterState.QUARANTINED)
+"""What must not answer any more, even where what was returned to cannot be loaded: the base answers until it can."""
 _TRIES = 5
 """How many broken versions one look may find and quarantine before it waits for the next."""
 
@@ -50,6 +52,16 @@ def chosen(row: Deployment, *, pinned: str | None, conversation_id: str, person_
 def place(conversation_id: str) -> float:
     """A conversation's place in [0, 1): always the same, evenly spread, unlike Python's own hash."""
     return int.from_bytes(hashlib.sha256(conversation_id.encode()).digest()[:8]) / 2**64
+
+
+def left_of(row: Deployment, gone: Collection[str], *, instead: str) -> Deployment:
+    """What can go on of a deployment whose versions are partly `gone`, with `instead` in the place of its adapter."""
+    adapter = instead if row.adapter in gone else row.adapter
+    if row.canary is None or row.canary in gone:
+        return Deployment(adapter=adapter, generation=row.generation)
+    return Deployment(
+        adapter=adapter, canary=row.canary, share=row.share, testers=row.testers, generation=row.generation
+    )
 
 
 class Live:
@@ -142,6 +154,7 @@ class Live:
                 self._quarantine(adapter.id, row.generation, error.message)
                 return False
             except RatchetError as error:
+                self._let_go_of_taken_back(row)
                 self._put_off(adapter.id, row.generation, error.message)
                 self._keep = deployed | serving
                 return True
@@ -152,6 +165,16 @@ class Live:
         self._report()
         self._beat()
         return True
+
+    def _let_go_of_taken_back(self, row: Deployment) -> None:
+        """Answer no more with what was taken back, though what a deployment names instead cannot all be loaded."""
+        with self._database.read() as session:
+            rows = [session.get(Adapter, name) for name in (self.serving.adapter, self.serving.canary) if name]
+            gone = {one.id for one in rows if one is not None and one.state in TAKEN_BACK}
+        if not gone:
+            return
+        instead = row.adapter if row.adapter in self._engine.loaded() else BASE
+        self.serving = left_of(self.serving, gone, instead=instead)
 
     def _report(self) -> None:
         """Tell the registry what this process has loaded; tried again at the next look when the database is busy."""

@@ -6,6 +6,7 @@ that what a killed attempt left behind is never mistaken for the result.
 
 import time
 import traceback
+from datetime import timedelta
 
 from scheduler import decisions, forgotten, planning, rank, teaching, tidying, watch
 from scheduler.dataset_files import keep_sides, write_dataset, write_plan
@@ -13,10 +14,11 @@ from scheduler.judged import unsupported
 from scheduler.labelling import label_all
 from scheduler.steps import Body, Next, folder, renewed
 from scheduler.trials import decide, evaluate, train
+from scheduler.window import passed, window
 from scheduler.workbench import Workbench, curated
 from store import cycles, exchanges
 from store.errors import Conflict, Invalid, LostLease
-from store.models import Cycle, CycleState, Outcome, now
+from store.models import Cycle, CycleState, Outcome
 
 FIRST = "collect"
 SPARE = {"rank": "plan"}
@@ -121,21 +123,25 @@ def curate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
 
 def watching(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next | None:
     """Look at what the new adapter answers, as a canary or live; None means: look again later."""
+    adapter_id = cycle.adapter_id or ""
+    seen = window(bench.database, cycle_id=cycle.id, adapter_id=adapter_id)
     found = watch.look(
         bench.database,
-        adapter_id=cycle.adapter_id or "",
+        adapter_id=adapter_id,
         hours=bench.watch_hours,
         max_decline_rise=bench.max_decline_rise,
         complete_canary_hours=bench.complete_canary_hours,
-        now=now(),
+        watched=passed(seen),
         unsupported=unsupported(bench),
         new_account_days=bench.new_account_days,
     )
     try:
-        decisions.act_on(bench.database, found, adapter_id=cycle.adapter_id or "")
+        decisions.act_on(bench.database, found, adapter_id=adapter_id)
     except Conflict:  # somebody else decided while this looked: the next look finds what became of the adapter
         return None
-    cycles.renew(bench.database, claim, progress={"asks": found.sentence if found.verdict == "asks" else ""})
+    asked = found.sentence if found.verdict == "asks" else ""
+    hours = round(passed(seen) / timedelta(hours=1), 2)
+    cycles.renew(bench.database, claim, progress={"asks": asked, "watched_hours": hours, "window": seen})
     if found.verdict in ("waiting", "complete", "asks"):
         return None
     outcome = Outcome.PROMOTED if found.verdict == "kept" else Outcome.REJECTED

@@ -11,6 +11,7 @@ from sqlmodel import col, select
 
 from scheduler.steps import folder
 from scheduler.workbench import Workbench
+from store import deployments
 from store.adapters import FOLDER
 from store.models import Adapter, AdapterState, Cycle, CycleState
 
@@ -40,10 +41,11 @@ def tidy(bench: Workbench) -> None:
 
 
 def _weights(bench: Workbench, old: Sequence[str]) -> None:
-    """Delete the folders of adapters of these cycles that were refused."""
+    """Delete the folders of adapters of these cycles that were refused, never of what is deployed."""
     with bench.database.read() as session:
+        row = deployments.deployment(session)
         query = select(Adapter.cycle_id, Adapter.folder).where(col(Adapter.state).in_(REFUSED), Adapter.folder != "")
-        rows = session.exec(query).all()
+        rows = session.exec(query.where(col(Adapter.id).not_in([row.adapter, row.canary or row.adapter]))).all()
     for cycle_id, name in rows:
         if cycle_id in old:
             made = bench.data / FOLDER / name.rpartition("/")[2]

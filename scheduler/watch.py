@@ -8,7 +8,7 @@ asked about.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from scheduler import sequential
 from scheduler.observed import DISLIKED, Seen, Sign, Told, Unsupported, seen, signs
@@ -27,7 +27,8 @@ BEFORE = timedelta(days=30)
 MOST_BEFORE = 10_000
 """As many exchanges, the last before the swap, tell the level: a watch looks every few seconds."""
 MOST = 0.5
-"""Where nothing is there to compare, an admin is asked about what shows in more than this share, by its lower bound."""
+"""Where too little is there to compare, an admin is asked about what shows in more than this share, by its lower bound:
+at once from LEAST observations on, at the end of the window of any number: five bad ones of five are so many."""
 ENOUGH_RATINGS = 50
 """With fewer ratings in the window nobody is asked: the end is "kept, no verdict"."""
 
@@ -77,10 +78,10 @@ class _Sides:
         """What an admin can do."""
         return "complete the canary or roll it back" if self.beside else "keep it or roll it back"
 
-    @property
-    def little(self) -> str:
-        """That nothing can rise or fall where the others tell too little."""
-        return f"too little {'beside' if self.beside else 'before'} to compare"
+    def little(self, was: Told, is_: Told) -> str:
+        """That nothing can rise or fall where a side tells too little; empty where both tell enough."""
+        side = ("beside" if self.beside else "before") if len(was.rows) < LEAST else "since"
+        return "" if len(was.rows) >= LEAST <= len(is_.rows) else f"too little {side} to compare"
 
     def told(self, sign: Sign, *, few: bool) -> tuple[Told, Told]:
         """What the others and the adapter tell of a sign, of each person a `few` observations or all."""
@@ -102,22 +103,25 @@ class _Sides:
             return "", 0
         return f"{sign.name} rose {_from_to(was, is_)} {sign.of} with {self.adapter_id}", is_.people()
 
-    def alarm(self, sign: Sign) -> str:
-        """That most of what the adapter did is bad, and the others tell too little of it; empty when not."""
+    def alarm(self, sign: Sign, *, at_the_end: bool = False) -> str:
+        """That most of what the adapter did is bad, and too little is there to compare; empty when not."""
         was, is_ = self.told(sign, few=False)
         bad, of = sum(is_.shows()), len(is_.rows)
-        if len(was.rows) >= LEAST or of < LEAST or is_.people() < (1 if sign.anybody else LEAST_PEOPLE):
+        if not at_the_end and (of < LEAST or is_.people() < (1 if sign.anybody else LEAST_PEOPLE)):
             return ""
-        said = f"{sign.name} in {bad} of {of} {sign.of} with {self.adapter_id}, {self.little}"
-        return f"{said}: {self.choice}." if sequential.at_least(bad, of) > MOST else ""
+        little = self.little(was, is_)
+        usual = sum(was.shows()) / len(was.rows) if len(was.rows) >= LEAST else 0.0
+        said = f"{sign.name} in {bad} of {of} {sign.of} with {self.adapter_id}, {little}"
+        return f"{said}: {self.choice}." if little and sequential.at_least(bad, of) > max(MOST, usual) else ""
 
     def shown(self, watched: Sequence[Sign], found: str) -> str:
         """What a window without a verdict showed: `found`, as far as there was something to compare."""
-        told = [(sign, *self.told(sign, few=False)) for sign in watched]
-        blind = [sign.name for sign, was, is_ in told if len(was.rows) < LEAST and is_.rows]
-        if all(len(was.rows) < LEAST for _, was, _ in told):
-            return f", {self.little} with {self.adapter_id}"
-        return f" {found}" + (f", and {self.little} {' and '.join(blind)}" if blind else "")
+        told = [(sign.name, self.little(*self.told(sign, few=False))) for sign in watched]
+        if all(little for _, little in told):
+            since = next((little for _, little in told if "since" in little), told[0][1])
+            return f", {since} with {self.adapter_id}"
+        names = {why: [name for name, little in told if little == why] for _, why in told if why}
+        return f" {found}" + "".join(f", and {why} {' and '.join(blind)}" for why, blind in names.items())
 
     def gain(self, *, few: bool) -> tuple[str, int]:
         """That thumbs-down fell, and how many people are content."""
@@ -138,15 +142,16 @@ def look(
     adapter_id: str,
     hours: float,
     max_decline_rise: float,
-    now: datetime,
+    watched: timedelta,
     complete_canary_hours: float | None = None,
     unsupported: Unsupported | None = None,
     new_account_days: float = 0.0,
 ) -> Watched:
     """What the exchanges since the decision say of an adapter that is live or a canary.
 
-    A canary is watched for as long as it is one; after `complete_canary_hours`, when somebody has used it, it is to go
-    live. Without `unsupported` no judge is asked. Ratings of accounts younger than `new_account_days` do not count.
+    `watched` is for how long it was looked at so far (`scheduler/window.py`). A canary is watched for as long as it is
+    one; after `complete_canary_hours`, when somebody has used it, it is to go live. Without `unsupported` no judge is
+    asked. Ratings of accounts younger than `new_account_days` do not count.
     """
     with database.read() as session:
         adapter = session.get(Adapter, adapter_id)
@@ -175,14 +180,14 @@ def look(
             [one for one in before if one.adapter != adapter_id],
         ]
     sides = _Sides(adapter_id, after, others, beside=canary)
-    watched = signs(max_decline_rise, unsupported)
-    if loss := _loss(sides, watched) or _alarm(sides, watched):
+    told = signs(max_decline_rise, unsupported)
+    if loss := _loss(sides, told) or _alarm(sides, told):
         return loss
     gain = _gain(sides)
     if gain is not None and gain.verdict != "asks":
         return gain
     complete = complete_canary_hours if canary else None
-    ended = _at_the_end(sides, watched, now - since, hours=hours, complete=complete)
+    ended = _at_the_end(sides, told, watched, hours=hours, complete=complete)
     return ended if gain is None or ended.verdict == "complete" else gain
 
 
@@ -198,9 +203,9 @@ def _loss(sides: _Sides, watched: Sequence[Sign]) -> Watched | None:
     return _asked(sides, *perhaps[0]) if perhaps else None
 
 
-def _alarm(sides: _Sides, watched: Sequence[Sign]) -> Watched | None:
+def _alarm(sides: _Sides, watched: Sequence[Sign], *, at_the_end: bool = False) -> Watched | None:
     """A question to an admin about what most show, where a loss cannot be told; it never acts by itself."""
-    said = next((found for sign in watched if (found := sides.alarm(sign))), "")
+    said = next((found for sign in watched if (found := sides.alarm(sign, at_the_end=at_the_end))), "")
     return Watched("asks", said) if said else None
 
 
@@ -227,14 +232,18 @@ def _at_the_end(
     end = hours if complete is None or not used else complete
     if passed < timedelta(hours=end):
         return Watched("waiting", "")
+    if alarm := _alarm(sides, watched, at_the_end=True):
+        return alarm
     if complete is not None and used:
         shown = sides.shown(watched, "showed no clear loss")
-        return Watched("complete", f"completed: {used} exchanges in {end:g} h as a canary{shown}.")
+        return Watched("complete", f"completed: {used} exchanges in {end:g} h of watching as a canary{shown}.")
     if canary and not used:
-        return Watched("asks", f"nobody asked {sides.adapter_id} anything in {end:g} h: {sides.choice}.")
+        return Watched("asks", f"nobody asked {sides.adapter_id} anything in {end:g} h of watching: {sides.choice}.")
     ratings = sum(one.rating is not None for one in sides.after)
     if canary or ratings >= ENOUGH_RATINGS:
         shown = sides.shown(watched, f"show neither a loss nor a gain with {sides.adapter_id}")
-        return Watched("asks", f"{used} exchanges and {ratings} ratings in {end:g} h{shown}: {sides.choice}.")
+        return Watched(
+            "asks", f"{used} exchanges and {ratings} ratings in {end:g} h of watching{shown}: {sides.choice}."
+        )
     shown = sides.shown(watched, "showed no clear loss")
-    return Watched("kept", f"kept, no verdict: {used} exchanges in {end:g} h{shown}.")
+    return Watched("kept", f"kept, no verdict: {used} exchanges in {end:g} h of watching{shown}.")

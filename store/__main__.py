@@ -71,11 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     reject = command("reject", 'reject v3 --comment "…"', _reject, "adapter")
     for made in (approve, canary):
         made.add_argument("--testers", type=_names, help="people who get it whatever the share, by name: anna,ben")
-    for made in (approve, canary, reject):
-        made.add_argument("--comment", required=True, help="why, for the audit record")
     back = command("rollback", 'rollback --comment "…"', _rollback)
+    for made in (approve, canary, reject, back):
+        made.add_argument("--comment", required=True, help="why, for the audit record")
     back.add_argument("--to", help="an adapter that was live, or base")
-    back.add_argument("--comment", required=True, help="why, for the audit record")
+    back.add_argument("--of", help="take this one back alone: what serves beside a canary, or the canary")
     register = command("register", "register ./my-lora", _register, "folder")
     register.add_argument("--comment", default="")
     export = command("export", "export --format jsonl --out log.jsonl", _export)
@@ -131,7 +131,12 @@ def _golden(options: argparse.Namespace, settings: Settings, database: Database)
 
 def _canary(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     row = deployments.change_canary(
-        database, actor=ACTOR, comment=options.comment, share=options.share, testers=options.testers
+        database,
+        actor=ACTOR,
+        comment=options.comment,
+        share=options.share,
+        testers=options.testers,
+        approvers=settings.gate.approvers,
     )
     if row.canary is None:
         print(f"{row.adapter} serves new requests.")
@@ -154,7 +159,7 @@ def _reject(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 def _rollback(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    row = rollbacks.rollback(database, actor=ACTOR, comment=options.comment, to=options.to)
+    row = rollbacks.rollback(database, actor=ACTOR, comment=options.comment, to=options.to, of=options.of)
     print(f"rolled back: {row.adapter} serves new requests.")
 
 

@@ -1,9 +1,11 @@
 """Who has agreed to an adapter so far, where more than one person must; kept in the audit record, bound to digests."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from store import audit
 from store.errors import Conflict
@@ -28,10 +30,28 @@ def terms_of(entry: AuditEntry) -> tuple[float, list[str]]:
     return entry.details.get("share", 1.0), entry.details.get("testers", [])
 
 
-def _last(session: Session, row: Adapter) -> dict[str, AuditEntry]:
+def missing(session: Session, row: Adapter, *, needed: int) -> int:
+    """How many more people must agree to what the newest agreement says."""
+    return max(needed - len(given(session, row)), 0) if needed > 1 else 0
+
+
+def agreed_share(session: Session, row: Adapter, *, needed: int) -> float:
+    """The largest share that `needed` people have agreed to of this adapter; 0 where there is none."""
+    by_share = defaultdict[float, set[str]](set)
+    for entry in session.exec(_entries(row)):
+        if _bound(row).items() <= entry.details.items():
+            by_share[terms_of(entry)[0]].add(entry.actor)
+    return max((share for share, people in by_share.items() if len(people) >= needed), default=0.0)
+
+
+def _entries(row: Adapter) -> SelectOfScalar[AuditEntry]:
     query = select(AuditEntry).where(AuditEntry.action == AGREED, AuditEntry.subject == row.id)
+    return query.order_by(col(AuditEntry.id))
+
+
+def _last(session: Session, row: Adapter) -> dict[str, AuditEntry]:
     bound, found = _bound(row), dict[str, AuditEntry]()
-    for entry in session.exec(query.order_by(col(AuditEntry.id))):
+    for entry in session.exec(_entries(row)):
         if bound.items() <= entry.details.items() and _is_admin(session, entry.actor):
             found[entry.actor] = entry
     return found

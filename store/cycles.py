@@ -201,6 +201,21 @@ def resume(database: Database, cycle_id: str, *, step: str, state: CycleState) -
             session.add(cycle)
 
 
+def watch_again(session: Session, adapter_id: str) -> None:
+    """Open the watch of an adapter that comes back anew, where a cycle made it; inside the caller's transaction."""
+    query = select(Cycle).where(Cycle.adapter_id == adapter_id, Cycle.step == WATCH)
+    row = session.exec(query.order_by(col(Cycle.created_at).desc())).first()
+    if row is None:
+        return
+    row.state, row.outcome, row.finished_at, row.error = CycleState.WATCHING, None, None, ""
+    row.attempts, row.lease_until, row.fence = 0, None, row.fence + 1
+    session.add(row)
+    step = session.get(CycleStep, (row.id, WATCH))
+    if step is not None:
+        step.progress, step.result, step.finished_at = {}, {}, None
+        session.add(step)
+
+
 def asks(session: Session, cycle_id: str) -> str:
     """What the watch of a cycle asks an admin, as a sentence; empty when nothing."""
     step = session.get(CycleStep, (cycle_id, WATCH))
@@ -224,6 +239,12 @@ def gated_at(session: Session, cycle: Cycle) -> datetime:
 def steps(session: Session, cycle_id: str) -> list[CycleStep]:
     """The steps of a cycle in the order they were begun."""
     return list(session.exec(select(CycleStep).where(CycleStep.cycle_id == cycle_id).order_by(col(CycleStep.position))))
+
+
+def open_ones(session: Session) -> list[Cycle]:
+    """The cycles that have not ended, newest first, however many came after them."""
+    query = select(Cycle).where(col(Cycle.state).in_(OPEN))
+    return list(session.exec(query.order_by(col(Cycle.created_at).desc())))
 
 
 def page(session: Session, *, limit: int = 1_000, before: str | None = None) -> list[Cycle]:

@@ -5,6 +5,7 @@ An adapter's state changes only through `store.adapters.move`; here is what such
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlmodel import Session, select
 
@@ -93,9 +94,10 @@ def approve(
     or id; what served before answers the rest.
 
     Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
-    another canary runs, when the same person approves twice or nobody known does, when it is too late, when the
-    signature is another one or missing, or when what serves has changed since it was evaluated (it then becomes a
-    candidate again, to be evaluated against the adapter that serves now).
+    another canary runs, when it is to be a canary beside what no bot has loaded yet, when the same person approves
+    twice or nobody known does, when it is too late, when the signature is another one or missing, or when what serves
+    has changed since it was evaluated (it then becomes a candidate again, to be evaluated against the adapter that
+    serves now).
     """
     need_comment(comment, "approving")
     _check_share(share, testers)
@@ -112,8 +114,10 @@ def approve(
         ):
             return row
         else:
-            _supersede_approved(session, actor)
             replaced = serving.adapter
+            if share < EVERYBODY:
+                _check_loaded(session, replaced)
+            _supersede_approved(session, actor)
             move(session, adapter_id, S.APPROVED, actor=actor, comment=comment, decided_at=now(), replaced=replaced)
             if share == EVERYBODY:
                 deploy(session, adapter_id, actor=actor, comment=comment)
@@ -176,6 +180,15 @@ def _ids(session: Session, testers: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(people.find(session, name).id for name in testers))
 
 
+def _check_loaded(session: Session, adapter_id: str) -> None:
+    """Raises Conflict where no bot has loaded what would serve beside a canary: it would be superseded and serve."""
+    if adapter_id != BASE and get(session, adapter_id).state == S.APPROVED:
+        raise Conflict(
+            f"adapter {adapter_id} is approved, and no bot has loaded it yet: no canary can run beside it.",
+            f"Wait until {adapter_id} is live, or roll it back.",
+        )
+
+
 def _supersede_approved(session: Session, actor: str) -> None:
     for waiting in session.exec(select(Adapter).where(Adapter.state == S.APPROVED)):
         move(session, waiting.id, S.SUPERSEDED, actor=actor)
@@ -216,10 +229,12 @@ def change_canary(
     share: float | None = None,
     testers: Sequence[str] | None = None,
     of: str | None = None,
+    approvers: int = 1,
 ) -> Deployment:
     """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
 
-    With `of` it must be that adapter: another one may have begun since whoever decides looked.
+    With `of` it must be that adapter: another one may have begun since whoever decides looked. Where `approvers` is 2
+    or more, a share above the one that so many agreed to is only noted until so many agree to it.
 
     Raises Conflict when no canary runs or another one than `of`, Invalid for a wrong share or without a comment,
     NotFound for an unknown tester.
@@ -238,9 +253,19 @@ def change_canary(
         _check_share(wanted, ids)
         if wanted > row.share and adapters.rests_on_erased(get(session, row.canary)):
             raise Conflict(f"adapter {row.canary} cannot get a larger share: {ERASED}.", "Roll it back.")
+        if approvers > 1 and not _agreed(
+            session, get(session, row.canary), actor=actor, comment=comment, needed=approvers, share=wanted, testers=ids
+        ):
+            return row
         if wanted == EVERYBODY:
             return _complete(session, row.canary, actor=actor, comment=comment)
         return deploy(session, row.adapter, actor=actor, comment=comment, canary=row.canary, share=wanted, testers=ids)
+
+
+def _agreed(session: Session, canary: Adapter, *, needed: int, share: float, **said: Any) -> bool:
+    """Whether so many people agree to a canary's share, or did when it began."""
+    within = share <= approvals.agreed_share(session, canary, needed=needed)
+    return within or approvals.enough(session, canary, needed=needed, share=share, **said)
 
 
 def _complete(session: Session, canary: str, *, actor: str, comment: str) -> Deployment:

@@ -5,7 +5,7 @@ Its steps are claimed and finished in `store/cycles.py`.
 
 from sqlmodel import Session, select
 
-from store import adapters, audit, case_labels, cycles
+from store import adapters, audit, case_labels, cycles, deployments
 from store.database import Database
 from store.errors import Conflict
 from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
@@ -41,12 +41,13 @@ def _check_live(adapter: Adapter) -> None:
 def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
     """Stop a cycle; the adapter that it has waiting for approval is rejected: nobody would watch it.
 
-    Raises NotFound, or Conflict when it has ended.
+    Raises NotFound, or Conflict when it has ended or its adapter answers by now: that would go on unwatched.
     """
     with database.write() as session:
         cycle = cycles.get(session, cycle_id)
         if cycle.state not in cycles.OPEN:
             raise Conflict(f"cycle {cycle_id} is {cycle.state} already.")
+        _check_unused(session, cycle)
         if cycle.state == CycleState.AWAITING_APPROVAL and cycle.adapter_id is not None:
             adapter = adapters.get(session, cycle.adapter_id)
             if adapter.state == AdapterState.AWAITING_APPROVAL:
@@ -57,6 +58,18 @@ def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
         session.add(cycle)
         audit.record(session, actor=actor, action="cycle.cancelled", subject=cycle_id)
         return cycle
+
+
+def _check_unused(session: Session, cycle: Cycle) -> None:
+    adapter = session.get(Adapter, cycle.adapter_id) if cycle.adapter_id else None
+    if adapter is not None and cycle.state != CycleState.RUNNING and adapter.state in _ANSWERS:
+        hint = "Keep it or roll it back." if adapter.state == AdapterState.LIVE else "Roll it back."
+        raise Conflict(
+            f"adapter {adapter.id} is {adapter.state}: without cycle {cycle.id} nobody would watch it.", hint
+        )
+
+
+_ANSWERS = (AdapterState.APPROVED, AdapterState.CANARY, AdapterState.LIVE)
 
 
 def retry(database: Database, cycle_id: str, *, actor: str) -> Cycle:
@@ -83,17 +96,21 @@ def decide_again(
 ) -> Cycle:
     """Take up the cycle of a candidate that the gate could not tell about, at its gate: people have labelled since.
 
-    Raises NotFound, Invalid without a comment, or Conflict when its cycle ended otherwise, another one runs, or too
-    little was labelled since the gate last looked: who looks after every label finds a gain by chance.
+    Raises NotFound, Invalid without a comment, or Conflict when it is no candidate any more or its cycle ended
+    otherwise, when something else serves than it was compared with, another adapter awaits approval or another cycle
+    runs, or when too little was labelled since the gate last looked: who looks after every label finds a gain by
+    chance.
     """
     adapters.need_comment(comment, "deciding again")
     with database.write() as session:
         row = adapters.get(session, adapter_id)
         cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
-        if cycle is None or cycle.outcome != Outcome.NOT_ENOUGH_EVIDENCE or cycle.adapter_id != adapter_id:
+        undecided = cycle is not None and cycle.outcome == Outcome.NOT_ENOUGH_EVIDENCE
+        if cycle is None or not undecided or cycle.adapter_id != adapter_id or row.state != AdapterState.CANDIDATE:
             raise Conflict(
                 f"adapter {adapter_id} is {row.state}: decided again is only what the gate could not tell about."
             )
+        _need_same_rivals(session, row)
         _need_labels(session, row, least=min_labels)
         other = session.exec(select(Cycle.id).where(Cycle.state == CycleState.RUNNING)).first()
         if other is not None:
@@ -103,6 +120,17 @@ def decide_again(
         session.add(cycle)
         audit.record(session, actor=actor, action="cycle.decided_again", subject=cycle.id, comment=comment)
         return cycle
+
+
+def _need_same_rivals(session: Session, row: Adapter) -> None:
+    """Raises Conflict where the gate's figures are of another day: a yes would supersede what is newer."""
+    serving = deployments.deployment(session).adapter
+    if serving != row.compared_with:
+        said = f"adapter {row.id} was compared with {row.compared_with}, but {serving} serves now"
+        raise Conflict(f"{said}: the gate cannot decide again.", "Run a cycle: it compares with what serves.")
+    waits = session.exec(select(Adapter.id).where(Adapter.state == AdapterState.AWAITING_APPROVAL)).first()
+    if waits is not None:
+        raise Conflict(f"adapter {waits} awaits approval: {row.id} could supersede it.", f"Decide on {waits} first.")
 
 
 def _need_labels(session: Session, row: Adapter, *, least: int) -> None:

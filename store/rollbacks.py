@@ -5,11 +5,12 @@ What is deployed otherwise changes in `store/deployments.py`.
 
 from sqlmodel import Session
 
+from store import cycles
 from store.adapters import ERASED, get, move, need_comment, rests_on_erased
 from store.database import Database
 from store.deployments import deploy, deployment, retire_live
-from store.errors import Conflict
-from store.models import BASE, Adapter, Deployment
+from store.errors import Conflict, Invalid
+from store.models import BASE, Adapter, Deployment, now
 from store.models import AdapterState as S
 
 
@@ -21,13 +22,17 @@ def rollback(
     While a canary runs it is the canary that is taken back, and what serves the others stays; `to` ends it as well.
     With `of` only that adapter is taken back: what serves beside a canary too, and the canary goes on then.
 
-    Raises Conflict when the base already serves, the target never was live, or `of` is not deployed; Invalid without
-    a comment.
+    Raises Conflict when the base already serves, the target never was live, or `of` is not deployed; NotFound for an
+    unknown adapter; Invalid without a comment, or with both `to` and `of`.
     """
     need_comment(comment, "rolling back")
+    if to is not None and of is not None:
+        raise Invalid(
+            f"found both: return to {to}, and take {of} back.", "Name the one to return to, or the one to take back."
+        )
     with database.write() as session:
         row = deployment(session)
-        if of is not None and of not in (row.canary, row.adapter):
+        if of is not None and get(session, of).id not in (row.canary, row.adapter):
             raise Conflict(f"adapter {of} is not deployed any more: there is nothing to roll back.")
         if row.canary is not None and of == row.adapter:
             return _from_under_canary(session, row, actor=actor, comment=comment)
@@ -85,8 +90,12 @@ def _was_live(session: Session, adapter_id: str) -> bool:
 
 
 def _return_to(session: Session, target: str, *, actor: str, comment: str) -> Deployment:
+    """Deploy what was live once; one that was taken back itself is watched anew, from now on."""
     retire_live(session, actor=actor, but=target)
-    if target != BASE and get(session, target).state != S.LIVE:
+    if target != BASE and get(session, target).state == S.ROLLED_BACK:
+        move(session, target, S.LIVE, actor=actor, comment=comment, decided_at=now())
+        cycles.watch_again(session, target)
+    elif target != BASE and get(session, target).state != S.LIVE:
         move(session, target, S.LIVE, actor=actor, comment=comment)
     return deploy(session, target, actor=actor, comment=comment)
 

@@ -58,7 +58,7 @@ def begin_anew(bot: QueuedBot) -> None:
     for document in extra:
         bot.library.remove(document)
     engine = bot.engine
-    for kept in (engine.answers, engine.prompts, engine.writing, engine.waiting, engine.by_adapter):
+    for kept in (engine.answers, engine.prompts, engine.writing, engine.waiting, engine.by_adapter, engine.broken):
         kept.clear()
     engine.default, engine.pace, engine.slots, engine.problem = "The Aare is 288 kilometres long [1].", 0.0, 1000, ""
     until(lambda: (bot.live.serving.adapter, bot.live.serving.canary) == (BASE, None))

@@ -86,9 +86,33 @@ def test_the_share_is_changed_and_completed_by_an_admin(client: TestClient, bot:
     until(lambda: answered_by(client, bot, "other")["adapter"] == adapter)
 
 
+def test_who_agreed_to_what_and_how_many_are_missing_is_told(tmp_path: Path) -> None:
+    with queued_bot(tmp_path, approvers=3) as bot, TestClient(bot.app, headers=bot.headers("admin")) as client:
+        adapter = made(bot.database)
+        body = {**COMMENT, "share": 0.1, "testers": ["chat"]}
+        said = client.post(f"/v1/admin/adapters/{adapter}/approve", json=body).json()
+        assert (said["state"], said["approvals_missing"]) == ("awaiting_approval", 2)
+        [given] = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["approvals"]
+        assert (given["name"], given["share"], given["testers"]) == ("admin", 0.1, ["chat"])
+
+
+def test_what_serves_beside_a_canary_is_taken_back_and_the_canary_goes_on(client: TestClient, bot: QueuedBot) -> None:
+    first = approve(client, bot)
+    second = made(bot.database, compared_with=first)
+    client.post(f"/v1/admin/adapters/{second}/approve", json={**COMMENT, "share": 0.5})
+    until(lambda: state(bot.database, second) == "canary")
+    back = client.post("/v1/admin/rollback", json={"comment": "the watch asked", "of": first}).json()
+    assert (back["adapter"], back["canary"]["adapter"]) == (BASE, second)
+    assert (state(bot.database, first), state(bot.database, second)) == ("rolled_back", "canary")
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "part"),
     [
+        ("rollback", {"of": "v9", "comment": "x"}, 404, "no adapter v9"),
+        ("rollback", {"of": "v1", "comment": "x"}, 409, "adapter v1 is not deployed any more"),
+        ("rollback", {"of": "v1", "to": "base", "comment": "x"}, 422, "found both: return to base, and take v1 back"),
+        ("rollback", {"of": 7, "comment": "x"}, 422, "of"),
         ("canary", {"share": 0.5, "comment": "more"}, 409, "no canary runs"),
         ("canary", {"share": 0.5}, 422, "needs a comment"),
         ("canary", {"share": "much", "comment": "x"}, 422, "share"),

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlmodel import select
 from starlette.testclient import TestClient
 
 from store import adapters, cycles, processes, requests
-from store.models import Adapter, AdapterState, AuditEntry, CycleState, Exchange
+from store.models import Adapter, AdapterState, AuditEntry, Cycle, CycleState, CycleStep, Exchange, now
 from tests.deciding import signed
 from tests.queued import QueuedBot, error, queued_bot, until
 
@@ -146,6 +146,18 @@ def test_cycle_is_shown_with_its_timeline_and_cancelled_once(client: TestClient,
     assert client.post(f"/v1/admin/cycles/{cycle.id}/cancel").json()["state"] == "cancelled"
     again = client.post(f"/v1/admin/cycles/{cycle.id}/cancel")
     assert again.status_code == 409 and "is cancelled already" in message(again)
+
+
+def test_what_the_watch_asks_is_shown_however_many_cycles_came_after(client: TestClient, bot: QueuedBot) -> None:
+    with bot.database.write() as session:
+        old = now() - timedelta(days=60)
+        session.add(Cycle(id="cy_old", slot_key="old", adapter_id="v1", state="watching", step="watch", created_at=old))
+        session.add(CycleStep(cycle_id="cy_old", name="watch", position=0, progress={"asks": "keep it?"}))
+        for number in range(51):
+            session.add(Cycle(slot_key=str(number), state="done", outcome="rejected", step="gate"))
+    found = client.get("/v1/admin/overview").json()
+    assert [one["id"] for one in found["cycles"]] == ["cy_old"]
+    assert [(one["cycle_id"], one["sentence"]) for one in found["watch_asks"]] == [("cy_old", "keep it?")]
 
 
 @pytest.mark.parametrize("path", ["cycles/cy_x", "adapters/v99", "nothing"])

@@ -173,6 +173,50 @@ def test_a_load_that_fails_for_want_of_room_is_tried_again_and_quarantines_nothi
     bot.close()
 
 
+@pytest.mark.parametrize("way", ["rolled back", "quarantined"])
+def test_what_was_taken_back_answers_no_more_though_what_was_before_cannot_be_loaded(
+    database: Database, engine: QueuedEngine, way: str
+) -> None:
+    bot = Live(database, engine, retry_seconds=0)
+    first = approved(database)
+    bot.look()
+    second = approved(database)
+    bot.look()
+    engine.unload(first)
+    engine.broken[first] = Unavailable("there is no adapter folder.")
+    if way == "quarantined":
+        rollbacks.quarantine(database, second, actor="ann", comment="it leaks names")
+    else:
+        rollbacks.rollback(database, actor="watch", comment="thumbs-down rose", of=second)
+    until(lambda: served(bot) == (BASE, None))
+    assert serving(database) == first and "there is no adapter folder" in bot.trouble()
+    with database.read() as session:
+        assert processes.alive(session, "bot")[0].adapter == BASE
+    engine.broken.clear()
+    until(lambda: served(bot) == (first, None) and bot.trouble() == "")
+    bot.close()
+
+
+def test_a_canary_goes_on_beside_the_base_while_what_was_returned_to_cannot_be_loaded(
+    database: Database, engine: QueuedEngine
+) -> None:
+    bot = Live(database, engine, retry_seconds=0)
+    first = approved(database)
+    bot.look()
+    second = approved(database)
+    bot.look()
+    third = approved(database, share=0.5)
+    bot.look()
+    engine.unload(first)
+    engine.broken[first] = Unavailable("there is no adapter folder.")
+    rollbacks.rollback(database, actor="watch", comment="thumbs-down rose", of=second)
+    until(lambda: served(bot) == (BASE, third))
+    assert bot.serving.share == 0.5
+    rollbacks.rollback(database, actor="ann", comment="bad too")
+    until(lambda: served(bot) == (BASE, None))
+    bot.close()
+
+
 def test_a_disk_that_fails_is_tried_again_and_quarantines_nothing(database: Database, engine: QueuedEngine) -> None:
     bot = Live(database, engine, retry_seconds=0)
     engine.broken["v1"] = OSError(errno.EIO, "Input/output error", "adapter_model.safetensors")

@@ -196,21 +196,27 @@ def test_a_case_that_gained_and_lost_is_in_both_lists_and_compared_blind_once(pa
     expect(page.get_by_role("group", name="Blind comparison")).to_contain_text("Case 1 of 1")
 
 
-def test_a_second_person_must_agree_and_sees_who_did(browser: Browser, tmp_path: Path, migrated: Path) -> None:
+def test_a_second_person_sees_the_terms_of_the_first_and_agrees_to_them(
+    browser: Browser, tmp_path: Path, migrated: Path
+) -> None:
     with fresh_bot(tmp_path, migrated, approvers=2) as bot, serve(bot.app) as address:
         bot.people["ben"] = people.add(bot.database, "ben", role=Role.ADMIN, actor="test")
         row = awaiting(bot.database)
         for who, told in (
             ("admin", "2 people must agree"),
-            ("ben", "Agreed so far, to 100 % of the conversations: admin (“admin says yes”)."),
+            ("ben", "Agreed so far, to 10 % of the conversations and chat: admin (“admin says yes”)."),
         ):
             with watched(browser) as page:
                 enter(page, bot, address, who, "/admin/approval")
                 expect(page.locator("aside")).to_contain_text(told)
+                if who == "admin":
+                    page.get_by_label("Share in percent").fill("10")
+                    page.get_by_label("Testers").fill("chat")
                 page.get_by_label("Comment", exact=True).fill(f"{who} says yes")
                 page.get_by_role("button", name="Approve and deploy").click()
-                expect(page.locator("#toast")).to_contain_text("needs one more" if who == "admin" else "is approved")
-        until(lambda: bot.live.serving.adapter == row.id)
+                expect(page.locator("#toast")).to_contain_text("1 more person" if who == "admin" else "is approved")
+        until(lambda: bot.live.serving.canary == row.id)
+        assert (bot.live.serving.share, bot.live.serving.testers) == (0.1, [bot.people["chat"].id])
 
 
 def test_approval_is_decided_with_the_keyboard_alone(page: Page, bot: QueuedBot, address: str) -> None:

@@ -24,7 +24,12 @@ def as_canary(database: Database) -> None:
 
 def canary_verdict(database: Database, complete: float | None = None, *, hours: float = 24) -> tuple[str, str]:
     found = look(
-        database, adapter_id="v2", hours=hours, max_decline_rise=0.25, now=now(), complete_canary_hours=complete
+        database,
+        adapter_id="v2",
+        hours=hours,
+        max_decline_rise=0.25,
+        watched=now() - SWAP,
+        complete_canary_hours=complete,
     )
     return found.verdict, found.sentence
 
@@ -71,11 +76,16 @@ def test_a_canary_without_a_verdict_in_the_window_asks_an_admin(database: Databa
     as_canary(database)
     answered(database, ann, 3, after=True, adapter="v2")
     assert canary_verdict(database, hours=24) == ("waiting", "")
-    said, choice = "3 exchanges and 0 ratings in 1 h", "complete the canary or roll it back."
+    said, choice = "3 exchanges and 0 ratings in 1 h of watching", "complete the canary or roll it back."
     little = f"{said}, too little beside to compare with v2: {choice}"
     assert canary_verdict(database, hours=1) == ("asks", little)
     answered(database, ann, LEAST, after=True, adapter="v1")
-    assert canary_verdict(database, hours=1) == ("asks", f"{said} show neither a loss nor a gain with v2: {choice}")
+    little = f"{said}, too little since to compare with v2: {choice}"
+    assert canary_verdict(database, hours=1) == ("asks", little)
+    answered(database, ann, LEAST - 3, after=True, adapter="v2")
+    blind = "and too little beside to compare thumbs-down"
+    said = f"20 exchanges and 0 ratings in 1 h of watching show neither a loss nor a gain with v2, {blind}"
+    assert canary_verdict(database, hours=1) == ("asks", f"{said}: {choice}")
 
 
 def test_a_canary_that_mostly_fails_with_too_little_beside_to_compare_is_not_completed_unasked(
@@ -106,7 +116,7 @@ def test_a_canary_that_nobody_used_asks_an_admin_when_its_window_is_over(
 ) -> None:
     as_canary(database)
     assert canary_verdict(database, complete, hours=24) == ("waiting", "")
-    said = "nobody asked v2 anything in 1 h: complete the canary or roll it back."
+    said = "nobody asked v2 anything in 1 h of watching: complete the canary or roll it back."
     assert canary_verdict(database, complete, hours=1) == ("asks", said)
 
 
@@ -124,14 +134,14 @@ def test_a_canary_that_was_used_without_harm_for_the_set_time_goes_live(database
     as_canary(database)
     assert canary_verdict(database, complete=1) == ("waiting", "")
     answered(database, ann, 3, after=True, adapter="v2")
-    sentence = "completed: 3 exchanges in 1 h as a canary, too little beside to compare with v2."
+    sentence = "completed: 3 exchanges in 1 h of watching as a canary, too little beside to compare with v2."
     assert canary_verdict(database, complete=1) == ("complete", sentence)
     answered(database, ann, LEAST, after=True, adapter="v1")
-    sentence = "completed: 3 exchanges in 1 h as a canary showed no clear loss."
+    sentence = "completed: 3 exchanges in 1 h of watching as a canary, too little since to compare with v2."
     assert canary_verdict(database, complete=1) == ("complete", sentence)
     act_on(database, look_at_v2(database), adapter_id="v2")
     assert deployed(database) == ("v2", None, S.LIVE)
-    found = look(database, adapter_id="v2", hours=24, max_decline_rise=0.25, now=now())
+    found = look(database, adapter_id="v2", hours=24, max_decline_rise=0.25, watched=now() - SWAP)
     assert found.verdict == "waiting"
 
 

@@ -105,6 +105,26 @@ def test_a_cycle_whose_live_adapter_was_rolled_back_while_watched_ends_as_reject
     assert row.results["watch"]["sentence"] == f"{adapter} is rolled_back: it was taken back."
 
 
+def test_an_adapter_returned_to_by_hand_is_watched_anew_whatever_it_did_before(database: Database) -> None:
+    cycle_id, adapter = waiting(database)
+    deployments.approve(database, adapter, actor="ann", comment="good")
+    deployments.loaded(database, adapter)
+    [ann] = crowd(database, 1)
+    with database.write() as session:
+        session.get_one(Adapter, adapter).decided_at = SWAP
+        session.add(Conversation(id="co_1", person_id=ann.id))
+    answered(database, ann, 30, after=False)
+    answered(database, ann, 30, after=True, adapter=adapter, state="failed")
+    assert look(database, cycle_id, hours=24).state == CycleState.DONE
+    assert (state(database, adapter), cycles.claim(database)) == (AdapterState.ROLLED_BACK, None)
+    rollbacks.rollback(database, actor="ann", comment="the disk was full", to=adapter)
+    row = look(database, cycle_id, hours=24)
+    assert (row.state, row.outcome, state(database, adapter)) == (CycleState.WATCHING, None, AdapterState.LIVE)
+    with database.write() as session:
+        session.get_one(Adapter, adapter).decided_at = SWAP
+    assert look(database, cycle_id, hours=24).outcome == Outcome.REJECTED
+
+
 def test_a_decision_that_comes_after_somebody_elses_is_no_failure_of_the_watch(database: Database) -> None:
     cycle_id, adapter = waiting(database)
     deployments.approve(database, adapter, actor="ann", comment="good")

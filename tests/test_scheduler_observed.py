@@ -71,7 +71,9 @@ def test_what_new_accounts_rate_does_not_count(database: Database, ann: Person) 
             for person in session.exec(select(Person)):
                 person.created_at = now() - timedelta(days=1)
                 session.add(person)
-        found = look(database, adapter_id="v1", hours=24, max_decline_rise=0.25, now=now(), new_account_days=days)
+        found = look(
+            database, adapter_id="v1", hours=24, max_decline_rise=0.25, watched=now() - SWAP, new_account_days=days
+        )
         assert found.verdict == expected
 
 

@@ -9,7 +9,7 @@ import pytest
 from scheduler import tidying
 from scheduler.dataset_files import write_rows
 from scheduler.workbench import Workbench
-from store import adapters
+from store import adapters, deployments
 from store.database import Database
 from store.models import AdapterState, Cycle, now
 from tests.test_scheduler_forgotten import example
@@ -72,6 +72,20 @@ def test_weights_that_were_refused_go_with_their_cycle_and_those_that_served_sta
     tidying.tidy(replace(work, keep_datasets=1))
     left = sorted(path.name for path in (work.data / "adapters").iterdir())
     assert left == ["v2-7", "v2-7-phase-1", "v3-8", "v3-8-phase-1"]
+
+
+def test_the_weights_of_what_is_deployed_stay_whatever_its_state(database: Database, work: Workbench) -> None:
+    for number in range(2):
+        with database.write() as session:
+            at = now() - timedelta(days=9 - number)
+            session.add(Cycle(id=f"cy_{number}", slot_key=str(number), state="done", created_at=at))
+    for name in ("v1-7", "v2-7", "v3-7"):
+        published(work, name, state=AdapterState.SUPERSEDED, cycle_id="cy_0")
+    with database.write() as session:
+        deployments.deploy(session, "v1", actor="test", comment="x", canary="v2", share=0.1)
+    tidying.tidy(replace(work, keep_datasets=1))
+    left = sorted(path.name for path in (work.data / "adapters").iterdir())
+    assert left == ["v1-7", "v1-7-phase-1", "v2-7", "v2-7-phase-1"]
 
 
 def test_what_killed_trainings_left_goes_and_nothing_else(work: Workbench) -> None:

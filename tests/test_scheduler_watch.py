@@ -154,7 +154,7 @@ def crowd(database: Database, size: int) -> list[Person]:
 
 
 def verdict(database: Database, *, hours: float = 24) -> tuple[str, str]:
-    found = look(database, adapter_id="v1", hours=hours, max_decline_rise=0.25, now=now())
+    found = look(database, adapter_id="v1", hours=hours, max_decline_rise=0.25, watched=now() - SWAP)
     return found.verdict, found.sentence
 
 
@@ -175,7 +175,9 @@ def test_a_clear_rise_rolls_back_and_says_of_what(
 
 
 def judged_verdict(database: Database, unsupported: Callable[[str], bool | None]) -> tuple[str, str]:
-    found = look(database, adapter_id="v1", hours=24, max_decline_rise=0.25, now=now(), unsupported=unsupported)
+    found = look(
+        database, adapter_id="v1", hours=24, max_decline_rise=0.25, watched=now() - SWAP, unsupported=unsupported
+    )
     return found.verdict, found.sentence
 
 
@@ -261,19 +263,57 @@ def test_what_was_already_so_before_is_no_rise(database: Database, ann: Person) 
 
 
 def test_the_watch_ends_with_kept_no_verdict(database: Database, ann: Person) -> None:
-    answered(database, ann, LEAST, after=False)
-    answered(database, ann, 3, after=True)
-    assert verdict(database, hours=1) == ("kept", "kept, no verdict: 3 exchanges in 1 h showed no clear loss.")
+    answered(database, ann, LEAST, after=False, rating="up")
+    answered(database, ann, LEAST, after=True, rating="up")
+    said = "kept, no verdict: 20 exchanges in 1 h of watching showed no clear loss."
+    assert verdict(database, hours=1) == ("kept", said)
 
 
-def test_the_end_says_of_what_there_was_too_little_before_to_compare(database: Database, ann: Person) -> None:
+def test_the_end_says_of_what_there_was_too_little_to_compare(database: Database, ann: Person) -> None:
+    def said() -> str:
+        kept, sentence = verdict(database, hours=1)
+        assert kept == "kept"
+        return sentence.removeprefix("kept, no verdict: ")
+
     answered(database, ann, LEAST - 1, after=False, rating="up")
     answered(database, ann, 3, after=True, rating="down")
-    little = "too little before to compare"
-    assert verdict(database, hours=1) == ("kept", f"kept, no verdict: 3 exchanges in 1 h, {little} with v1.")
+    assert said() == "3 exchanges in 1 h of watching, too little before to compare with v1."
     answered(database, ann, 1, after=False)
-    partly = f"kept, no verdict: 3 exchanges in 1 h showed no clear loss, and {little} thumbs-down."
-    assert verdict(database, hours=1) == ("kept", partly)
+    assert said() == "3 exchanges in 1 h of watching, too little since to compare with v1."
+    answered(database, ann, LEAST - 3, after=True)
+    compared = "20 exchanges in 1 h of watching showed no clear loss"
+    assert said() == f"{compared}, and too little before to compare thumbs-down."
+    answered(database, ann, 1, after=False, rating="up")
+    assert said() == f"{compared}, and too little since to compare thumbs-down."
+
+
+@pytest.mark.parametrize(
+    ("number", "values", "counted"),
+    [
+        (LEAST - 1, {"state": "failed"}, "failures in 19 of 19 exchanges"),
+        (LEAST - 1, {"rating": "down"}, "thumbs-down in 19 of 19 ratings"),
+        (5, {"declined": True}, "declines in 5 of 5 exchanges"),
+        (5, {"rating": "down", "alone": True}, "thumbs-down in 5 of 5 ratings"),
+    ],
+)
+def test_what_mostly_went_wrong_is_asked_at_the_end_however_little_it_was(
+    database: Database, ann: Person, number: int, values: dict[str, object], counted: str
+) -> None:
+    answered(database, ann, 300, after=False, rating="up")
+    answered(database, ann, number, after=True, **values)  # type: ignore[arg-type]
+    assert verdict(database) == ("waiting", "")
+    asked = f"{counted} with v1, too little since to compare: keep it or roll it back."
+    assert verdict(database, hours=1) == ("asks", asked)
+
+
+def test_a_few_bad_answers_or_what_was_as_bad_before_are_not_asked_about_at_the_end(
+    database: Database, ann: Person
+) -> None:
+    answered(database, ann, 4, after=True, state="failed")
+    assert verdict(database, hours=1)[0] == "kept"
+    answered(database, ann, LEAST, after=False, state="failed")
+    answered(database, ann, LEAST - 5, after=True, state="failed")
+    assert verdict(database, hours=1)[0] == "kept"
 
 
 @pytest.mark.parametrize(
@@ -314,8 +354,8 @@ def test_what_two_people_alone_dislike_asks_nobody_where_nothing_was_before(data
 def test_many_ratings_without_a_verdict_ask_an_admin(database: Database, ann: Person) -> None:
     answered(database, ann, 60, after=False, rating="up")
     answered(database, ann, ENOUGH_RATINGS, after=True, rating="up")
-    asked = "50 exchanges and 50 ratings in 1 h show neither a loss nor a gain with v1: keep it or roll it back."
-    assert verdict(database, hours=1) == ("asks", asked)
+    asked = "50 exchanges and 50 ratings in 1 h of watching show neither a loss nor a gain with v1"
+    assert verdict(database, hours=1) == ("asks", f"{asked}: keep it or roll it back.")
     assert verdict(database, hours=24) == ("waiting", "")
 
 

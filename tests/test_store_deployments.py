@@ -161,8 +161,13 @@ def test_a_refused_rollback_leaves_the_canary_running(database: Database) -> Non
     adapter = canary(database)
     with pytest.raises(Conflict, match=f"adapter {adapter} is canary: only one that was live can come back"):
         rollbacks.rollback(database, actor="ann", comment="?", to=adapter)
-    with pytest.raises(Conflict, match="adapter v9 is not deployed any more"):
+    other = made(database)
+    with pytest.raises(Conflict, match=f"adapter {other} is not deployed any more"):
+        rollbacks.rollback(database, actor="watch", comment="declines rose", of=other)
+    with pytest.raises(NotFound, match="no adapter v9"):
         rollbacks.rollback(database, actor="watch", comment="declines rose", of="v9")
+    with pytest.raises(Invalid, match=f"found both: return to {BASE}, and take {adapter} back"):
+        rollbacks.rollback(database, actor="ann", comment="?", to=BASE, of=adapter)
     assert (row(database).canary, state(database, adapter)) == (adapter, S.CANARY)
 
 
@@ -173,6 +178,19 @@ def test_approving_another_one_while_a_canary_runs_is_refused(database: Database
         deployments.approve(database, second, actor="ann", comment="better")
     assert "Complete it with share 1 or roll it back" in error.value.hint
     assert (state(database, first), state(database, second)) == (S.CANARY, S.AWAITING_APPROVAL)
+
+
+def test_no_canary_runs_beside_what_no_bot_has_loaded_yet(database: Database) -> None:
+    first = made(database)
+    deployments.approve(database, first, actor="ann", comment="good")
+    second = made(database, compared_with=first)
+    with pytest.raises(Conflict, match=f"adapter {first} is approved, and no bot has loaded it yet") as refused:
+        deployments.approve(database, second, actor="ann", comment="try it", share=0.1)
+    assert refused.value.hint == f"Wait until {first} is live, or roll it back."
+    assert (state(database, first), state(database, second)) == (S.APPROVED, S.AWAITING_APPROVAL)
+    deployments.loaded(database, first)
+    deployments.approve(database, second, actor="ann", comment="try it", share=0.1)
+    assert (row(database).adapter, row(database).canary) == (first, second)
 
 
 def test_quarantining_a_canary_ends_it_and_says_why(database: Database) -> None:
@@ -268,6 +286,27 @@ def test_two_people_agree_to_the_same_share_and_are_admins_still(database: Datab
     assert agree(eve.id) == S.AWAITING_APPROVAL
     assert agree(ann.id) == S.APPROVED
     assert (serving(database), row(database).canary) == (adapter, None)
+
+
+def test_a_canary_past_the_share_that_two_people_agreed_to_needs_two_people_again(database: Database) -> None:
+    adapter = made(database)
+    ann, ben = (people.add(database, name, role=Role.ADMIN, actor="test").id for name in ("ann", "ben"))
+    for who in (ann, ben):
+        deployments.approve(database, adapter, actor=who, comment="try it", share=0.2, approvers=2)
+    deployments.loaded(database, adapter)
+
+    def change(who: str, share: float) -> tuple[str, float]:
+        deployments.change_canary(database, actor=who, comment="so far so good", share=share, approvers=2)
+        return state(database, adapter), row(database).share
+
+    assert change(ann, 0.1) == (S.CANARY, 0.1)
+    assert change(ben, 0.2) == (S.CANARY, 0.2)
+    assert change(ann, 1.0) == (S.CANARY, 0.2)
+    with pytest.raises(Conflict, match=f"you have approved adapter {adapter} already; 1 more must"):
+        change(ann, 1.0)
+    with pytest.raises(Conflict, match="command is none that is known as an admin"):
+        change("command", 1.0)
+    assert change(ben, 1.0) == (S.LIVE, 0.0) and serving(database) == adapter
 
 
 def test_an_approval_after_its_days_is_refused_without_a_scheduler(database: Database) -> None:

@@ -141,6 +141,14 @@ function opened(adapter, serving, load, flags) {
   ].filter(Boolean);
 }
 
+/** What became of a canary's change; a larger share may need more people. */
+const changed = (row) =>
+  row.approvals_missing
+    ? `Kept: ${counted(row.approvals_missing, "more person", "more people")} must agree to that share.`
+    : row.canary
+      ? "The share is changed."
+      : `${row.adapter} serves everybody.`;
+
 /** The canary that runs beside what serves. */
 function canaryBox(canary, load) {
   const { field, value } = audience(canary.share, canary.testers);
@@ -157,13 +165,13 @@ function canaryBox(canary, load) {
     ),
     decide(
       [
-        { label: "Change", path: "/v1/admin/canary", kind: "", extra: value, done: "The share is changed." },
+        { label: "Change", path: "/v1/admin/canary", kind: "", extra: value, done: changed },
         {
           label: "Give it to everybody",
           path: "/v1/admin/canary",
           kind: "primary",
           extra: () => ({ share: 1 }),
-          done: (row) => `${row.adapter} serves everybody.`,
+          done: changed,
         },
         {
           label: "Take it back",

@@ -81,10 +81,12 @@ function approvals({ approvals: given = [], approvers: needed = 1 }) {
     "p",
     { class: "said" },
     given.length
-      ? `Agreed so far, to ${Math.round(100 * (given[0].share ?? 1))} % of the conversations: ${who}. ${counted(needed - given.length, "more person", "more people")} must agree.`
+      ? `Agreed so far, to ${percentage(given[0].share ?? 1)} % of the conversations${testing(given[0].testers)}: ${who}. ${counted(needed - given.length, "more person", "more people")} must agree.`
       : `${needed} people must agree before it is deployed.`,
   );
 }
+
+const testing = (testers = []) => (testers.length ? ` and ${testers.join(", ")}` : "");
 
 /** Fields for whom a version is: a share in percent, and testers by name; `value()` is what the API takes. */
 export function audience(share, testers) {
@@ -113,8 +115,9 @@ export function audience(share, testers) {
   return { field, value };
 }
 
-function deciding({ row }, load) {
-  const { field, value } = audience(1, []);
+/** The form begins with the terms that others have agreed to, so that who agrees with them changes nothing. */
+function deciding({ row, approvals: [standing] = [] }, load) {
+  const { field, value } = audience(standing?.share ?? 1, standing?.testers ?? []);
   const beside = h(
     "div",
     {},
@@ -123,7 +126,7 @@ function deciding({ row }, load) {
   );
   const done = (answer) =>
     answer.state === "awaiting_approval"
-      ? `Kept: ${row.id} needs one more person.`
+      ? `Kept: ${row.id} needs ${counted(answer.approvals_missing, "more person", "more people")}.`
       : `${row.id} is approved; the bots are loading it.`;
   return decide(
     [

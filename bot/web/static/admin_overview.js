@@ -68,11 +68,7 @@ function tiles(found, health, days) {
       wrong || "database, index, model and disk work",
       health.problem ? "bad" : wrong ? "warn" : "good",
     ),
-    tile(
-      "Live",
-      found.adapter === "base" ? "Base model" : found.adapter,
-      found.generation ? `since ${when(found.changed_at)}` : "no adapter was deployed yet",
-    ),
+    live(found),
     found.canary
       ? tile(
           "Canary",
@@ -94,6 +90,26 @@ function tiles(found, health, days) {
   );
 }
 
+const named = (adapter) => (adapter === "base" ? "Base model" : adapter);
+
+/** What is deployed, and where a process reports that it answers with something else. */
+function live(found) {
+  const bots = found.processes.filter((one) => one.kind === "bot");
+  const others = bots.filter((one) => one.adapter !== found.adapter);
+  if (!others.length)
+    return tile(
+      "Live",
+      named(found.adapter),
+      found.generation ? `since ${when(found.changed_at)}` : "no adapter was deployed yet",
+    );
+  return tile(
+    "Live",
+    [...new Set(bots.map((one) => named(one.adapter)))].join(", "),
+    `${named(found.adapter)} is deployed, and ${others.length} of ${counted(bots.length, "process", "processes")} not there`,
+    "warn",
+  );
+}
+
 const scheduling = (found) => found.processes.some((one) => one.kind === "scheduler");
 
 const sum = (days, name) => days.reduce((total, day) => total + day[name], 0);
@@ -110,7 +126,7 @@ function waiting(found, load) {
         h("b", {}, one.adapter),
         `: ${one.sentence} `,
         one.canary
-          ? h("a", { href: "/admin/adapters" }, "Complete it or roll it back")
+          ? h("a", { href: "/admin/adapters" }, "Complete it")
           : reasoned("Keep it", {
               title: `Keep ${one.adapter}?`,
               text: "The watch had no verdict. The other answer is to roll back.",
@@ -119,6 +135,15 @@ function waiting(found, load) {
               done: `${one.adapter} stays.`,
               load,
             }),
+        " ",
+        reasoned("Roll it back", {
+          title: `Take ${one.adapter} back?`,
+          text: "What it replaced answers new questions within a second; what runs beside it goes on.",
+          path: "/v1/admin/rollback",
+          extra: () => ({ of: one.adapter }),
+          done: `${one.adapter} is taken back.`,
+          load,
+        }),
       ),
     ),
     found.counts.corrections

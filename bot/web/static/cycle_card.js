@@ -4,7 +4,7 @@ import { act, facts, state } from "./admin_shared.js";
 import { lines } from "./charts.js";
 import { planView } from "./plan.js";
 
-const OPEN = ["running", "awaiting_approval", "watching"];
+const STOPPABLE = ["running", "awaiting_approval"];
 const STEPS = ["collect", "classify", "rank", "plan", "curate", "train", "evaluate", "gate", "watch"];
 const SAYS = {
   collect: "count what the log holds",
@@ -141,7 +141,7 @@ export function cycleCard(cycle, load, open) {
 }
 
 const doing = (cycle, load) => [
-  OPEN.includes(cycle.state)
+  STOPPABLE.includes(cycle.state)
     ? act("Cancel", () => call("POST", `/v1/admin/cycles/${cycle.id}/cancel`), {
         kind: "danger",
         done: "Cancelled.",
