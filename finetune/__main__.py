@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -231,7 +230,7 @@ def _hand_over(options: argparse.Namespace, job: dict[str, Any], reports: list[A
 
 def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     from bot.models import chat_model
-    from scheduler import judging
+    from scheduler import case_answers
     from scheduler.dataset_files import adapter_side
 
     if options.data is None:
@@ -239,7 +238,7 @@ def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, An
     bench = _bench(settings)
     return {
         "judge": settings.judge.model_dump() | {"models": str(settings.models.folder)},
-        "labels": [asdict(row) for row in judging.labels(bench)],
+        "labels": case_answers.given(bench),
         "cases": str(_data(options.data, "held_out.jsonl") / "held_out.jsonl"),
         "base_model": settings.models.chat,
         "base_folder": chat_model(settings.models.chat, models=settings.models.folder),

@@ -194,7 +194,7 @@ def admitted(
     """
     limits = {name: spec[name] for name in LIMITS}
     fitted = fitted or FittedJudge()
-    base = admission(fitted, ("support", "accuracy", "relevance"), honest, labels, **limits)
+    base = admission(fitted, ("support", "accuracy", "relevance"), honest, labels, **limits, fallback=True)
     blind = clearly_blind(base.suite, spec["min_suite"])
     try:
         judge = made(spec)

@@ -6,7 +6,7 @@ finalists meet at the same gate, the best of them goes on and the others end as 
 
 import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from finetune.people import ByPeople
-from scheduler import decisions, entrants, forgotten, judging, refetched
+from scheduler import case_answers, decisions, entrants, forgotten, judging, refetched
 from scheduler.against import anchor_of, known_answers, side_of
 from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
 from scheduler.memory import MB, Memory, lacking
@@ -199,7 +199,7 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "verified": str(bench.data / cycle.results["curate"]["data"] / VERIFIED),
         "primary": list(bench.primary),
         "judge": dict(bench.judge),
-        "labels": [asdict(row) for row in judging.labels(bench)],
+        "labels": case_answers.given(bench),
     }
     done = child(bench, claim, "evaluate", job)
     result = {"serving": serving, "cases": done.get("cases", 0), "out": job["out"]}

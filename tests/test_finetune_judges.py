@@ -98,7 +98,10 @@ def test_a_good_judge_counts_where_people_agree_with_it_only(honest: list[Honest
     judge = chat(Grader(), "careful")
     agreed = admission(judge, judge.metrics, honest, labels(40, honest), **LIMITS)
     assert agreed.counts == ("support",)
-    assert "accuracy: 0 labels of people, expected at least 20 with both answers." in agreed.reasons
+    none = (
+        "accuracy: 0 labels of people of answers to which a right one is known, expected at least 20 with both answers."
+    )
+    assert none in agreed.reasons
     told = admission(judge, judge.metrics, honest, labels(40, honest, right=False), **LIMITS)
     assert told.counts == ()
     assert any(reason.startswith("support: balanced accuracy 0.") for reason in told.reasons)
