@@ -71,8 +71,12 @@ def score_of(judge: Judge, row: Labelled) -> float:
 
 
 def judged(judge: Judge, rows: Sequence[Labelled]) -> list[Judged]:
-    """Each row with the judge's score beside the person's word."""
-    return [Judged(row.id, row.metric, row.task, score_of(judge, row), row.value) for row in rows]
+    """Each row with the judge's score beside the person's word.
+
+    Answers that decline are left out but of relevance: an evaluation asks no judge about them.
+    """
+    asked = [row for row in rows if row.metric == "relevance" or not declined(row.answer)]
+    return [Judged(row.id, row.metric, row.task, score_of(judge, row), row.value) for row in asked]
 
 
 def honest_of(rows: Sequence[Mapping[str, Any]]) -> list[Honest]:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from finetune.admission import Admission, Labelled, accuracy_suite, admission
+from finetune.admission import Admission, Labelled, accuracy_suite, admission, judged
 from finetune.fitted import FittedJudge
 from finetune.metrics import share_found, words
 from finetune.perturbations import Honest
+from store.answers import DECLINE
 from tests.test_finetune_judges import LIMITS
 from tests.test_finetune_judges import honest as honest
 
@@ -71,3 +72,11 @@ def test_accuracy_must_notice_answers_turned_wrong(honest: list[Honest]) -> None
     assert {one.variant: one.share for one in accuracy_suite(ByRecall(), honest)}["accuracy, negated"] == 0.5
     found = tried(ByRecall(), honest, accuracy_labels(honest))
     assert found.counts == () and found.reasons[-1].startswith("accuracy, negated: the honest answer wins 0.50 of")
+
+
+def test_what_people_say_of_declines_tells_nothing_of_a_judge_but_of_relevance() -> None:
+    rows = [
+        Labelled("ex_1", metric, "facts", "How long is it?", DECLINE, ("The Aare is 288 km long.",), "", True)
+        for metric in ("accuracy", "support", "relevance")
+    ]
+    assert [one.metric for one in judged(FittedJudge(), rows)] == ["relevance"]
