@@ -17,6 +17,8 @@ MOST_HONEST = 60
 """Answers that are made worse; a judge that asks a server answers some six questions for each."""
 FEWEST = 10
 """Fewer cases of one kind of change say nothing about it."""
+RARER = 5
+"""Labels of the rarer answer that a balanced accuracy needs: by one of them a coin would be half right or wholly."""
 COPIED = "copied"
 TURNED = ("negated", "name swapped", "number changed")
 """The changes that make an answer wrong: accuracy must notice them too."""
@@ -162,10 +164,14 @@ def _tells(row: Labelled) -> bool:
 def _against(agreed: Sequence[Agreement], metric: str, *, least: float, labels: int) -> list[str]:
     """Why a judge may not count on a metric by people's labels, as sentences."""
     mine = [one for one in agreed if one.metric == metric]
-    n, balanced = next(((one.n, one.balanced) for one in mine if one.task == ALL), (0, None))
-    if n < labels or balanced is None:
-        of = " of answers to which a right one is known" if metric == "accuracy" else ""
-        return [f"{metric}: {n} labels of people{of}, expected at least {labels} with both answers."]
+    n, yes = next(((one.n, one.yes) for one in mine if one.task == ALL), (0, 0))
+    of = " of answers to which a right one is known" if metric == "accuracy" else ""
+    if n < labels:
+        return [f"{metric}: {n} labels of people{of}, expected at least {labels}."]
+    if min(yes, n - yes) < RARER:
+        return [
+            f"{metric}: {yes} labels of people{of} say yes and {n - yes} say no, expected at least {RARER} of each."
+        ]
     return [_disagrees(one, least) for one in distrusted(mine, least=least, labels=labels)]
 
 

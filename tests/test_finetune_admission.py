@@ -80,3 +80,12 @@ def test_what_people_say_of_declines_tells_nothing_of_a_judge_but_of_relevance()
         for metric in ("accuracy", "support", "relevance")
     ]
     assert [one.metric for one in judged(FittedJudge(), rows)] == ["relevance"]
+
+
+def test_one_label_of_the_rarer_answer_admits_nobody(honest: list[Honest]) -> None:
+    rows = accuracy_labels(honest, count=60)
+    yes, no = ([row for row in rows if row.value is value] for value in (True, False))
+    found = tried(FittedJudge(), honest, [*yes[:24], no[0]])
+    said = "accuracy: 24 labels of people of answers to which a right one is known say yes and 1 say no"
+    assert (found.counts, found.reasons) == ((), (f"{said}, expected at least 5 of each.",))
+    assert tried(FittedJudge(), honest, [*yes[:24], *no[:5]]).counts == ("accuracy",)

@@ -98,9 +98,7 @@ def test_a_good_judge_counts_where_people_agree_with_it_only(honest: list[Honest
     judge = chat(Grader(), "careful")
     agreed = admission(judge, judge.metrics, honest, labels(40, honest), **LIMITS)
     assert agreed.counts == ("support",)
-    none = (
-        "accuracy: 0 labels of people of answers to which a right one is known, expected at least 20 with both answers."
-    )
+    none = "accuracy: 0 labels of people of answers to which a right one is known, expected at least 20."
     assert none in agreed.reasons
     told = admission(judge, judge.metrics, honest, labels(40, honest, right=False), **LIMITS)
     assert told.counts == ()
