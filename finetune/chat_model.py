@@ -1,21 +1,11 @@
 """Another chat model, any that LangChain has: messages in, its text out. It judges (`chat_judge`) or teaches."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from store.errors import Invalid
-
-
-@contextmanager
-def _provider(failed: str, setting: str) -> Iterator[None]:
-    """Whatever a provider's library raises becomes Invalid: each has errors of its own."""
-    try:
-        yield
-    except Exception as error:
-        raise Invalid(f"{failed}: {error}", f"Check {setting}.") from error
+from finetune.libraries import library
 
 
 class ChatModel:
@@ -29,11 +19,11 @@ class ChatModel:
         """By a name as `init_chat_model` takes it, `openai:gpt-5-mini`; raises Invalid when LangChain has none such."""
         from langchain.chat_models import init_chat_model  # noqa: PLC0415, seconds that only this needs
 
-        with _provider(f"{called} cannot be made", setting):
+        with library(f"{called} cannot be made", setting):
             return cls(init_chat_model(name, **{"temperature": 0, **options}), called, setting=setting)
 
     def says(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Its answer to messages with `role` and `content`, stripped; raises Invalid when it cannot be asked."""
-        with _provider(f"{self._called} could not be asked", self._setting):
+        with library(f"{self._called} could not be asked", self._setting):
             reply = self._model.invoke([(one["role"], one["content"]) for one in messages])
         return str(reply.text).strip()

@@ -249,11 +249,11 @@ def test_the_model_under_test_never_judges(changed: dict[str, Any], said: str) -
     judges.check({**SPEC, **changed}, ["smollm"])
 
 
-def tiny_encoder(folder: Path, labels: list[str]) -> str:
+def tiny_encoder(folder: Path, labels: list[str], *, words: int | None = None) -> str:
     """A random two-layer cross-encoder with these outputs."""
     tokenizer = AutoTokenizer.from_pretrained(embedding_model(PACKAGED_EMBEDDING))
     config = BertConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=words or len(tokenizer),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
