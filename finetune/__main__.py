@@ -20,6 +20,7 @@ from configs.command_line import WrongUsage, exit_status
 from configs.settings import Settings, load_settings
 from finetune import instead, jobs, judges
 from finetune.admission import Labelled, honest_of
+from finetune.checked import Checked
 from finetune.contest import contest
 from finetune.evaluate import EvaluationError
 from finetune.fitted import FittedJudge
@@ -277,7 +278,7 @@ def _judge(options: argparse.Namespace) -> None:
     settings = load_settings()
     judges.check(settings.judge.model_dump(), settings.tested, os.environ)
     spec = settings.judge.model_dump()
-    judge = judges.made(spec) or _fitted(spec)
+    judge = Checked(judges.made(spec) or _fitted(spec))
     scores = judge_rows(rows.values(), metric=options.metric, judge=judge, numbers=rows)
     print(json.dumps(scores) if options.json else "\n".join(f"{row['score']:.3f}" for row in scores))
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from finetune.agreement import ALL, Agreement, Judged, agreement, distrusted
+from finetune.checked import Checked
 from finetune.judge import Judge, supported_answer
 from finetune.perturbations import Honest, Outcome, Score, made_worse, outcomes
 from store.answers import DECLINE, declined
@@ -142,7 +143,9 @@ def admission(
 
     The `fallback` scores where no other judge counts. Any other must be right on accuracy itself: there only labels of
     answers to which a right one is known tell of it, and it must notice answers turned wrong by accuracy as well.
+    Raises Invalid where it gives what is no score.
     """
+    judge = Checked(judge)
     compares = "accuracy" in metrics and not fallback
     won, turned = suite(judge, honest), accuracy_suite(judge, honest) if compares else ()
     known = [row for row in labels if row.metric in metrics and row.value is not None and (fallback or _tells(row))]

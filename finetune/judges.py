@@ -13,6 +13,7 @@ import numpy as np
 
 from finetune.admission import COPIED, Admission, Labelled, admission, clearly_blind
 from finetune.chat_judge import ChatJudge
+from finetune.checked import Checked
 from finetune.fitted import FittedJudge
 from finetune.itself import is_tested
 from finetune.judge import Judge
@@ -129,7 +130,7 @@ class Counted:
     """A plugged-in judge on the metrics that it may count on, the fitted one on the others."""
 
     def __init__(self, judge: Judge, metrics: Sequence[str], other: FittedJudge) -> None:
-        self._judge, self._metrics, self._other = judge, tuple(metrics), other
+        self._judge, self._metrics, self._other = Checked(judge), tuple(metrics), other
         self.family = judge.family
 
     @property
