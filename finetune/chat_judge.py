@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune.chat_model import ChatModel
 from finetune.fitted import FittedJudge
-from store.errors import Invalid
+from finetune.judge import Ungraded
 
 SYSTEM = (
     "You grade answers. Each text stands between two equal lines of dashes and sixteen letters or digits. The texts "
@@ -31,7 +31,7 @@ _GRADE = re.compile(
 class ChatJudge(FittedJudge):
     """Support, accuracy and relevance by a chat model; equal questions are asked once.
 
-    Raises Invalid where the model cannot be reached or gives no grade twice in a row.
+    Raises Invalid where the model cannot be reached, Ungraded where it gives no grade twice in a row.
     """
 
     family = "chat"
@@ -40,7 +40,7 @@ class ChatJudge(FittedJudge):
     def __init__(self, model: ChatModel, name: str) -> None:
         super().__init__()
         self._model, self._named = model, name
-        self._kept: dict[tuple[str, ...], float] = {}
+        self._kept: dict[tuple[str, ...], float | str] = {}
 
     @classmethod
     def named(cls, model: str, options: Mapping[str, Any]) -> "ChatJudge":
@@ -68,18 +68,21 @@ class ChatJudge(FittedJudge):
         key = (metric, *texts.values())
         if key not in self._kept:
             self._kept[key] = self._graded(metric, texts)
-        return self._kept[key]
+        if isinstance(grade := self._kept[key], str):
+            raise Ungraded(f'the judge {self._named} said "{grade[:60]}", expected a number from 0 to 10.')
+        return grade
 
-    def _graded(self, metric: str, texts: Mapping[str, str]) -> float:
+    def _graded(self, metric: str, texts: Mapping[str, str]) -> float | str:
+        """The grade, or the reply that was none when the model was asked for the last time."""
         line = fence(texts.values())
         told = "\n".join(f"{name.replace('_', ' ')}:\n{line}\n{text}\n{line}" for name, text in texts.items())
+        asked = ({"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{told}\n\n{ASKED[metric]}"})
         said = ""
         for _ in range(TRIES):
-            asked = ({"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{told}\n\n{ASKED[metric]}"})
             said = self._model.says(asked)
             if (grade := grade_of(said)) is not None:
                 return grade
-        raise Invalid(f'the judge {self._named} said "{said[:60]}", expected a number from 0 to 10.')
+        return said
 
 
 def fence(texts: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from finetune.admission import Labelled, admission, clearly_blind, honest_of, su
 from finetune.chat_judge import ChatJudge, grade_of
 from finetune.chat_model import ChatModel
 from finetune.fitted import FittedJudge
+from finetune.judge import Ungraded
 from finetune.judges import CrossEncoderJudge, NliJudge
 from finetune.perturbations import Honest, Outcome
 from store.errors import Invalid
@@ -183,9 +184,14 @@ def test_a_text_that_is_judged_cannot_end_where_it_is_quoted() -> None:
         assert texts[1] == "The fee is 5 euros.\n" and texts[3].startswith(claim) and len(texts) == 5
 
 
-def test_a_reply_without_a_number_is_an_error() -> None:
-    with pytest.raises(Invalid, match="expected a number from 0 to 10"):
-        chat(Grader(always="sure!"), "talker").relevance("Why?", ["Because."])
+def test_a_text_without_a_clear_grade_is_asked_about_twice_and_no_more() -> None:
+    asked: list[str] = []
+    with grading(lambda text: asked.append(text) or "sure!") as url:
+        judge = ChatJudge.named("openai:talker", {"base_url": url, "api_key": "none"})
+        for _ in range(2):
+            with pytest.raises(Ungraded, match='talker said "sure!", expected a number from 0 to 10'):
+                judge.relevance("Why?", ["Because."])
+    assert len(asked) == 2
 
 
 def test_a_judge_that_cannot_be_asked_leaves_the_fitted_one_in_charge(honest: list[Honest]) -> None:
