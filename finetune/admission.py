@@ -5,18 +5,22 @@ Both are measured on this installation's own answers before any adapter is judge
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from finetune.agreement import ALL, Agreement, Judged, agreement, distrusted
+from finetune.agreement import ALL, LEAST_OF_EACH, Agreement, Judged, agreement, distrusted
+from finetune.checked import Checked
 from finetune.judge import Judge, supported_answer
-from finetune.perturbations import Honest, Outcome, made_worse, outcomes
+from finetune.perturbations import Honest, Outcome, Score, made_worse, outcomes
+from store.answers import DECLINE, declined
 
 MOST_HONEST = 60
 """Answers that are made worse; a judge that asks a server answers some six questions for each."""
 FEWEST = 10
 """Fewer cases of one kind of change say nothing about it."""
 COPIED = "copied"
+TURNED = ("negated", "name swapped", "number changed")
+"""The changes that make an answer wrong: accuracy must notice them too."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Admission:
 def score_of(judge: Judge, row: Labelled) -> float:
     """What a judge says of a labelled answer on the label's metric.
 
-    Where nobody wrote a right answer, what the passages support is the best guess at accuracy.
+    Where nobody wrote a right answer, what the passages support is the best guess at accuracy, which tells nothing of
+    how a judge measures it (`admission`).
     """
     if row.metric == "relevance":
         return judge.relevance(row.question, row.passages)
@@ -67,8 +72,12 @@ def score_of(judge: Judge, row: Labelled) -> float:
 
 
 def judged(judge: Judge, rows: Sequence[Labelled]) -> list[Judged]:
-    """Each row with the judge's score beside the person's word."""
-    return [Judged(row.id, row.metric, row.task, score_of(judge, row), row.value) for row in rows]
+    """Each row with the judge's score beside the person's word.
+
+    Answers that decline are left out but of relevance: an evaluation asks no judge about them.
+    """
+    asked = [row for row in rows if row.metric == "relevance" or not declined(row.answer)]
+    return [Judged(row.id, row.metric, row.task, score_of(judge, row), row.value) for row in asked]
 
 
 def honest_of(rows: Sequence[Mapping[str, Any]]) -> list[Honest]:
@@ -85,19 +94,36 @@ def suite(judge: Judge, honest: Sequence[Honest], *, seed: int = 0) -> tuple[Out
 
     Copied sentences are told by their accuracy against the honest answer, everything else by support.
     """
-    right = {(case.question, case.passages): case.answer for case in honest}
     worse = made_worse(honest, seed=seed)
 
     def supported(question: str, answer: str, passages: Sequence[str]) -> float:
         return supported_answer(answer, passages, judge, question=question)
 
-    def accurate(question: str, answer: str, passages: Sequence[str]) -> float:
-        return judge.accuracy(question, answer, [right[question, tuple(passages)]])
-
     copies = [(case, {COPIED: texts[COPIED]}) for case, texts in worse if COPIED in texts]
     others = [(case, {name: text for name, text in texts.items() if name != COPIED}) for case, texts in worse]
     found = {one.variant: one for one in outcomes(others, supported)}
-    return tuple(one if one.variant == COPIED else found[one.variant] for one in outcomes(copies, accurate))
+    return tuple(
+        one if one.variant == COPIED else found[one.variant] for one in outcomes(copies, _accurate(judge, honest))
+    )
+
+
+def accuracy_suite(judge: Judge, honest: Sequence[Honest], *, seed: int = 0) -> tuple[Outcome, ...]:
+    """How often the honest answer beats each wrong one by accuracy, the honest answer being the right one."""
+    worse = [
+        (case, {name: text for name, text in texts.items() if name in TURNED})
+        for case, texts in made_worse(honest, seed=seed)
+    ]
+    found = outcomes(worse, _accurate(judge, honest))
+    return tuple(replace(one, variant=f"accuracy, {one.variant}") for one in found if one.variant in TURNED)
+
+
+def _accurate(judge: Judge, honest: Sequence[Honest]) -> Score:
+    right = {(case.question, case.passages): case.answer for case in honest}
+
+    def accurate(question: str, answer: str, passages: Sequence[str]) -> float:
+        return judge.accuracy(question, answer, [right[question, tuple(passages)]])
+
+    return accurate
 
 
 def admission(
@@ -109,24 +135,44 @@ def admission(
     min_suite: float,
     min_balanced: float,
     min_labels: int,
+    fallback: bool = False,
 ) -> Admission:
-    """Try a judge; it counts on those of `metrics` on which people agree with it, and on none if the suite fails."""
-    won = suite(judge, honest)
-    known = [row for row in labels if row.metric in metrics and row.value is not None]
+    """Try a judge; it counts on those of `metrics` on which people agree with it, and on none if the suite fails.
+
+    The `fallback` scores where no other judge counts. Any other must be right on accuracy itself: there only labels of
+    answers to which a right one is known tell of it, and it must notice answers turned wrong by accuracy as well.
+    Raises Invalid where it gives what is no score.
+    """
+    judge = Checked(judge)
+    compares = "accuracy" in metrics and not fallback
+    won, turned = suite(judge, honest), accuracy_suite(judge, honest) if compares else ()
+    known = [row for row in labels if row.metric in metrics and row.value is not None and (fallback or _tells(row))]
     agreed = agreement(judged(judge, known))
     failed = _blind(won, min_suite)
-    reasons = list(failed)
-    counts: list[str] = []
-    for metric in metrics:
-        one = next((one for one in agreed if one.metric == metric and one.task == ALL), None)
-        n, balanced = (one.n, one.balanced) if one else (0, None)
-        if n < min_labels or balanced is None:
-            reasons.append(f"{metric}: {n} labels of people, expected at least {min_labels} with both answers.")
-        elif low := distrusted([one for one in agreed if one.metric == metric], least=min_balanced, labels=min_labels):
-            reasons += [_disagrees(one, min_balanced) for one in low]
-        else:
-            counts.append(metric)
-    return Admission(judge.name, won, tuple(agreed), () if failed else tuple(counts), tuple(reasons))
+    against = {metric: _against(agreed, metric, least=min_balanced, labels=min_labels) for metric in metrics}
+    if compares:
+        against["accuracy"] += _blind(turned, min_suite)
+    reasons = (*failed, *(why for metric in metrics for why in against[metric]))
+    counts = () if failed else tuple(metric for metric in metrics if not against[metric])
+    return Admission(judge.name, (*won, *turned), tuple(agreed), counts, reasons)
+
+
+def _tells(row: Labelled) -> bool:
+    """Whether a label tells how well a judge scores its metric; of accuracy, where a right answer is known."""
+    return row.metric != "accuracy" or not declined(row.reference or DECLINE)
+
+
+def _against(agreed: Sequence[Agreement], metric: str, *, least: float, labels: int) -> list[str]:
+    """Why a judge may not count on a metric by people's labels, as sentences."""
+    mine = [one for one in agreed if one.metric == metric]
+    n, yes = next(((one.n, one.yes) for one in mine if one.task == ALL), (0, 0))
+    of = " of answers to which a right one is known" if metric == "accuracy" else ""
+    if n < labels:
+        return [f"{metric}: {n} labels of people{of}, expected at least {labels}."]
+    if min(yes, n - yes) < LEAST_OF_EACH:
+        said = f"{yes} labels of people{of} say yes and {n - yes} say no"
+        return [f"{metric}: {said}, expected at least {LEAST_OF_EACH} of each."]
+    return [_disagrees(one, least) for one in distrusted(mine, least=least, labels=labels)]
 
 
 def _disagrees(one: Agreement, expected: float) -> str:

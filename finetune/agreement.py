@@ -9,7 +9,7 @@ from scipy.stats import beta, rankdata
 
 ALL = "all"
 LEAST_OF_EACH = 5
-"""Labels of the rarer answer from which on balanced accuracy is no matter of one or two."""
+"""Labels of the rarer answer that a balanced accuracy needs: by one of them a coin would be half right or wholly."""
 
 
 @dataclass(frozen=True)

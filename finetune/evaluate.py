@@ -15,6 +15,7 @@ import numpy as np
 from finetune import gaming, metrics
 from finetune.bootstrap import interval, resampled_means
 from finetune.declining import decline_correct
+from finetune.graded import SUPPORTED, Graded, supported
 from finetune.judge import Judge, TellsEnough
 from finetune.responding import responds
 from finetune.task_metrics import OF_TASKS
@@ -22,6 +23,8 @@ from finetune.terse import answering
 from store.answers import declined
 
 ALL = "all"
+MOST_UNGRADED = 0.05
+"""The share of cases that a judge may leave without a clear grade; with more the evaluation fails."""
 UNBOUNDED = ("loss", "perplexity")
 """The metrics that are not in [0, 1]; all others are."""
 
@@ -59,7 +62,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One case's scores; `loss` is the mean negative natural-log probability per reference token."""
+    """One case's scores; `loss` is the mean negative natural-log probability per reference token.
+
+    `ungraded` says that the judge gave no clear grade: what it was asked for has no score then.
+    """
 
     case_id: str
     task: str
@@ -69,6 +75,7 @@ class CaseScore:
     scores: dict[str, float | None]
     loss: float | None
     tokens: int
+    ungraded: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,25 +123,23 @@ class Report:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
-def _scores(case: Case, text: str, judge: Judge) -> dict[str, float | None]:
+def _scores(case: Case, text: str, judge: Judge, graded: Graded) -> dict[str, float | None]:
     passages, references, can = case.passages, case.references, case.answerable
-    support = answering(case.question, judge.support)
-    recall = metrics.citation_recall(text, passages, support, answerable=can)
-    precision = metrics.citation_precision(text, passages, support, answerable=can)
-    decides = decline_correct(text, can, passages, support)
+    told = graded(lambda: supported(case.question, text, passages, judge, answerable=can)) or dict.fromkeys(SUPPORTED)
+    decides = graded(lambda: decline_correct(text, can, passages, answering(case.question, judge.support)))
     return {
-        "context_relevance": metrics.context_relevance(text, passages, support, answerable=can),
-        "passage_relevance": judge.relevance(case.question, passages) if passages else None,
+        "context_relevance": told["context_relevance"],
+        "passage_relevance": graded(lambda: judge.relevance(case.question, passages)) if passages else None,
         "context_enough": judge.enough(case.question, passages)
         if passages and isinstance(judge, TellsEnough)
         else None,
-        "citation_recall": recall,
-        "citation_precision": precision,
-        "source_attribution": metrics.source_attribution(recall, precision),
+        "citation_recall": told["citation_recall"],
+        "citation_precision": told["citation_precision"],
+        "source_attribution": told["source_attribution"],
         "right_citation": metrics.right_citation(text, case.gold, answerable=can),
-        "answer_accuracy": _accuracy(case, text, judge) if can else decides,
+        "answer_accuracy": graded(lambda: _accuracy(case, text, judge)) if can else decides,
         "decline_correct": decides,
-        "groundedness": metrics.groundedness(text, passages, support, answerable=can),
+        "groundedness": told["groundedness"],
         "verbatim_share": gaming.verbatim_share(text, passages) if passages else None,
         "selective_citing": gaming.selective_citing(text, passages),
         "responding": _responding(case, text),
@@ -164,8 +169,10 @@ def score_case(case: Case, answer: Answer, judge: Judge) -> CaseScore:
     loss = -sum(answer.logprobs) / tokens if tokens else None
     if loss is not None and not math.isfinite(loss):
         raise EvaluationError(f"Case {case.id}: found a mean loss of {loss}, expected a finite number.")
-    scores = _scores(case, answer.text, judge)
-    return CaseScore(case.id, case.task, case.cluster, case.answerable, answer.text, scores, loss, tokens)
+    graded = Graded()
+    scores = _scores(case, answer.text, judge, graded)
+    named = (case.id, case.task, case.cluster, case.answerable)
+    return CaseScore(*named, answer.text, scores, loss, tokens, ungraded=graded.missed)
 
 
 def _summary(
@@ -216,6 +223,15 @@ def _check_cases(cases: Sequence[Case]) -> None:
             )
 
 
+def _check_graded(scores: Sequence[CaseScore], judge: Judge, of: int) -> None:
+    missed = [score.case_id for score in scores if score.ungraded]
+    if len(missed) > MOST_UNGRADED * of:
+        raise EvaluationError(
+            f"The judge {judge.name} gave no clear grade of {len(missed)} of {of} cases {missed[:3]}, "
+            f"expected at most {MOST_UNGRADED:.0%}."
+        )
+
+
 def _same_length(what: str, found: Sequence[Any], expected: Sequence[Case]) -> None:
     if len(found) != len(expected):
         raise EvaluationError(f"Found {len(found)} {what} for {len(expected)} cases, expected one for each.")
@@ -246,6 +262,7 @@ def evaluate(
         _same_length("lists of log-probabilities", tokens, part)
         rows = zip(part, texts, tokens, strict=True)
         scores += [score_case(case, Answer(text, tuple(values)), judge) for case, text, values in rows]
+        _check_graded(scores, judge, len(cases))
         if progress:
             progress(len(scores), len(cases))
     human = {case.id: case.human for case in cases}

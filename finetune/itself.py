@@ -1,15 +1,18 @@
-"""Is a chat model, by its name or the addresses in its options, the bot itself? (pure)
+"""Is a chat model, by its name or the addresses in its options, the bot itself?
 
-Addresses are compared by host and port, whatever their spelling: every loopback address, the unspecified one and the
-names of this machine are one host. Other names are not looked up, so that one which a name server leads back here is
-not recognised.
+Addresses are compared by host and port, whatever their spelling: every loopback address, the unspecified one, those of
+this machine's interfaces and its names are one host. Other names are not looked up, so that one which a name server
+leads back here is not recognised.
 """
 
 import ipaddress
 import socket
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
+
+import psutil
 
 HERE = "localhost"
 ADDRESSES = {
@@ -20,6 +23,8 @@ ADDRESSES = {
 NAMING = ("base_url", "openai_api_base", "azure_endpoint")
 """The options that stand before those variables."""
 PORTS = {"http": 80, "https": 443}
+DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))
+"""What also divides the parts of a host (RFC 3490, section 3.1): clients connect there as if it were a full stop."""
 
 
 def is_tested(
@@ -69,7 +74,7 @@ def _port(parts: SplitResult) -> int:
 
 def _host(name: str) -> str:
     """A host in one spelling; HERE for this machine."""
-    name = name.lower().rstrip(".").partition("%")[0]
+    name = unicodedata.normalize("NFKC", name.translate(DOTS)).lower().rstrip(".").partition("%")[0]
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
@@ -86,4 +91,12 @@ def _host(name: str) -> str:
             return HERE if here or name.endswith(f".{HERE}") else name
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    return HERE if address.is_loopback or address.is_unspecified else str(address)
+    here = address.is_loopback or address.is_unspecified or address in _interfaces()
+    return HERE if here else str(address)
+
+
+def _interfaces() -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The addresses that lead to this machine from anywhere."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = [one.address for several in psutil.net_if_addrs().values() for one in several if one.family in families]
+    return {ipaddress.ip_address(address.partition("%")[0]) for address in found}

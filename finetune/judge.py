@@ -23,10 +23,15 @@ from finetune.metrics import (
 )
 from finetune.terse import answering
 from store.answers import declined, sentences, without_citations
+from store.errors import Invalid
 
 
 class JudgeInputError(ValueError):
     """A row that cannot be judged: the message names its line, what was found and what was expected."""
+
+
+class Ungraded(Invalid):
+    """A judge gave no clear grade, even when it was asked again: of this answer there is no score."""
 
 
 class Judge(Protocol):

@@ -13,9 +13,11 @@ import numpy as np
 
 from finetune.admission import COPIED, Admission, Labelled, admission, clearly_blind
 from finetune.chat_judge import ChatJudge
+from finetune.checked import Checked
 from finetune.fitted import FittedJudge
 from finetune.itself import is_tested
 from finetune.judge import Judge
+from finetune.libraries import library
 from finetune.perturbations import Honest
 from store.errors import Invalid
 
@@ -39,18 +41,17 @@ class _Pairs:
         """Load it; raises Invalid when it cannot be."""
         from sentence_transformers import CrossEncoder  # noqa: PLC0415, seconds that only this judge needs
 
-        try:
+        with library(f"the judge {folder} cannot be loaded", "judge.model"):
             self.model = CrossEncoder(folder, device="cpu")
-        except (OSError, ValueError) as error:
-            raise Invalid(f"the judge {folder} cannot be loaded: {error}", "Check judge.model.") from error
         self.name = folder.rstrip("/").rsplit("/", 1)[-1]
         self._kept: dict[tuple[str, str], list[float]] = {}
 
     def outputs(self, first: str, second: str) -> list[float]:
-        """The model's raw outputs for a pair."""
+        """The model's raw outputs for a pair; raises Invalid when it cannot read it."""
         pair = (first, second)
         if pair not in self._kept:
-            found = self.model.predict([pair], convert_to_numpy=True, show_progress_bar=False, activation_fn=_raw)
+            with library(f"the judge {self.name} could not be asked", "judge.model"):
+                found = self.model.predict([pair], convert_to_numpy=True, show_progress_bar=False, activation_fn=_raw)
             self._kept[pair] = [float(value) for value in np.atleast_1d(np.asarray(found[0]))]
         return self._kept[pair]
 
@@ -129,7 +130,7 @@ class Counted:
     """A plugged-in judge on the metrics that it may count on, the fitted one on the others."""
 
     def __init__(self, judge: Judge, metrics: Sequence[str], other: FittedJudge) -> None:
-        self._judge, self._metrics, self._other = judge, tuple(metrics), other
+        self._judge, self._metrics, self._other = Checked(judge), tuple(metrics), other
         self.family = judge.family
 
     @property
@@ -194,7 +195,7 @@ def admitted(
     """
     limits = {name: spec[name] for name in LIMITS}
     fitted = fitted or FittedJudge()
-    base = admission(fitted, ("support", "accuracy", "relevance"), honest, labels, **limits)
+    base = admission(fitted, ("support", "accuracy", "relevance"), honest, labels, **limits, fallback=True)
     blind = clearly_blind(base.suite, spec["min_suite"])
     try:
         judge = made(spec)

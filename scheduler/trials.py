@@ -6,7 +6,7 @@ finalists meet at the same gate, the best of them goes on and the others end as 
 
 import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from finetune.evaluate import Report
 from finetune.examples import lineage_of
 from finetune.jobs import read_rows
 from finetune.people import ByPeople
-from scheduler import decisions, entrants, forgotten, judging, refetched
+from scheduler import case_answers, decisions, entrants, forgotten, judging, refetched
 from scheduler.against import anchor_of, known_answers, side_of
 from scheduler.dataset_files import PREFERRED, PROBE, VERIFIED, runs_of
 from scheduler.memory import MB, Memory, lacking
@@ -200,7 +200,7 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "verified": str(bench.data / cycle.results["curate"]["data"] / VERIFIED),
         "primary": list(bench.primary),
         "judge": dict(bench.judge),
-        "labels": [asdict(row) for row in judging.labels(bench)],
+        "labels": case_answers.given(bench),
     }
     done = child(bench, claim, "evaluate", job)
     result = {"serving": serving, "cases": done.get("cases", 0), "out": job["out"]}
@@ -221,10 +221,8 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     others = [serving.model, *([anchor.model] if anchor is not None else [])]
     known = rated(bench, others, _cases(bench, cycle))
     verdicts = [
-        verdict_of(
-            bench, cycle, report, serving, anchor, said, candidates=len(ids), looks=len(seen[LOOKS]), rated=known
-        )
-        for (_, report, said), seen in zip(heard, looks, strict=True)
+        verdict_of(bench, cycle, report, serving, anchor, said, candidates=len(ids), looks=len(at[LOOKS]), rated=known)
+        for (_, report, said), at in zip(heard, looks, strict=True)
     ]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
     if why := judging.doubt(bench, tried):
@@ -243,8 +241,7 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         if place != best:
             leads = f"{lead(verdicts[best]):+.3f} against {lead(verdicts[place]):+.3f}"
             better = f"{ids[best]} did better at the same gate: {leads}."
-            better_one = {"verdict": "reject", "reasons": [better, *shown["reasons"]], "cases_needed": None}
-            shown = {**shown, **better_one}
+            shown |= {"verdict": "reject", "reasons": [better, *shown["reasons"]], "cases_needed": None}
         decisions.judged(bench.database, adapter_id, report, shown, serving=against, signer=Signer(bench.data))
     forgotten.forget_since(bench, out, [case.case_id for case in serving.cases])
     why = why_best(verdicts[best], [verdict for place, verdict in enumerate(verdicts) if place != best])

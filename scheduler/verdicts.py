@@ -55,7 +55,15 @@ def verdict_of(
     told = judging.told(bench, candidate, serving, said, planned)
     if looks and told:
         told += f" It is look {looks} at labels, and each one may err half as often as the one before."
-    return replace(found, reasons=tuple(one for one in (told, *found.reasons, how) if one))
+    open_ = ungraded({"the candidate": candidate, "what serves": serving, "the anchor": anchor})
+    return replace(found, reasons=tuple(one for one in (told, *found.reasons, how, open_) if one))
+
+
+def ungraded(sides: Mapping[str, Report | None]) -> str:
+    """A sentence on the cases of which the judge gave no clear grade, by side; empty where there are none."""
+    counts = {name: sum(case.ungraded for case in report.cases) for name, report in sides.items() if report is not None}
+    told = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+    return f"The judge gave no clear grade of some cases, which count on neither side there: {told}." if told else ""
 
 
 def of_alternatives(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from finetune.curated import Curated
+from finetune.evaluate import Report
 from finetune.examples import Example
 from finetune.preferences import available
 from scheduler import against, entrants, jobs, planning, trials
@@ -108,6 +109,19 @@ def test_a_single_candidate_is_judged_as_ever(work: Workbench) -> None:
     assert after.outcome == "rejected" and "winner" not in after.result
     with work.database.read() as session:
         assert adapters.get(session, only.id).state == "rejected"
+
+
+def test_a_verdict_says_which_sides_have_cases_without_a_grade(work: Workbench) -> None:
+    row, claim, (only,) = finalists(work, 1)
+    evaluated(work, [0.0])
+    serving = Report.from_json((work.data / "serving.json").read_text())
+    first, *others = serving.cases
+    kept = replace(serving, cases=(replace(first, ungraded=True), *others))
+    (work.data / "serving.json").write_text(kept.to_json())
+    trials.decide(work, claim, row)
+    with work.database.read() as session:
+        told = adapters.get(session, only.id).verdict["reasons"][-1]
+    assert told == "The judge gave no clear grade of some cases, which count on neither side there: 1 of what serves."
 
 
 def heard(work: Workbench, only: Adapter, says: dict[str, bool]) -> None:
