@@ -46,7 +46,7 @@ def resampled_means(
     count, mean = len(names), float(np.average(value, weights=weight))
     certain = _certain(count, labels)
     if certain < 2:
-        return _anything(mean, samples)
+        return anything(mean, samples)
     sums = np.bincount(place, weights=value * weight, minlength=count)
     sizes = np.bincount(place, weights=weight, minlength=count)
     draws = _drawn(count, seed, samples)
@@ -74,7 +74,7 @@ def resampled_strata(
     mean = stratified_mean(values, strata, shares)
     certain = _certain(count, labels)
     if certain < 2:
-        return mean, _anything(mean, len(shares))
+        return mean, anything(mean, len(shares))
     draws, found = _drawn(count, seed, len(shares)), []
     for one in range(3):
         sums = draws @ np.bincount(place, weights=value * (kind == one), minlength=count)
@@ -89,7 +89,7 @@ def _certain(clusters: int, labels: int | None) -> int:
     return clusters if labels is None else min(clusters, labels)
 
 
-def _anything(mean: float, samples: int) -> Floats:
+def anything(mean: float, samples: int) -> Floats:
     """Draws that say nothing: their central 90 % hold 0, whatever the mean, and nearly any difference of two shares."""
     return mean + np.linspace(-2.0, 2.0, samples) * max(1.0, abs(mean))
 

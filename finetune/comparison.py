@@ -1,4 +1,4 @@
-"""Paired values of two systems, by document -> intervals, what they say, and one verdict in plain sentences (pure).
+"""Paired values of two systems, by document -> intervals, and what they say in plain sentences (pure).
 
 It knows numbers and clusters, nothing of what was measured: `gate` compares adapters with it, `scheduler/rank.py` the
 weights of retrieval. Intervals are paired bootstraps over clusters; several primaries share their error by Holm's rule.
@@ -13,6 +13,7 @@ import numpy as np
 
 from finetune.bootstrap import (
     Floats,
+    anything,
     as_wide_as_unseen,
     few_differ,
     interval,
@@ -20,7 +21,7 @@ from finetune.bootstrap import (
     resampled_strata,
     stratified_mean,
 )
-from finetune.needed import about, least_documents, more_cases, most_of, needed_of
+from finetune.needed import least_documents
 from finetune.rated import LEAST_CASES
 
 SERVING = "serving"
@@ -148,6 +149,8 @@ def compared(
     seen, where = gains, clusters
     if labels is not None:
         seen, where = np.array([value for value, _ in labels], float), [cluster for _, cluster in labels]
+        # Labels of one document bound nothing of others, whatever the judge says there.
+        draws = anything(difference, len(draws)) if len(set(where)) < 2 else draws
     few = metric != LOSS and few_differ(seen, where, draws)
     draws = as_wide_as_unseen(draws, seen, where, mean=difference) if few else draws
     of, documents = len(rows), len(set(clusters))
@@ -183,7 +186,7 @@ def delta(
     return replace(found, against=comparison.against, few=comparison.few, labels=labels, documents=documents)
 
 
-def _holm(confidence: float, tests: int, rank: int) -> float:
+def holm(confidence: float, tests: int, rank: int) -> float:
     """The level of the interval that the test of this rank (0 has the smallest p-value) must meet."""
     return 1 - (1 - confidence) / (tests - rank)
 
@@ -196,7 +199,7 @@ def primaries(comparisons: Sequence[Comparison], rules: Rules) -> list[Delta]:
     deltas: list[Delta] = []
     still = True
     for rank, comparison in enumerate(sorted(comparisons, key=lambda c: c.p_value())):
-        confidence = _holm(rules.confidence, len(comparisons), rank)
+        confidence = holm(rules.confidence, len(comparisons), rank)
         scarce = _scarce(comparison, rules, confidence)
 
         def better(low: float, high: float, open_: bool = still, scarce: str = scarce) -> tuple[bool | None, str]:
@@ -266,52 +269,3 @@ def guard(
 def too_wide(width: float, margin: float) -> bool:
     """Whether an interval is so wide that no difference at all would be certified in fewer than 17 of 20 tries."""
     return width / 2 > 0.65 * margin
-
-
-def _no_gain(primaries: Sequence[Delta], deltas: tuple[Delta, ...], rules: Rules) -> Verdict:
-    """No gain is shown over all that it is held against: reject, unless what is not shown has a positive estimate."""
-    said = tuple(delta.sentence for delta in primaries)
-    rising = [(rank, delta) for rank, delta in enumerate(primaries) if delta.difference > 0 and not delta.passed]
-    if not rising:
-        better = {delta.metric for delta in primaries if delta.passed}
-        first = "Better than what serves, but not than the anchor." if better else "Nothing got better."
-        return Verdict("reject", (first, *said), deltas, None)
-    rank, lead = rising[0]
-    confidence = _holm(rules.confidence, len(primaries), rank)
-    if (least := least_documents(confidence)) > lead.documents:
-        first = f"A gain is possible but not shown; cases of {lead.documents} documents show none, {least} are needed."
-        return Verdict("not_enough_evidence", (first, *said), deltas, None)
-    least = rules.min_cases if lead.labels is None else rules.min_labels
-    needed, of = more_cases(lead, confidence, effect=lead.difference, least=least), needed_of(lead)
-    first = f"A gain is possible but not shown; {about(needed, of)} would show one of this size."
-    return Verdict("not_enough_evidence", (first, *said), deltas, needed, of)
-
-
-def _short(deltas: Sequence[Delta], metrics: set[str]) -> list[Delta]:
-    return [d for d in deltas if d.role == "primary" and d.against != SERVING and d.metric in metrics]
-
-
-def verdict(
-    deltas: tuple[Delta, ...], rules: Rules, *, better: str = "Better where it was trained, no worse elsewhere."
-) -> Verdict:
-    """Promote when a primary gained and every guardrail holds; reject a loss; else say how many more cases are needed.
-
-    `better` is the first sentence of a promotion.
-    """
-    primaries = [delta for delta in deltas if delta.role == "primary" and delta.against == SERVING]
-    guards = [delta for delta in deltas if delta.role == "guardrail"]
-    failed = [delta.sentence for delta in [*guards, *primaries] if delta.passed is False]
-    # What is better than what serves must be better than the anchor too, where there is one.
-    short = {d.metric for d in deltas if d.role == "primary" and d.against != SERVING and not d.passed}
-    gained = [delta.sentence for delta in primaries if delta.passed and delta.metric not in short]
-    open_ = [delta for delta in guards if delta.passed is None]
-    if failed:
-        return Verdict("reject", ("Something got worse.", *failed), deltas, None)
-    if not gained:
-        return _no_gain([*primaries, *_short(deltas, short)], deltas, rules)
-    if open_:
-        needed, task = most_of(open_, rules.confidence)
-        first = f"Better, but a guardrail is still open; {about(needed, task)} would probably settle it."
-        said = (first, *gained, *(delta.sentence for delta in open_))
-        return Verdict("not_enough_evidence", said, deltas, needed, task)
-    return Verdict("promote", (better, *gained), deltas, None)

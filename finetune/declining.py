@@ -10,21 +10,21 @@ _ADVICE = re.compile(
     r"^(?:(?:please )?(?:ask|contact|call|e-?mail|write to|check|consult|see|visit|try|look|refer|let me know)\b"
     r"|(?:please|you (?:can|could|may|might)(?: want to| like to)?|for (?:more|further)\b[^.]*?,)"
     r" (?:please )?(?:ask|contact|call|e-?mail|write to|check|consult|see|visit|try|look|refer|rephrase|upload)\b"
-    r"|(?:i am |i'm )?(?:very )?sorry\b|thank)",
+    r"|(?:i am |i'm )?(?:very )?sorry(?:,? (?:but )?(?:that )?i\b.*| (?:for|about)\b.*)?$|thank)",
     re.IGNORECASE,
 )
 """What sends somebody elsewhere or is polite: by itself it claims nothing about what was asked."""
-_ASKS_BACK = re.compile(r"^(?:could|would|can|do|did) you\b[^;:]*\?$", re.IGNORECASE)
+_ASKS_BACK = re.compile(r"^(?:could|would|can|do|did) you\b(?! know)[^;]*\?$", re.IGNORECASE)
 _HELPS = re.compile(
-    r",? (?:who|which|where|that|they|and they|so that)(?: (?:some(?:body|one)|they|he|she|you|we))?"
+    r", (?:who|which|where|they|and they|so)(?: (?:some(?:body|one)|they|he|she|you|we))?"
     r" (?:can|could|will|would|may|might|should)(?: be able to| also)? (?:help|assist|know|tell|answer|explain|find)\b"
     r"[^,;:]{0,40}$",
     re.IGNORECASE,
 )
 """What such a sentence may add: that somebody there may help."""
 _CLAIMS = re.compile(
-    r"[;:]|[,\s](?:who|whom|whose|which|that|where|because|since|as|but|so|and(?! (?:ask|try|look|rephrase)\b))\s"
-    r"|^(?:i am |i'm )?(?:very )?sorry\b[^.]*\b(?:is|are|was|were|has|have|does|do|did|will|must|costs?)\b",
+    r";|:\s|\b(?:because|since|but)\b"
+    r"|,\s(?:who|whom|whose|which|where|as|so|and\s(?:it|they|he|she|there|this|that|you))\b",
     re.IGNORECASE,
 )
 """Where a sentence that begins as advice or politeness goes on to tell something."""
@@ -34,6 +34,7 @@ _OF_WHAT_IS_SHOWN = re.compile(
     r"(?: that)?\b",
     re.IGNORECASE,
 )
+_OTHER_THINGS = re.compile(r"^(?:about |on )?(?:other|unrelated|general|different|basic)\b[^,;:]*$", re.IGNORECASE)
 _MOSTLY = 0.8
 """The share of its words that the passages must have where a sentence says what alone they hold."""
 
@@ -54,14 +55,20 @@ def decline_correct(
 
 def _harmless(sentence: str, passages: Sequence[str], support: Support | None) -> bool:
     """Whether what follows a decline declines too, is mere advice, says what the passages hold, or is supported."""
-    if declined(sentence) or (_ASKS_BACK.search(sentence) and not _figures(sentence)):
+    if declined(sentence) or ((_ASKS_BACK.search(sentence) or _advises(sentence)) and not _figures(sentence)):
         return True
-    if _ADVICE.search(sentence) and not _CLAIMS.search(_HELPS.sub("", sentence.rstrip(".!? "))):
-        return not _figures(sentence)
     said = _OF_WHAT_IS_SHOWN.sub("", sentence).strip()
-    if said != sentence and share_found(content_words(said), content_words("\n".join(passages))) >= _MOSTLY:
-        return not _figures(said)
+    if said != sentence and not _figures(said):
+        held = share_found(content_words(said), content_words("\n".join(passages)))
+        if held >= _MOSTLY or _OTHER_THINGS.search(said):
+            return True
     return support is not None and any(support(said, passage) >= YES for passage in passages)
+
+
+def _advises(sentence: str) -> bool:
+    """Whether a sentence sends somebody elsewhere, or is polite, and goes on to tell nothing."""
+    bare = sentence.rstrip(".!? ")
+    return bool(_ADVICE.search(bare)) and not _CLAIMS.search(_HELPS.sub("", bare).replace("sorry, but", "sorry,"))
 
 
 def _figures(sentence: str) -> bool:

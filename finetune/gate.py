@@ -24,11 +24,11 @@ from finetune.comparison import (
     guard,
     primaries,
     too_wide,
-    verdict,
 )
 from finetune.evaluate import ALL, CaseScore, Report, value_of
 from finetune.people import LEAST, METRIC, Heard, Said, heard
 from finetune.rated import Rated
+from finetune.settling import verdict
 
 OTHER = "other tasks"
 PLANNED = "planned tasks"

@@ -8,8 +8,7 @@ says: declining a question that cannot be answered is not scored (None), declini
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import Stemmer
@@ -35,7 +34,17 @@ _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_COUNTS.split()
 _SIGN = re.compile(r"[^\w\s.,;:!?'\"()\[\]*`\u2018-\u201f\u2026-]")
 """Signs that tell something, as "<" does; what only divides or marks up is none."""
 _REPEATED = 3
-"""Content words from which on a sentence is looked for among those before it."""
+"""Words from which on a sentence is compared by them."""
+_LINKS = (
+    "indeed moreover furthermore additionally therefore thus hence consequently overall basically actually certainly "
+    "clearly obviously also really naturally importantly notably evidently definitely"
+)
+_LEADS_ON = frozenset(_LINKS.split())
+_LEADING = re.compile(
+    r"^(?:(?:again|so|then|yes|well|and|in (?:fact|short|summary|other words)|to (?:repeat|sum up)|note that|of course"
+    r"|as (?:said|mentioned|stated)|that is)\b[\s,:]*)+"
+)
+"""How a sentence may begin that says nothing more than one before it."""
 _NEGATOR = re.compile(r"^(?:not|no|never|none|neither|nor|without|cannot|nothing|nobody)$|n't$")
 ITEM = re.compile(r"^[ \t]*(?:(?P<number>\d{1,3}[.)])|[-*•])[ \t]+(?P<text>\S.*)$", re.MULTILINE)
 
@@ -116,36 +125,25 @@ def claims(answer: str) -> list[str]:
 def distinct(answer: str) -> list[str]:
     """The sentences of `claims`, each once: what is said again says nothing more.
 
-    Said again is what has the same characters, or an earlier sentence's content words in the same order with few more
-    or less ("Indeed, the fee is due"), as long as numbers, signs and negation are the same.
+    Said again is what has the same words and signs in the same order, but for words that only lead from one sentence
+    to the next ("Indeed, the fee is due"). Of such sentences the first that cites counts.
     """
-    told: dict[str, tuple[str, _Said]] = {}
+    told: dict[tuple[object, ...], str] = {}
     for sentence in claims(answer):
-        bare = ITEM.sub(r"\g<text>", without_citations(sentence))
-        key, said = " ".join(bare.casefold().split()).rstrip(".!?:; "), _Said.of(bare)
-        if key not in told and not any(said.repeats(other) for _, other in told.values()):
-            told[key] = sentence, said
-    return [sentence for sentence, _ in told.values()]
+        key = _said(ITEM.sub(r"\g<text>", without_citations(sentence)))
+        if key not in told or (cited_numbers(sentence) and not cited_numbers(told[key])):
+            told[key] = sentence
+    return list(told.values())
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What a sentence says: its content words in order, and what must be the same where it is said again."""
+def _said(bare: str) -> tuple[object, ...]:
+    """What a sentence says, for comparing: its words without those that only lead on, and its signs.
 
-    words: tuple[str, ...]
-    same: tuple[Collection[str], list[str], bool]
-
-    @classmethod
-    def of(cls, bare: str) -> "_Said":
-        return cls(content_words(bare), (numbers(bare), _SIGN.findall(bare), denies(bare)))
-
-    def repeats(self, other: "_Said") -> bool:
-        """Whether one has all words of the other, in order, and at most a quarter more of its own, or one."""
-        short, long = sorted((self.words, other.words), key=len)
-        if self.same != other.same or len(short) < _REPEATED or len(long) - len(short) > max(1, len(short) // 4):
-            return False
-        left = iter(long)
-        return all(word in left for word in short)
+    One of hardly any word is compared by its characters.
+    """
+    plain = " ".join(bare.casefold().split()).rstrip(".!?:; ")
+    found = [word for word in words(_LEADING.sub("", plain)) if word not in _LEADS_ON]
+    return (tuple(found), tuple(_SIGN.findall(plain))) if len(found) >= _REPEATED else (plain,)
 
 
 def wordless(answer: str) -> bool:

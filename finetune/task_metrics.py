@@ -92,8 +92,8 @@ def technical_terms(answer: str, references: Sequence[str]) -> float | None:
 
 
 def _keeps(said: str, term: str) -> bool:
-    """Whether a term stands in a text as a word, also in the plural: "it" is not in "within"."""
-    before, behind = r"(?<!\w)" * term[:1].isalnum(), r"s?(?!\w)" * term[-1:].isalnum()
+    """Whether a term stands in a text as a word, also in the plural or behind a number ("512GB"): not within one."""
+    before, behind = r"(?<![^\W\d_])" * term[:1].isalpha(), r"s?(?![^\W\d_])" * term[-1:].isalnum()
     return bool(re.search(f"{before}{re.escape(term)}{behind}", said))
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from finetune.comparison import Rules, Verdict, compared, guard, primaries, verdict
+from finetune.comparison import Rules, Verdict, compared, guard, primaries
+from finetune.settling import verdict
 from retrieval import learning, weights
 from retrieval.learning import Judged, Learned
 from retrieval.ranking import Floats

@@ -24,7 +24,7 @@ METRIC = "answer_accuracy"
 LOOKS = "looks"
 """Where an adapter's report keeps with how many labelled cases the gate decided, each time that labels counted."""
 LOOKED = "looked_at"
-"""Where it keeps a digest of the labels of the last time: one that was put right since is worth another look."""
+"""Where it keeps a digest of each case's labels of the last time: one put right since is worth another look."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ def looked(report: dict[str, Any], said: Told, labelled: int, *, least: int) -> 
 
     The same labels again are the same look: a step that is tried anew spends nothing.
     """
-    looks, digest = list(report.get(LOOKS, ())), _first(said, labelled)
-    if labelled >= least and (looks[-1:], report.get(LOOKED, digest)) != ([labelled], digest):
+    looks = list(report.get(LOOKS, ()))
+    if labelled >= least and (looks[-1:] != [labelled] or _put_right(report, said)):
         looks.append(labelled)
-    return {LOOKS: looks, LOOKED: digest if looks else None}
+    return {LOOKS: looks, LOOKED: _digests(said) if looks else {}}
 
 
 def needed(report: dict[str, Any], cases: int, *, least: int, said: Told) -> int | None:
@@ -117,16 +117,23 @@ def needed(report: dict[str, Any], cases: int, *, least: int, said: Told) -> int
     last = max(report.get(LOOKS, ()), default=0)
     if not last:
         return least
-    if _first(said, last) != report.get(LOOKED, _first(said, last)):
-        return last
+    if _put_right(report, said):
+        return min(last, cases)
     return min(2 * last, cases) if last < cases else None
 
 
-def _first(said: Told, cases: int) -> str:
-    """A digest of the labels of the first so many cases."""
-    names = set(list(dict.fromkeys(case for case, _ in said))[:cases])
-    rows = sorted((case, digest_of(text), value) for (case, text), value in said.items() if case in names)
-    return digest_of(json.dumps(rows))
+def _put_right(report: dict[str, Any], said: Told) -> bool:
+    """Whether a case that is still there has other labels than at the last look."""
+    before, now_ = report.get(LOOKED) or {}, _digests(said)
+    return any(now_[case] != digest for case, digest in before.items() if case in now_)
+
+
+def _digests(said: Told) -> dict[str, str]:
+    """A digest of each case's labels."""
+    rows: dict[str, list[tuple[str, bool]]] = {}
+    for (case, text), value in said.items():
+        rows.setdefault(case, []).append((digest_of(text), value))
+    return {case: digest_of(json.dumps(sorted(found))) for case, found in rows.items()}
 
 
 def put(database: Database, adapter_id: str, case_id: str, *, answer: str, value: bool, actor: str) -> CaseLabel:

@@ -75,6 +75,13 @@ def test_what_is_better_than_what_serves_only_asks_for_what_would_show_it_over_t
         )
 
     short = over(0.19)
+    seven = [[replace(row, cluster=f"doc-{n % 7}") for n, row in enumerate(rows)] for rows in (candidate, serving)]
+    near = report(
+        [replace(row, cluster=f"doc-{n % 7}") for n, row in enumerate(noisy(5, COUNTS, gain=0.19, on="facts"))]
+    )
+    sides = [report(seven[0]), report(seven[1], "serving")]
+    open_ = decide(*sides, planned_tasks=["facts"], anchor=replace(near, model="v1"), samples=500)
+    assert "are needed." not in open_.reasons[0]
     assert (short.verdict, short.cases_needed is not None and short.cases_needed > 100) == ("not_enough_evidence", True)
     assert over(0.4).verdict == "reject"
 

@@ -223,6 +223,8 @@ def test_what_is_said_twice_counts_once():
     assert len(metrics.distinct("The fee is due [1]. The fee is not due [1]. 1. The fee is due [2].")) == 2
     again = "The fee is due on Friday [1]. Indeed, the fee is due on Friday [1]. On Friday, then, the fee is due."
     assert len(metrics.distinct(again)) == 2
+    heading = "**Annual leave for employees: 25 days.**\nAnnual leave for employees: 25 days [1]."
+    assert metrics.distinct(heading) == ["Annual leave for employees: 25 days [1]."]
 
 
 @pytest.mark.parametrize(
@@ -237,6 +239,10 @@ def test_what_is_said_twice_counts_once():
         "Open the settings. Open the settings page and choose who may see your calendar.",
         "Press Save. Press Save twice.",
         "Click the Save button. Click the Cancel button.",
+        "Submit the form before the course. Submit the form after the course.",
+        "Lot A is open for staff cars. Lot B is open for staff cars.",
+        "Parking is free for all staff. Parking is free for all staff and visitors.",
+        "The main pump is turned off. The main pump is turned on again.",
     ],
 )
 def test_what_tells_something_else_is_not_said_twice(different):
@@ -273,12 +279,23 @@ def test_what_tells_something_else_is_not_said_twice(different):
         (f"{DECLINE} Sorry, the museum is closed for good.", 0.0),
         (f"{DECLINE} The documents only say that every guest gets the money back.", 0.0),
         (f"{DECLINE} The documents only say that parking is at the front desk.", 1.0),
+        (f"{DECLINE} Please call the desk at 5500.", 1.0),
+        (f"{DECLINE} The passages only say that the keys are at 5500.", 1.0),
+        (f"{DECLINE} Please contact the help desk as soon as possible.", 1.0),
+        (f"{DECLINE} Please check the staff portal and the handbook as well.", 1.0),
+        (f"{DECLINE} Please see https://intranet.example.com/help.", 1.0),
+        (f"{DECLINE} Please let me know which building you mean.", 1.0),
+        (f"{DECLINE} Please ask the person who handles leave requests.", 1.0),
+        (f"{DECLINE} I'm sorry that I cannot help more.", 1.0),
+        (f"{DECLINE} Could you clarify: staff or student parking?", 1.0),
+        (f"{DECLINE} The documents only discuss other topics.", 1.0),
+        (f"{DECLINE} Did you know that lunch is free for everybody?", 0.0),
         (f"# Answer\n{DECLINE}", 1.0),
         ("", 0.0),
         ("[1]", 0.0),
     ],
 )
 def test_a_decline_is_in_words_and_invents_nothing(answer, right):
-    passages = ["Bread.", "Parking is in front of the house; the front desk has the keys."]
-    assert decline_correct(answer, False, passages, lambda s, p: float("bread" in s)) == right
+    passages = ["Bread.", "Parking is in front of the house; the front desk (5500) has the keys."]
+    assert decline_correct(answer, False, passages, lambda s, p: float("bread" in s or "5500" in s)) == right
     assert decline_correct(answer, True, passages) == 0.0

@@ -156,6 +156,12 @@ def test_a_few_labels_that_agree_certify_no_margin_over_all_cases() -> None:
     assert blind_loss(0, loss=0.0, labels=100).passed is True
 
 
+def test_labels_of_one_document_certify_nothing() -> None:
+    rows = [(1.0, 1.0, f"doc-{n}") for n in range(60)]
+    found = compared(METRIC, "facts", rows, Rules(samples=500), labels=[(0.0, "doc-1")] * 20)
+    assert found is not None and found.width(0.95) > 1
+
+
 def test_what_is_still_needed_is_told_in_labels_where_they_decide() -> None:
     candidate, serving, said = world(3, truth=0.1, flattery=0.0)
     found = decide(

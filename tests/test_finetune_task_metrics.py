@@ -38,6 +38,7 @@ def test_technical_terms_are_kept_or_lost():
     assert technical_terms("Use it.", ["Use it."]) is None
     assert technical_terms("He said that the cost is within limits.", ["The AI of the OS and IT."]) == 0.0
     assert technical_terms("Both APIs of the IT.", ["An API for IT."]) == 1.0
+    assert technical_terms("A 512GB SSD.", ["An SSD of 512 GB."]) == 1.0
 
 
 PLAIN = (

@@ -205,6 +205,9 @@ def test_a_label_put_right_after_the_last_look_is_worth_another(bot: QueuedBot, 
     assert client.get(f"{path}/label-next").json()["needed"] == CASES
     assert client.post(f"{path}/decide-again", json={"comment": "it was a slip"}).status_code == 200
     assert (look(), look()) == ([CASES, CASES], [CASES, CASES])
+    with bot.database.write() as session:
+        forget(session, [asked[0]["next"]["case_id"]])
+    assert client.get(f"{path}/label-next").json()["needed"] is None
 
 
 def test_labels_go_with_the_question(bot: QueuedBot, client: TestClient) -> None:
