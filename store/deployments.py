@@ -234,7 +234,8 @@ def change_canary(
     """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
 
     With `of` it must be that adapter: another one may have begun since whoever decides looked. Where `approvers` is 2
-    or more, a share above the one that so many agreed to is only noted until so many agree to it.
+    or more, a share above both the one in force and the one that so many agreed to is only noted until so many agree
+    to it.
 
     Raises Conflict when no canary runs or another one than `of`, Invalid for a wrong share or without a comment,
     NotFound for an unknown tester.
@@ -251,32 +252,31 @@ def change_canary(
         if wanted == EVERYBODY and testers is None:
             ids = []
         _check_share(wanted, ids)
-        if wanted > row.share and adapters.rests_on_erased(get(session, row.canary)):
-            raise Conflict(f"adapter {row.canary} cannot get a larger share: {ERASED}.", "Roll it back.")
-        if approvers > 1 and not _agreed(
-            session, get(session, row.canary), actor=actor, comment=comment, needed=approvers, share=wanted, testers=ids
-        ):
+        canary, larger = get(session, row.canary), wanted > row.share
+        if larger and adapters.rests_on_erased(canary):
+            raise Conflict(f"adapter {canary.id} cannot get a larger share: {ERASED}.", "Roll it back.")
+        said: dict[str, Any] = {"actor": actor, "comment": comment, "share": wanted, "testers": ids}
+        if larger and approvers > 1 and not _agreed(session, canary, needed=approvers, **said):
             return row
         if wanted == EVERYBODY:
-            return _complete(session, row.canary, actor=actor, comment=comment)
-        return deploy(session, row.adapter, actor=actor, comment=comment, canary=row.canary, share=wanted, testers=ids)
+            return _complete(session, canary, actor=actor, comment=comment)
+        return deploy(session, row.adapter, actor=actor, comment=comment, canary=canary.id, share=wanted, testers=ids)
 
 
 def _agreed(session: Session, canary: Adapter, *, needed: int, share: float, **said: Any) -> bool:
-    """Whether so many people agree to a canary's share, or did when it began."""
+    """Whether so many people agree to a canary's larger share, or have agreed to it before."""
     within = share <= approvals.agreed_share(session, canary, needed=needed)
     return within or approvals.enough(session, canary, needed=needed, share=share, **said)
 
 
-def _complete(session: Session, canary: str, *, actor: str, comment: str) -> Deployment:
+def _complete(session: Session, row: Adapter, *, actor: str, comment: str) -> Deployment:
     """Give everybody the canary; one that no bot has loaded yet goes live when a bot has.
 
     It replaces what serves the others now, which may be another one than when it was approved.
     """
-    row = get(session, canary)
     row.replaced = deployment(session).adapter
     session.add(row)
     if row.state == S.CANARY:
         retire_live(session, actor=actor)
-        move(session, canary, S.LIVE, actor=actor, comment=comment, decided_at=now())
-    return deploy(session, canary, actor=actor, comment=comment)
+        move(session, row.id, S.LIVE, actor=actor, comment=comment, decided_at=now())
+    return deploy(session, row.id, actor=actor, comment=comment)

@@ -309,6 +309,17 @@ def test_a_canary_past_the_share_that_two_people_agreed_to_needs_two_people_agai
     assert change(ben, 1.0) == (S.LIVE, 0.0) and serving(database) == adapter
 
 
+def test_one_admin_narrows_a_canary_that_two_people_never_agreed_to(database: Database) -> None:
+    ann = people.add(database, "ann", role=Role.ADMIN, actor="test").id
+    canary(database, share=0.5)
+
+    def change(who: str, share: float) -> float:
+        return deployments.change_canary(database, actor=who, comment="harmful", share=share, approvers=2).share
+
+    assert (change(ann, 0.5), change(ann, 0.05), change("command", 0.01)) == (0.5, 0.05, 0.01)
+    assert change(ann, 0.05) == 0.01
+
+
 def test_an_approval_after_its_days_is_refused_without_a_scheduler(database: Database) -> None:
     adapter = made(database)
     with database.write() as session:
