@@ -12,7 +12,6 @@ from bot import api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from bot.dossier import dossier
 from store import adapters, approvals, deployments, people, previews, rollbacks, staleness
-from store.errors import Conflict
 from store.models import Deployment
 
 MAX_TESTERS = 100
@@ -91,10 +90,6 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
 
     Its files must be those that were evaluated.
     """
-    with parts.database.read() as session:
-        row = adapters.get(session, adapter_id)
-    if row.folder and (why := adapters.altered(adapters.place(row, parts.data), row.digest)):
-        raise Conflict(f"adapter {adapter_id} cannot be approved: {why}", "Put the files back, or run a new cycle.")
     row = deployments.approve(
         parts.database,
         adapter_id,
@@ -105,6 +100,7 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
         approvers=parts.approvers,
         signer=parts.signer,
         days=parts.approval_days,
+        data=parts.data,
     )
     with parts.database.read() as session:
         missing = approvals.missing(session, row, needed=parts.approvers)

@@ -5,6 +5,7 @@ An adapter's state changes only through `store.adapters.move`; here is what such
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, select
@@ -83,24 +84,27 @@ def approve(
     approvers: int = 1,
     signer: Signer | None = None,
     days: float | None = None,
+    data: Path | None = None,
 ) -> Adapter:
     """Approve an awaiting adapter, bound to its digests, and deploy it to every bot.
 
     Where `approvers` is 2 or more, the first ones are only noted; the call of the last one who agrees to the same share
     and testers deploys. After more than `days` since its gate it is too late. With a `signer` the gate's signature is
-    checked, and must be there.
+    checked, and must be there. With the folder of `data` its files must be those that were evaluated.
 
     A `share` below 1 makes it a canary: it answers that share of the conversations and the `testers`, people by name
     or id; what served before answers the rest.
 
     Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
     another canary runs, when it is to be a canary beside what no bot has loaded yet, when the same person approves
-    twice or nobody known does, when it is too late, when the signature is another one or missing, or when what serves
-    has changed since it was evaluated (it then becomes a candidate again, to be evaluated against the adapter that
-    serves now).
+    twice or nobody known does, when it is too late, when the signature is another one or missing, when its files are
+    altered, or when what serves has changed since it was evaluated (it then becomes a candidate again, to be evaluated
+    against the adapter that serves now).
     """
     need_comment(comment, "approving")
     _check_share(share, testers)
+    if data is not None:
+        _check_files(database, adapter_id, signer, data)
     with database.write() as session:
         row, serving = get(session, adapter_id), deployment(session)
         _check_approvable(row, serving, signer)
@@ -155,6 +159,15 @@ def _check_approvable(row: Adapter, serving: Deployment, signer: Signer | None) 
             f"adapter {serving.canary} is a canary for {serving.share:.0%} of the conversations.",
             "Complete it with share 1 or roll it back, then approve the next one.",
         )
+
+
+def _check_files(database: Database, adapter_id: str, signer: Signer | None, data: Path) -> None:
+    """Read before the database is locked: weights are large."""
+    with database.read() as session:
+        row = get(session, adapter_id)
+        _check_approvable(row, deployment(session), signer)
+    if row.folder and (why := adapters.altered(adapters.place(row, data), row.digest)):
+        raise Conflict(f"adapter {row.id} cannot be approved: {why}", "Put the files back, or run a new cycle.")
 
 
 def _check_in_time(session: Session, row: Adapter, days: float | None) -> None:

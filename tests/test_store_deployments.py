@@ -1,5 +1,7 @@
 """Claims about canaries in the registry: who gets one, how it ends, and that what serves the others stays."""
 
+import hashlib
+import json
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -12,11 +14,13 @@ from sqlalchemy import create_engine
 from sqlmodel import select
 
 from store import adapters, approvals, deployments, people, rollbacks
+from store.__main__ import main as store_command
 from store.database import Database, open_database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import BASE, AuditEntry, Cycle, Deployment, Person, Role, now
 from store.models import AdapterState as S
 from store.signing import SIGNATURE, Signer
+from tests.deciding import signed
 from tests.test_store_adapters import live, made, serving, state
 
 MIGRATIONS = Path(deployments.__file__).parent / "migrations"
@@ -265,6 +269,36 @@ def test_what_the_gate_did_not_sign_is_not_approved(database: Database, tmp_path
     with pytest.raises(Conflict, match="what the gate signed of adapter v1 is not what the database holds now"):
         deployments.approve(database, adapter, actor="ann", comment="good", signer=signer)
     assert state(database, adapter) == S.AWAITING_APPROVAL
+
+
+def with_files(database: Database, data: Path) -> tuple[str, Path]:
+    """An awaiting, signed adapter with one file, and its folder."""
+    folder, adapter = data / adapters.FOLDER / "v1-1", made(database)
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(b"good")
+    manifest = json.dumps({"files": {"weights": hashlib.sha256(b"good").hexdigest()}}).encode()
+    (folder / adapters.MANIFEST).write_bytes(manifest)
+    with database.write() as session:
+        kept = adapters.get(session, adapter)
+        kept.folder, kept.digest = str(folder), hashlib.sha256(manifest).hexdigest()
+        session.add(signed(database, kept))
+    return adapter, folder
+
+
+def test_files_that_were_altered_are_not_approved_by_command_either(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RATCHET_DATA", str(tmp_path))
+    monkeypatch.setenv("RATCHET_DATABASE_URL", database.url)
+    adapter, folder = with_files(database, tmp_path)
+    (folder / "weights").write_bytes(b"evil")
+    command = ["approve", adapter, "--comment", "good"]
+    assert store_command(command) == 1 and state(database, adapter) == S.AWAITING_APPROVAL
+    said = capsys.readouterr().err
+    assert f"adapter {adapter} cannot be approved: weights of adapter v1-1 is missing or altered" in said
+    assert "Put the files back, or run a new cycle." in said
+    (folder / "weights").write_bytes(b"good")
+    assert store_command(command) == 0 and state(database, adapter) == S.APPROVED
 
 
 def test_two_people_agree_to_the_same_share_and_are_admins_still(database: Database) -> None:
