@@ -292,12 +292,11 @@ def _plain(metric: str) -> str:
 
 def digests(row: Adapter, signer: Signer, folder: Path | None) -> dict[str, Any]:
     """What an approval is bound to, the gate's signature of it, and whether that and the files still fit."""
-    place = adapters.place(row, folder) if folder is not None and row.folder else None
     signature = row.verdict.get(SIGNATURE)
     fits = None if signature is None else signer.verifies(signed_text(row), signature)
     return {
         "adapter": row.digest,
-        "files_fit": not adapters.altered(place, row.digest) if place is not None else None,
+        "files_fit": not adapters.unfit(row, folder) if folder is not None and row.folder else None,
         "dataset": row.dataset_digest,
         "report": row.report_digest,
         "report_fits": row.report_digest == adapters.report_digest(row.report) if row.report else None,

@@ -98,8 +98,8 @@ def approve(
     Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
     another canary runs, when it is to be a canary beside what no bot has loaded yet, when the same person approves
     twice or nobody known does, when it is too late, when the signature is another one or missing, when its files are
-    altered, or when what serves has changed since it was evaluated (it then becomes a candidate again, to be evaluated
-    against the adapter that serves now).
+    altered or cannot be read, or when what serves has changed since it was evaluated (it then becomes a candidate
+    again, to be evaluated against the adapter that serves now).
     """
     need_comment(comment, "approving")
     _check_share(share, testers)
@@ -166,7 +166,7 @@ def _check_files(database: Database, adapter_id: str, signer: Signer | None, dat
     with database.read() as session:
         row = get(session, adapter_id)
         _check_approvable(row, deployment(session), signer)
-    if row.folder and (why := adapters.altered(adapters.place(row, data), row.digest)):
+    if why := adapters.unfit(row, data):
         raise Conflict(f"adapter {row.id} cannot be approved: {why}", "Put the files back, or run a new cycle.")
 
 

@@ -158,6 +158,17 @@ def test_files_that_were_altered_after_the_gate_are_not_approved(
     assert client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"}).status_code == 200
 
 
+def test_files_that_cannot_be_read_are_a_sentence(client: TestClient, bot: QueuedBot, adapter: str) -> None:
+    with bot.database.read() as session:
+        weights = Path(adapters.get(session, adapter).folder) / WEIGHTS
+    weights.unlink()
+    weights.symlink_to(WEIGHTS)
+    assert client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["digests"]["files_fit"] is False
+    response = client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"})
+    sentence = f"adapter {adapter} cannot be approved: the files of adapter {weights.parent.name} cannot be read: "
+    assert response.status_code == 409 and error(response)["message"].startswith(sentence)
+
+
 def test_the_key_is_readable_by_its_owner_alone_and_stays_the_same(tmp_path: Path) -> None:
     signature = Signer(tmp_path).sign("a")
     assert (tmp_path / KEY).stat().st_mode & 0o777 == 0o600
