@@ -131,6 +131,17 @@ def unfit(row: Adapter, data: Path) -> str:
         return f"the files of adapter {Path(row.folder).name} cannot be read: {error.strerror or error}."
 
 
+def files_fit(row: Adapter, data: Path) -> bool | None:
+    """Whether an adapter's files are the published ones; None where none are entered, or where nothing rests on them.
+
+    That is where its folder went after it came to a state that no arrow leaves: `scheduler/tidying.py` deletes such.
+    """
+    ended = not ARROWS[S(row.state)]
+    if not row.folder or (ended and not place(row, data).exists()):
+        return None
+    return not unfit(row, data)
+
+
 def _digest(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
