@@ -131,7 +131,7 @@ def _golden(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 def _canary(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    row = deployments.change_canary(
+    row, _ = deployments.change_canary(
         database,
         actor=ACTOR,
         comment=options.comment,

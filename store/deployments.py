@@ -243,12 +243,14 @@ def change_canary(
     testers: Sequence[str] | None = None,
     of: str | None = None,
     approvers: int = 1,
-) -> Deployment:
+) -> tuple[Deployment, bool]:
     """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
 
     With `of` it must be that adapter: another one may have begun since whoever decides looked. Where `approvers` is 2
     or more, a share above both the one in force and the one that so many agreed to is only noted until so many agree
     to it.
+
+    Returns what is deployed then, and whether the change was only noted.
 
     Raises Conflict when no canary runs or another one than `of`, Invalid for a wrong share or without a comment,
     NotFound for an unknown tester.
@@ -270,10 +272,11 @@ def change_canary(
             raise Conflict(f"adapter {canary.id} cannot get a larger share: {ERASED}.", "Roll it back.")
         said: dict[str, Any] = {"actor": actor, "comment": comment, "share": wanted, "testers": ids}
         if larger and approvers > 1 and not _agreed(session, canary, needed=approvers, **said):
-            return row
+            return row, True
         if wanted == EVERYBODY:
-            return _complete(session, canary, actor=actor, comment=comment)
-        return deploy(session, row.adapter, actor=actor, comment=comment, canary=canary.id, share=wanted, testers=ids)
+            return _complete(session, canary, actor=actor, comment=comment), False
+        deploy(session, row.adapter, actor=actor, comment=comment, canary=canary.id, share=wanted, testers=ids)
+        return row, False
 
 
 def _agreed(session: Session, canary: Adapter, *, needed: int, share: float, **said: Any) -> bool:

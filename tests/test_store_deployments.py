@@ -82,11 +82,11 @@ def test_a_canary_is_changed_then_completed_and_the_one_before_retires(database:
     first = live(database)
     second = canary(database)
     people.add(database, "ann", role=Role.CHAT, actor="test")
-    changed = deployments.change_canary(database, actor="eve", comment="more", share=0.5, testers=["ann"])
+    changed, _ = deployments.change_canary(database, actor="eve", comment="more", share=0.5, testers=["ann"])
     assert (changed.adapter, changed.canary, changed.share, len(changed.testers)) == (first, second, 0.5, 1)
-    kept = deployments.change_canary(database, actor="eve", comment="fewer", share=0.2)
+    kept, _ = deployments.change_canary(database, actor="eve", comment="fewer", share=0.2)
     assert (kept.share, kept.testers) == (0.2, changed.testers)
-    done = deployments.change_canary(database, actor="eve", comment="all well", share=1)
+    done, _ = deployments.change_canary(database, actor="eve", comment="all well", share=1)
     assert (done.adapter, done.canary, done.share, done.testers) == (second, None, 0, [])
     assert (state(database, first), state(database, second)) == (S.RETIRED, S.LIVE)
     assert rollbacks.rollback(database, actor="eve", comment="after all").adapter == first
@@ -348,10 +348,24 @@ def test_one_admin_narrows_a_canary_that_two_people_never_agreed_to(database: Da
     canary(database, share=0.5)
 
     def change(who: str, share: float) -> float:
-        return deployments.change_canary(database, actor=who, comment="harmful", share=share, approvers=2).share
+        deployments.change_canary(database, actor=who, comment="harmful", share=share, approvers=2)
+        return row(database).share
 
     assert (change(ann, 0.5), change(ann, 0.05), change("command", 0.01)) == (0.5, 0.05, 0.01)
     assert change(ann, 0.05) == 0.01
+
+
+def test_a_change_that_is_only_noted_says_so(database: Database) -> None:
+    ann, ben = (people.add(database, name, role=Role.ADMIN, actor="test").id for name in ("ann", "ben"))
+    canary(database, share=0.5)
+
+    def noted(who: str, **change: Any) -> bool:
+        return deployments.change_canary(database, actor=who, comment="try", approvers=2, **change)[1]
+
+    assert not noted(ann, share=0.5, testers=["ann"]) and row(database).testers == [ann]
+    assert not noted(ann, share=0.1)
+    assert noted(ann, share=1.0) and row(database).share == 0.1
+    assert not noted(ben, share=1.0) and row(database).canary is None
 
 
 def test_an_approval_after_its_days_is_refused_without_a_scheduler(database: Database) -> None:
@@ -430,6 +444,6 @@ def test_a_canary_that_rests_on_an_erased_person_gets_no_larger_share_and_does_n
         session.add(kept)
     with pytest.raises(Conflict, match="cannot get a larger share: it rests on what somebody said who was erased"):
         deployments.change_canary(database, actor="ann", comment="all well", share=1)
-    assert deployments.change_canary(database, actor="ann", comment="less", share=0.05).share == 0.05
+    assert deployments.change_canary(database, actor="ann", comment="less", share=0.05)[0].share == 0.05
     rollbacks.rollback(database, actor="ann", comment="bad")
     assert state(database, adapter) == S.QUARANTINED
