@@ -12,8 +12,7 @@ from bot import api_views
 from bot.api_parts import Admin, Name, Parts, Text, WithPage, WithParts, admin_only, listing
 from bot.dossier import dossier
 from store import adapters, approvals, deployments, people, previews, rollbacks, staleness
-from store.errors import Conflict
-from store.models import Deployment
+from store.models import Adapter, Deployment
 
 MAX_TESTERS = 100
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
@@ -91,10 +90,6 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
 
     Its files must be those that were evaluated.
     """
-    with parts.database.read() as session:
-        row = adapters.get(session, adapter_id)
-    if row.folder and (why := adapters.altered(adapters.place(row, parts.data), row.digest)):
-        raise Conflict(f"adapter {adapter_id} cannot be approved: {why}", "Put the files back, or run a new cycle.")
     row = deployments.approve(
         parts.database,
         adapter_id,
@@ -105,6 +100,7 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
         approvers=parts.approvers,
         signer=parts.signer,
         days=parts.approval_days,
+        data=parts.data,
     )
     with parts.database.read() as session:
         missing = approvals.missing(session, row, needed=parts.approvers)
@@ -120,8 +116,8 @@ def reject_adapter(adapter_id: str, body: Decision, parts: WithParts, admin: Adm
 
 @router.post("/canary")
 def change_canary(body: CanaryChange, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Give the canary another share or other testers, or complete it."""
-    row = deployments.change_canary(
+    """Give the canary another share or other testers, or complete it; or agree to that, where more people must."""
+    row, noted = deployments.change_canary(
         parts.database,
         actor=admin.person.id,
         comment=body.comment,
@@ -130,10 +126,8 @@ def change_canary(body: CanaryChange, parts: WithParts, admin: Admin) -> dict[st
         approvers=parts.approvers,
     )
     with parts.database.read() as session:
-        kept = row.canary is not None and body.share not in (None, row.share)
-        missing = (
-            approvals.missing(session, adapters.get(session, row.canary or ""), needed=parts.approvers) if kept else 0
-        )
+        canary = session.get(Adapter, row.canary) if noted else None
+        missing = approvals.missing(session, canary, needed=parts.approvers) if canary is not None else 0
     return {**_deployed(parts, row), "approvals_missing": missing}
 
 

@@ -30,7 +30,8 @@ def dossier(
 ) -> dict[str, Any]:
     """The dossier of an adapter; parts that were not measured are empty lists or nulls. Raises NotFound.
 
-    With the folder of `data` it also says whether the adapter's files are the published ones.
+    With the folder of `data` it also says whether the adapter's files are the published ones, null where they
+    were tidied away.
     """
     row = adapters.get(session, adapter_id)
     cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
@@ -292,12 +293,11 @@ def _plain(metric: str) -> str:
 
 def digests(row: Adapter, signer: Signer, folder: Path | None) -> dict[str, Any]:
     """What an approval is bound to, the gate's signature of it, and whether that and the files still fit."""
-    place = adapters.place(row, folder) if folder is not None and row.folder else None
     signature = row.verdict.get(SIGNATURE)
     fits = None if signature is None else signer.verifies(signed_text(row), signature)
     return {
         "adapter": row.digest,
-        "files_fit": not adapters.altered(place, row.digest) if place is not None else None,
+        "files_fit": adapters.files_fit(row, folder) if folder is not None else None,
         "dataset": row.dataset_digest,
         "report": row.report_digest,
         "report_fits": row.report_digest == adapters.report_digest(row.report) if row.report else None,

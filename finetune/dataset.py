@@ -40,7 +40,7 @@ class Policy:
     covering: Mapping[str, float]
     """The tasks that cover every exchange scoring at least that much on them."""
     reviewers: frozenset[str]
-    """The ids of people whose corrections need no confirmation."""
+    """The ids of people who review now: what they rate outweighs others, at any pace and over no cap."""
     sources: Mapping[str, str]
     """Document ids -> stable names."""
     unanswerable_share: float
@@ -160,7 +160,6 @@ def _found(row: Logged, policy: Policy) -> Example | str:
         judge=policy.judge,
         rules=policy.rules,
         covering=policy.covering,
-        reviewers=policy.reviewers,
         sources=policy.sources,
         redact=policy.redacted,
     )

@@ -115,7 +115,6 @@ def example_of(
     judge: Judge,
     rules: Mapping[str, Rules],
     covering: Mapping[str, float],
-    reviewers: frozenset[str],
     sources: Mapping[str, str],
     redact: Redact,
 ) -> Example | str:
@@ -129,7 +128,7 @@ def example_of(
         return "it was shown a verified answer"
     task = label.task if label is not None else "unclassified"
     rule = rules.get(task, Rules())
-    made = target_of(row, judge=judge, reviewers=reviewers, least=LEAST_SUPPORT[rule.filter_quality])
+    made = target_of(row, judge=judge, least=LEAST_SUPPORT[rule.filter_quality])
     if made == UNCORRECTED and exchange.state == "finished" and exchange.answer:
         made = Target(exchange.answer, Kind.DISLIKED, UNCORRECTED, True, None)
     if isinstance(made, str):

@@ -33,11 +33,11 @@ UNRELATED = 0.25
 """The relevance of its passages below which an answer that nothing supports should have been a decline."""
 
 
-def target_of(row: Logged, *, judge: Judge, reviewers: frozenset[str], least: float = SUPPORTED) -> Target | str:
+def target_of(row: Logged, *, judge: Judge, least: float = SUPPORTED) -> Target | str:
     """The target of an exchange, or why it has none; `least` is the support that an answer of the bot needs."""
     feedback, exchange = row.feedback, row.exchange
     if feedback is not None and feedback.correction:
-        return _corrected(row, judge, reviewed=reviewed(feedback) or feedback.person_id in reviewers)
+        return _corrected(row, judge, reviewed=reviewed(feedback))
     if feedback is not None and feedback.rating == "down":
         return _taught(row, judge, least) or UNCORRECTED
     liked = feedback is not None and feedback.rating == "up"

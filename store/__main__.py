@@ -115,6 +115,7 @@ def _approve(options: argparse.Namespace, settings: Settings, database: Database
         approvers=settings.gate.approvers,
         signer=Signer(settings.server.data),
         days=settings.scheduler.approval_days,
+        data=settings.server.data,
     )
     print(f"approved {options.adapter}{_whom(options.share, testers)}: running bots load it now.")
 
@@ -130,7 +131,7 @@ def _golden(options: argparse.Namespace, settings: Settings, database: Database)
 
 
 def _canary(options: argparse.Namespace, settings: Settings, database: Database) -> None:
-    row = deployments.change_canary(
+    row, _ = deployments.change_canary(
         database,
         actor=ACTOR,
         comment=options.comment,

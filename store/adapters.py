@@ -101,7 +101,8 @@ def place(row: Adapter, data: Path) -> Path:
 def altered(folder: Path, digest: str) -> str:
     """What of an adapter's folder is not as it was published, as a sentence; empty where every file is.
 
-    `digest` is the manifest's SHA-256 as the registry has it. Raises OSError where a file is there and cannot be read.
+    `digest` is the manifest's SHA-256 as the registry has it. Raises OSError where a file is there and cannot be read:
+    `unfit` says that too.
     """
     try:
         written = (folder / MANIFEST).read_bytes()
@@ -109,10 +110,36 @@ def altered(folder: Path, digest: str) -> str:
         return f"the adapter folder {folder.name} has no {MANIFEST}: it was never finished, or is not there."
     if digest and hashlib.sha256(written).hexdigest() != digest:
         return f"the manifest of {folder.name} does not match the digest in the registry."
-    for name, published in json.loads(written)["files"].items():
+    try:
+        files = json.loads(written)["files"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"the {MANIFEST} of adapter {folder.name} cannot be read: it names no files with their digests."
+    for name, published in files:
         if _digest(folder / name) != published:
             return f"{name} of adapter {folder.name} is missing or altered since it was published."
     return ""
+
+
+def unfit(row: Adapter, data: Path) -> str:
+    """Why an adapter's files are none to decide on, as a sentence: altered, or not to be read now; empty if they fit.
+
+    They fit where none are entered.
+    """
+    try:
+        return altered(place(row, data), row.digest) if row.folder else ""
+    except OSError as error:
+        return f"the files of adapter {Path(row.folder).name} cannot be read: {error.strerror or error}."
+
+
+def files_fit(row: Adapter, data: Path) -> bool | None:
+    """Whether an adapter's files are the published ones; None where none are entered, or where nothing rests on them.
+
+    That is where its folder went after it came to a state that no arrow leaves: `scheduler/tidying.py` deletes such.
+    """
+    ended = not ARROWS[S(row.state)]
+    if not row.folder or (ended and not place(row, data).exists()):
+        return None
+    return not unfit(row, data)
 
 
 def _digest(path: Path) -> str | None:

@@ -5,6 +5,7 @@ An adapter's state changes only through `store.adapters.move`; here is what such
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, select
@@ -83,24 +84,27 @@ def approve(
     approvers: int = 1,
     signer: Signer | None = None,
     days: float | None = None,
+    data: Path | None = None,
 ) -> Adapter:
     """Approve an awaiting adapter, bound to its digests, and deploy it to every bot.
 
     Where `approvers` is 2 or more, the first ones are only noted; the call of the last one who agrees to the same share
     and testers deploys. After more than `days` since its gate it is too late. With a `signer` the gate's signature is
-    checked, and must be there.
+    checked, and must be there. With the folder of `data` its files must be those that were evaluated.
 
     A `share` below 1 makes it a canary: it answers that share of the conversations and the `testers`, people by name
     or id; what served before answers the rest.
 
     Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
     another canary runs, when it is to be a canary beside what no bot has loaded yet, when the same person approves
-    twice or nobody known does, when it is too late, when the signature is another one or missing, or when what serves
-    has changed since it was evaluated (it then becomes a candidate again, to be evaluated against the adapter that
-    serves now).
+    twice or nobody known does, when it is too late, when the signature is another one or missing, when its files are
+    altered or cannot be read, or when what serves has changed since it was evaluated (it then becomes a candidate
+    again, to be evaluated against the adapter that serves now).
     """
     need_comment(comment, "approving")
     _check_share(share, testers)
+    if data is not None:
+        _check_files(database, adapter_id, signer, data)
     with database.write() as session:
         row, serving = get(session, adapter_id), deployment(session)
         _check_approvable(row, serving, signer)
@@ -155,6 +159,15 @@ def _check_approvable(row: Adapter, serving: Deployment, signer: Signer | None) 
             f"adapter {serving.canary} is a canary for {serving.share:.0%} of the conversations.",
             "Complete it with share 1 or roll it back, then approve the next one.",
         )
+
+
+def _check_files(database: Database, adapter_id: str, signer: Signer | None, data: Path) -> None:
+    """Read before the database is locked: weights are large."""
+    with database.read() as session:
+        row = get(session, adapter_id)
+        _check_approvable(row, deployment(session), signer)
+    if why := adapters.unfit(row, data):
+        raise Conflict(f"adapter {row.id} cannot be approved: {why}", "Put the files back, or run a new cycle.")
 
 
 def _check_in_time(session: Session, row: Adapter, days: float | None) -> None:
@@ -230,11 +243,14 @@ def change_canary(
     testers: Sequence[str] | None = None,
     of: str | None = None,
     approvers: int = 1,
-) -> Deployment:
+) -> tuple[Deployment, bool]:
     """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
 
     With `of` it must be that adapter: another one may have begun since whoever decides looked. Where `approvers` is 2
-    or more, a share above the one that so many agreed to is only noted until so many agree to it.
+    or more, a share above both the one in force and the one that so many agreed to is only noted until so many agree
+    to it.
+
+    Returns what is deployed then, and whether the change was only noted.
 
     Raises Conflict when no canary runs or another one than `of`, Invalid for a wrong share or without a comment,
     NotFound for an unknown tester.
@@ -251,32 +267,32 @@ def change_canary(
         if wanted == EVERYBODY and testers is None:
             ids = []
         _check_share(wanted, ids)
-        if wanted > row.share and adapters.rests_on_erased(get(session, row.canary)):
-            raise Conflict(f"adapter {row.canary} cannot get a larger share: {ERASED}.", "Roll it back.")
-        if approvers > 1 and not _agreed(
-            session, get(session, row.canary), actor=actor, comment=comment, needed=approvers, share=wanted, testers=ids
-        ):
-            return row
+        canary, larger = get(session, row.canary), wanted > row.share
+        if larger and adapters.rests_on_erased(canary):
+            raise Conflict(f"adapter {canary.id} cannot get a larger share: {ERASED}.", "Roll it back.")
+        said: dict[str, Any] = {"actor": actor, "comment": comment, "share": wanted, "testers": ids}
+        if larger and approvers > 1 and not _agreed(session, canary, needed=approvers, **said):
+            return row, True
         if wanted == EVERYBODY:
-            return _complete(session, row.canary, actor=actor, comment=comment)
-        return deploy(session, row.adapter, actor=actor, comment=comment, canary=row.canary, share=wanted, testers=ids)
+            return _complete(session, canary, actor=actor, comment=comment), False
+        deploy(session, row.adapter, actor=actor, comment=comment, canary=canary.id, share=wanted, testers=ids)
+        return row, False
 
 
 def _agreed(session: Session, canary: Adapter, *, needed: int, share: float, **said: Any) -> bool:
-    """Whether so many people agree to a canary's share, or did when it began."""
+    """Whether so many people agree to a canary's larger share, or have agreed to it before."""
     within = share <= approvals.agreed_share(session, canary, needed=needed)
     return within or approvals.enough(session, canary, needed=needed, share=share, **said)
 
 
-def _complete(session: Session, canary: str, *, actor: str, comment: str) -> Deployment:
+def _complete(session: Session, row: Adapter, *, actor: str, comment: str) -> Deployment:
     """Give everybody the canary; one that no bot has loaded yet goes live when a bot has.
 
     It replaces what serves the others now, which may be another one than when it was approved.
     """
-    row = get(session, canary)
     row.replaced = deployment(session).adapter
     session.add(row)
     if row.state == S.CANARY:
         retire_live(session, actor=actor)
-        move(session, canary, S.LIVE, actor=actor, comment=comment, decided_at=now())
-    return deploy(session, canary, actor=actor, comment=comment)
+        move(session, row.id, S.LIVE, actor=actor, comment=comment, decided_at=now())
+    return deploy(session, row.id, actor=actor, comment=comment)

@@ -9,7 +9,7 @@ import pytest
 from sqlmodel import select
 from starlette.testclient import TestClient
 
-from store import adapters, people
+from store import adapters, deployments, people
 from store.errors import BrokenAdapter
 from store.models import BASE, AdapterState, AuditEntry, Conversation, Exchange, Preview
 from tests.queued import QUESTION, QueuedBot, ask, error, queued_bot, until
@@ -94,6 +94,20 @@ def test_who_agreed_to_what_and_how_many_are_missing_is_told(tmp_path: Path) -> 
         assert (said["state"], said["approvals_missing"]) == ("awaiting_approval", 2)
         [given] = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["approvals"]
         assert (given["name"], given["share"], given["testers"]) == ("admin", 0.1, ["chat"])
+
+
+def test_how_many_must_still_agree_is_told_of_a_larger_share_alone(tmp_path: Path) -> None:
+    with queued_bot(tmp_path, approvers=2) as bot, TestClient(bot.app, headers=bot.headers("admin")) as client:
+        adapter = made(bot.database)
+        deployments.approve(bot.database, adapter, actor="test", comment="try it", share=0.5)
+
+        def change(**body: object) -> tuple[float, list[str], int]:
+            said = client.post("/v1/admin/canary", json={**COMMENT, **body}).json()
+            return said["canary"]["share"], said["canary"]["testers"], said["approvals_missing"]
+
+        assert change(share=0.5, testers=["chat"]) == (0.5, ["chat"], 0)
+        assert change(share=0.7, testers=["chat"]) == (0.5, ["chat"], 1)
+        assert change(share=0.1) == (0.1, ["chat"], 0)
 
 
 def test_what_serves_beside_a_canary_is_taken_back_and_the_canary_goes_on(client: TestClient, bot: QueuedBot) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,14 @@ def case(name: str, score: float | None, text: str = "It is long [1].") -> dict[
     return {"case_id": name, "task": "travel", "cluster": name, "answerable": True, "answer": text, "scores": scores}
 
 
-def gated(bot: QueuedBot, folder: Path, exchange: str) -> str:
+def gated(bot: QueuedBot, data: Path, exchange: str) -> str:
     """An adapter that a cycle trained, evaluated on one logged exchange, and signed."""
     funnel = {"exchanges": 9, "left out: not to be trained on": 2, "left out: stale": 4, "train: correction": 3}
     results = {"curate": {"funnel": funnel, "held_out": 1}, "train": {"seconds": 12.5, "tokens": 900}}
     plan = {"expected": {"source_attribution": 0.5}}
     row = adapters.create(bot.database, actor="test", cycle_id="cy_1", base_model="tiny")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = data / adapters.FOLDER / "v1-1"
+    folder.mkdir(parents=True)
     (folder / WEIGHTS).write_bytes(b"weights")
     manifest = json.dumps({"files": {WEIGHTS: hashlib.sha256(b"weights").hexdigest()}})
     (folder / adapters.MANIFEST).write_text(manifest)
@@ -69,7 +71,7 @@ def gated(bot: QueuedBot, folder: Path, exchange: str) -> str:
     report["serving"]["summaries"] = [DEPTH | {"mean": 0.25}, DEPTH | {"task": "cooking", "mean": 0.5}]
     anchored = DELTA | {"difference": 0.9, "against": "the anchor v1"}
     verdict = {"verdict": "promote", "reasons": ["It gained."], "deltas": [DELTA, anchored], "cases_needed": None}
-    judged(bot.database, row.id, report, verdict, serving=BASE, signer=Signer(folder))
+    judged(bot.database, row.id, report, verdict, serving=BASE, signer=Signer(data))
     return row.id
 
 
@@ -156,6 +158,38 @@ def test_files_that_were_altered_after_the_gate_are_not_approved(
         assert response.status_code == 409 and f"adapter {adapter} cannot be approved: " in error(response)["message"]
         file.write_bytes(good)
     assert client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"}).status_code == 200
+
+
+def test_files_that_cannot_be_read_are_a_sentence(client: TestClient, bot: QueuedBot, adapter: str) -> None:
+    with bot.database.read() as session:
+        weights = Path(adapters.get(session, adapter).folder) / WEIGHTS
+    weights.unlink()
+    weights.symlink_to(WEIGHTS)
+    assert client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["digests"]["files_fit"] is False
+    response = client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"})
+    sentence = f"adapter {adapter} cannot be approved: the files of adapter {weights.parent.name} cannot be read: "
+    assert response.status_code == 409 and error(response)["message"].startswith(sentence)
+
+
+@pytest.mark.parametrize("refused", ["rejected", "superseded", "expired", "quarantined"])
+def test_files_of_a_refused_adapter_that_were_tidied_away_were_not_altered(
+    client: TestClient, bot: QueuedBot, adapter: str, refused: str
+) -> None:
+    with bot.database.write() as session:
+        row = adapters.move(session, adapter, AdapterState(refused), actor="test")
+
+    def fits() -> bool | None:
+        found: bool | None = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["digests"]["files_fit"]
+        return found
+
+    assert fits() is True
+    (Path(row.folder) / WEIGHTS).unlink()
+    assert fits() is False
+    shutil.rmtree(row.folder)
+    assert fits() is None
+    response = client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"})
+    sentence = f"adapter {adapter} is {refused}: only one that awaits approval can be approved."
+    assert (response.status_code, error(response)["message"]) == (409, sentence)
 
 
 def test_the_key_is_readable_by_its_owner_alone_and_stays_the_same(tmp_path: Path) -> None:

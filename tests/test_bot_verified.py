@@ -197,15 +197,15 @@ def test_an_exchange_that_was_shown_one_is_never_an_example(client: TestClient, 
 def test_an_approved_example_keeps_the_digest_of_what_was_approved(client: TestClient, bot: QueuedBot) -> None:
     exchange = corrected(client, bot)
     with bot.database.read() as session:
-        made = example(exchanges.get(session, exchange), reviewers=frozenset({bot.people["reviewer"].id}))
+        made = example(exchanges.get(session, exchange))
         answer = verified.standing(session, exchange)
     assert isinstance(made, Example) and answer is not None
     assert made.approved == answer.digest != ""
 
 
-def example(row: exchanges.Logged, reviewers: frozenset[str] = frozenset()) -> Example | str:
+def example(row: exchanges.Logged) -> Example | str:
     kept: dict[str, Any] = {"judge": WordJudge(), "rules": {}, "covering": {}, "sources": {}}
-    return example_of(row, **kept, reviewers=reviewers, redact=lambda text, public="": text)
+    return example_of(row, **kept, redact=lambda text, public="": text)
 
 
 def test_the_opposite_question_does_not_get_the_answer(client: TestClient, bot: QueuedBot) -> None:

@@ -36,10 +36,11 @@ def logged(
     question: str = "",
     conversation: str = "",
     person: str = "ann",
+    by_reviewer: bool | None = None,
     task: str = "rag",
     **more: object,
 ) -> Logged:
-    """An exchange as it is logged; each has its own question and conversation unless named."""
+    """An exchange as it is logged; each has its own question and conversation unless named. rita is a reviewer."""
     number = next(NUMBERS)
     found = [
         {"n": n, "document": document, "title": "Aare", "text": text, "digest": f"digest-{text[:40]}"}
@@ -60,7 +61,12 @@ def logged(
         **more,
     }
     feedback = Feedback(
-        exchange_id=f"ex_{number}", person_id=person, rating=rating, correction=correction, approved_by=approved_by
+        exchange_id=f"ex_{number}",
+        person_id=person,
+        rating=rating,
+        correction=correction,
+        approved_by=approved_by,
+        by_reviewer=person == "rita" if by_reviewer is None else by_reviewer,
     )
     label = Label(exchange_id=f"ex_{number}", task=task, confidence=1, scores={"covers": 0.5, task: 0.9}, taxonomy="t")
     return Logged(Exchange(**values), feedback if rating or correction else None, label)
@@ -164,6 +170,13 @@ def test_a_marker_or_a_true_sentence_brings_no_invented_one_into_training(text: 
     made = curated([logged(correction=text, rating="down")])
     assert made.train == [] and made.funnel[f"left out: {reason}"] == 1
     assert len(curated([logged(correction=text, rating="down", person="rita")]).train) == 1
+
+
+def test_what_a_reviewer_wrote_before_they_were_one_needs_support_still_and_the_other_way_round() -> None:
+    text = "It is 999 km, ask Bob."
+    assert curated([logged(correction=text, rating="down", person="rita", by_reviewer=False)]).train == []
+    [kept] = curated([logged(correction=text, rating="down", person="ann", by_reviewer=True)]).train
+    assert kept.kind == Kind.APPROVED
 
 
 @pytest.mark.parametrize(

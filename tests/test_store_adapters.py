@@ -1,6 +1,7 @@
 """Claims about the registry: which moves there are, what approving checks, where a rollback leads."""
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -195,3 +196,18 @@ def test_only_what_serves_is_live(database: Database) -> None:
 def test_an_unknown_adapter_is_not_found(database: Database) -> None:
     with pytest.raises(NotFound, match="no adapter v9"), database.read() as session:
         adapters.get(session, "v9")
+
+
+@pytest.mark.parametrize("manifest", ["no json", "{}", "[]", "5", '{"files": ["weights"]}'])
+def test_a_malformed_manifest_is_a_sentence(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / adapters.MANIFEST).write_text(manifest)
+    assert f"of adapter {tmp_path.name} cannot be read: it names no files" in adapters.altered(tmp_path, "")
+
+
+def test_a_file_that_cannot_be_read_is_an_error_to_who_loads_and_a_sentence_to_who_decides(tmp_path: Path) -> None:
+    (tmp_path / adapters.MANIFEST).symlink_to(adapters.MANIFEST)
+    with pytest.raises(OSError, match="symbolic links"):
+        adapters.altered(tmp_path, "")
+    row = Adapter(id="v1", folder=str(tmp_path))
+    assert adapters.unfit(row, tmp_path / "data").startswith(f"the files of adapter {tmp_path.name} cannot be read: ")
+    assert adapters.unfit(Adapter(id="v2"), tmp_path) == ""

@@ -1,5 +1,7 @@
 """Claims about canaries in the registry: who gets one, how it ends, and that what serves the others stays."""
 
+import hashlib
+import json
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -12,11 +14,13 @@ from sqlalchemy import create_engine
 from sqlmodel import select
 
 from store import adapters, approvals, deployments, people, rollbacks
+from store.__main__ import main as store_command
 from store.database import Database, open_database
 from store.errors import Conflict, Invalid, NotFound
 from store.models import BASE, AuditEntry, Cycle, Deployment, Person, Role, now
 from store.models import AdapterState as S
 from store.signing import SIGNATURE, Signer
+from tests.deciding import signed
 from tests.test_store_adapters import live, made, serving, state
 
 MIGRATIONS = Path(deployments.__file__).parent / "migrations"
@@ -78,11 +82,11 @@ def test_a_canary_is_changed_then_completed_and_the_one_before_retires(database:
     first = live(database)
     second = canary(database)
     people.add(database, "ann", role=Role.CHAT, actor="test")
-    changed = deployments.change_canary(database, actor="eve", comment="more", share=0.5, testers=["ann"])
+    changed, _ = deployments.change_canary(database, actor="eve", comment="more", share=0.5, testers=["ann"])
     assert (changed.adapter, changed.canary, changed.share, len(changed.testers)) == (first, second, 0.5, 1)
-    kept = deployments.change_canary(database, actor="eve", comment="fewer", share=0.2)
+    kept, _ = deployments.change_canary(database, actor="eve", comment="fewer", share=0.2)
     assert (kept.share, kept.testers) == (0.2, changed.testers)
-    done = deployments.change_canary(database, actor="eve", comment="all well", share=1)
+    done, _ = deployments.change_canary(database, actor="eve", comment="all well", share=1)
     assert (done.adapter, done.canary, done.share, done.testers) == (second, None, 0, [])
     assert (state(database, first), state(database, second)) == (S.RETIRED, S.LIVE)
     assert rollbacks.rollback(database, actor="eve", comment="after all").adapter == first
@@ -267,6 +271,36 @@ def test_what_the_gate_did_not_sign_is_not_approved(database: Database, tmp_path
     assert state(database, adapter) == S.AWAITING_APPROVAL
 
 
+def with_files(database: Database, data: Path) -> tuple[str, Path]:
+    """An awaiting, signed adapter with one file, and its folder."""
+    folder, adapter = data / adapters.FOLDER / "v1-1", made(database)
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(b"good")
+    manifest = json.dumps({"files": {"weights": hashlib.sha256(b"good").hexdigest()}}).encode()
+    (folder / adapters.MANIFEST).write_bytes(manifest)
+    with database.write() as session:
+        kept = adapters.get(session, adapter)
+        kept.folder, kept.digest = str(folder), hashlib.sha256(manifest).hexdigest()
+        session.add(signed(database, kept))
+    return adapter, folder
+
+
+def test_files_that_were_altered_are_not_approved_by_command_either(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RATCHET_DATA", str(tmp_path))
+    monkeypatch.setenv("RATCHET_DATABASE_URL", database.url)
+    adapter, folder = with_files(database, tmp_path)
+    (folder / "weights").write_bytes(b"evil")
+    command = ["approve", adapter, "--comment", "good"]
+    assert store_command(command) == 1 and state(database, adapter) == S.AWAITING_APPROVAL
+    said = capsys.readouterr().err
+    assert f"adapter {adapter} cannot be approved: weights of adapter v1-1 is missing or altered" in said
+    assert "Put the files back, or run a new cycle." in said
+    (folder / "weights").write_bytes(b"good")
+    assert store_command(command) == 0 and state(database, adapter) == S.APPROVED
+
+
 def test_two_people_agree_to_the_same_share_and_are_admins_still(database: Database) -> None:
     adapter, comment = made(database), "cites better"
     ann, ben, eve = (people.add(database, name, role=Role.ADMIN, actor="test") for name in ("ann", "ben", "eve"))
@@ -307,6 +341,31 @@ def test_a_canary_past_the_share_that_two_people_agreed_to_needs_two_people_agai
     with pytest.raises(Conflict, match="command is none that is known as an admin"):
         change("command", 1.0)
     assert change(ben, 1.0) == (S.LIVE, 0.0) and serving(database) == adapter
+
+
+def test_one_admin_narrows_a_canary_that_two_people_never_agreed_to(database: Database) -> None:
+    ann = people.add(database, "ann", role=Role.ADMIN, actor="test").id
+    canary(database, share=0.5)
+
+    def change(who: str, share: float) -> float:
+        deployments.change_canary(database, actor=who, comment="harmful", share=share, approvers=2)
+        return row(database).share
+
+    assert (change(ann, 0.5), change(ann, 0.05), change("command", 0.01)) == (0.5, 0.05, 0.01)
+    assert change(ann, 0.05) == 0.01
+
+
+def test_a_change_that_is_only_noted_says_so(database: Database) -> None:
+    ann, ben = (people.add(database, name, role=Role.ADMIN, actor="test").id for name in ("ann", "ben"))
+    canary(database, share=0.5)
+
+    def noted(who: str, **change: Any) -> bool:
+        return deployments.change_canary(database, actor=who, comment="try", approvers=2, **change)[1]
+
+    assert not noted(ann, share=0.5, testers=["ann"]) and row(database).testers == [ann]
+    assert not noted(ann, share=0.1)
+    assert noted(ann, share=1.0) and row(database).share == 0.1
+    assert not noted(ben, share=1.0) and row(database).canary is None
 
 
 def test_an_approval_after_its_days_is_refused_without_a_scheduler(database: Database) -> None:
@@ -385,6 +444,6 @@ def test_a_canary_that_rests_on_an_erased_person_gets_no_larger_share_and_does_n
         session.add(kept)
     with pytest.raises(Conflict, match="cannot get a larger share: it rests on what somebody said who was erased"):
         deployments.change_canary(database, actor="ann", comment="all well", share=1)
-    assert deployments.change_canary(database, actor="ann", comment="less", share=0.05).share == 0.05
+    assert deployments.change_canary(database, actor="ann", comment="less", share=0.05)[0].share == 0.05
     rollbacks.rollback(database, actor="ann", comment="bad")
     assert state(database, adapter) == S.QUARANTINED
