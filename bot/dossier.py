@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlmodel import Session, select
 
+from bot.dossier_cycle import contenders, cost, expectation, rule
 from store import adapters, approvals, people
 from store.models import Adapter, AuditEntry, Cycle, CycleStep, Exchange, Feedback
 from store.signing import SIGNATURE, Signer, signed_text
@@ -127,13 +128,6 @@ def steps_of(funnel: Mapping[str, int]) -> list[dict[str, Any]]:
     return found
 
 
-def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
-    """One rule of the gate with its difference, interval and sentence."""
-    role = delta.get("role", "shown")
-    role = "information" if role == "shown" else role
-    return {"against": "serving", **delta, "role": role}
-
-
 def measured(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every metric of the candidate by task, with its interval and what serves beside it, in the report's order.
 
@@ -242,53 +236,6 @@ def logged_case(session: Session, case_id: str) -> dict[str, Any]:
         "passages": [{"n": p["n"], "title": p.get("title", ""), "text": p["text"]} for p in passages],
         "references": [right] if right else [],
     }
-
-
-def cost(cycle: Cycle | None, steps: Sequence[CycleStep]) -> dict[str, Any]:
-    """Seconds, tokens and memory that the cycle took."""
-    train = (cycle.results if cycle else {}).get("train", {})
-    spent = {
-        step.name: (step.finished_at - step.started_at).total_seconds()
-        for step in steps
-        if step.finished_at is not None
-    }
-    return {
-        "train_seconds": train.get("seconds"),
-        "tokens": train.get("tokens"),
-        "evaluate_seconds": spent.get("evaluate"),
-        "cycle_seconds": sum(spent.values()) or None,
-        "peak_mb": train.get("peak_mb"),
-    }
-
-
-def contenders(cycle: Cycle | None) -> list[dict[str, Any]]:
-    """The ways of training that a tournament tried, with the rounds of each, the one that was kept, and why."""
-    results = cycle.results if cycle else {}
-    won: Mapping[str, Any] = results.get("gate", {}).get("winner") or {}
-    found = []
-    for one in results.get("train", {}).get("variants", []):
-        kept = one["adapter"] == won.get("adapter")
-        stayed = (won.get("why") if kept else f"{won['adapter']} did better at the same gate.") if won else None
-        found.append({**one, "rounds": one.get("rounds", []), "kept": kept, "why": one.get("left") or stayed})
-    return found
-
-
-def expectation(cycle: Cycle | None, verdict: Mapping[str, Any]) -> dict[str, str | None]:
-    """What the plan expected to gain, and what was found, each as a sentence."""
-    expected: Mapping[str, float] = (cycle.plan if cycle else {}).get("expected", {})
-    primaries = [rule(d) for d in verdict.get("deltas", []) if d.get("role") == "primary"]
-    over = {d["metric"]: d for d in primaries if d["against"] == "serving"}
-    wanted = [f"{_plain(metric)} {gain:+.2f}" for metric, gain in expected.items()]
-    measured = [
-        f"{_plain(metric)} {found['difference']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
-        for metric in expected
-        if (found := over.get(metric))
-    ]
-    return {"expected": ", ".join(wanted) or None, "found": ", ".join(measured) or None}
-
-
-def _plain(metric: str) -> str:
-    return metric.replace("_", " ")
 
 
 def digests(row: Adapter, signer: Signer, folder: Path | None) -> dict[str, Any]:

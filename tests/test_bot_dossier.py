@@ -11,7 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from bot.adapters import WEIGHTS
-from bot.dossier import ERASED, SHOWN, contenders, measured, sliced, steps_of, told_by, wins_and_losses
+from bot.dossier import ERASED, SHOWN, measured, sliced, steps_of, told_by, wins_and_losses
+from bot.dossier_cycle import contenders
 from scheduler.decisions import judged
 from store import adapters, people
 from store.models import BASE, Adapter, AdapterState, Cycle, Exchange
