@@ -1,4 +1,4 @@
-"""What a dossier tells of the cycle that made an adapter: its cost, the ways it tried, what the plan expected (pure)."""
+"""Of the cycle that made an adapter: its cost, the ways that it tried, what the plan expected (pure)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
