@@ -12,8 +12,8 @@ from store import cycles, processes
 from store.database import Database
 from store.models import Adapter, CycleStep, now
 
-MOST_BETWEEN = timedelta(minutes=5)
-"""So much at most counts from one look to the next: who looks later than that was not there."""
+MOST_BETWEEN = timedelta(hours=1)
+"""So much at most counts from one look to the next, as where a timer runs `python -m scheduler once` each hour."""
 
 
 def extended(before: Mapping[str, Any], *, decided_at: datetime, at: datetime, answers: bool) -> dict[str, Any]:

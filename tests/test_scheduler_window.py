@@ -69,12 +69,12 @@ def test_the_window_goes_on_after_a_restart_and_ends_with_the_hours_that_were_wa
     bot = processes.register(database, "bot")
     processes.beat(database, bot, adapter=adapter if answers else "base")
     for _ in range(12):
-        assert look(database, cycle_id, hours=1).state == CycleState.WATCHING
+        assert look(database, cycle_id, hours=12).state == CycleState.WATCHING
         with database.write() as session:
             step = session.exec(select(CycleStep).where(CycleStep.name == cycles.WATCH)).one()
-            earlier = (now() - timedelta(minutes=6)).isoformat()
+            earlier = (now() - 2 * HOUR).isoformat()
             step.progress = {**step.progress, "window": {**step.progress["window"], "looked_at": earlier}}
-    row = look(database, cycle_id, hours=1)
+    row = look(database, cycle_id, hours=12)
     assert row.outcome == (Outcome.PROMOTED if answers else None)
     if answers:
-        assert "0 exchanges in 1 h of watching" in row.results["watch"]["sentence"]
+        assert "0 exchanges in 12 h of watching" in row.results["watch"]["sentence"]
