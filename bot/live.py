@@ -175,6 +175,7 @@ class Live:
             return
         instead = row.adapter if row.adapter in self._engine.loaded() else BASE
         self.serving = left_of(self.serving, gone, instead=instead)
+        self._beat()
 
     def _report(self) -> None:
         """Tell the registry what this process has loaded; tried again at the next look when the database is busy."""

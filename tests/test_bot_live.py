@@ -190,8 +190,12 @@ def test_what_was_taken_back_answers_no_more_though_what_was_before_cannot_be_lo
         rollbacks.rollback(database, actor="watch", comment="thumbs-down rose", of=second)
     until(lambda: served(bot) == (BASE, None))
     assert serving(database) == first and "there is no adapter folder" in bot.trouble()
-    with database.read() as session:
-        assert processes.alive(session, "bot")[0].adapter == BASE
+
+    def reported() -> str:
+        with database.read() as session:
+            return processes.alive(session, "bot")[0].adapter
+
+    until(lambda: reported() == BASE)
     engine.broken.clear()
     until(lambda: served(bot) == (first, None) and bot.trouble() == "")
     bot.close()
