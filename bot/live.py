@@ -154,8 +154,8 @@ class Live:
                 self._quarantine(adapter.id, row.generation, error.message)
                 return False
             except RatchetError as error:
-                self._let_go_of_taken_back(row)
                 self._put_off(adapter.id, row.generation, error.message)
+                self._let_go_of_taken_back(row)
                 self._keep = deployed | serving
                 return True
         self._keep, self.serving, self._error = deployed | warm, row, ""
