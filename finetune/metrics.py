@@ -40,6 +40,7 @@ _LINKS = (
     "clearly obviously also really naturally importantly notably evidently definitely"
 )
 _LEADS_ON = frozenset(_LINKS.split())
+"""Words that only lead from one sentence to the next, wherever they stand."""
 _LEADING = re.compile(
     r"^(?:(?:again|so|then|yes|well|and|in (?:fact|short|summary|other words)|to (?:repeat|sum up)|note that|of course"
     r"|as (?:said|mentioned|stated)|that is)\b[\s,:]*)+"

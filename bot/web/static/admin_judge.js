@@ -76,7 +76,11 @@ async function next(ids, tasks) {
     "section",
     { "aria-label": "To label next" },
     h("h2", {}, "Your word would help most here"),
-    h("p", { class: "muted" }, "A random sample of the answers: labels of picked ones would make the judge look better or worse than it is."),
+    h(
+      "p",
+      { class: "muted" },
+      "A random sample of the answers: labels of picked ones would make the judge look better or worse than it is.",
+    ),
     ...(rows.length
       ? rows.map((row) => card(row, tasks))
       : [empty("There is no answer with passages yet that nobody judged.")]),
