@@ -80,7 +80,7 @@ def varied(data: Path, way: str, *, cycle: int, threads: int = 1) -> tuple[Path,
     """Train on a cycle's examples in another way, once; the weights' folder and what the run came to."""
     from bot.models import base_digest
     from finetune import card
-    from finetune.phase import file_digest
+    from finetune.phase import phase_digest
 
     out = data / f"varied-{cycle}-{way.replace(' ', '-')}"
     if out.exists():
@@ -94,7 +94,7 @@ def varied(data: Path, way: str, *, cycle: int, threads: int = 1) -> tuple[Path,
     part.mkdir()
     ran = preferred(job, phase, part) if "preference" in phase else trained(job, part)
     made_of = {"base_model": job["base_model"], "base_digest": base_digest(job["base_folder"])}
-    card.publish(part, out, **made_of, dataset_digest=file_digest(phase), facts={"ran": ran, "phases": [phase]})
+    card.publish(part, out, **made_of, dataset_digest=phase_digest(phase), facts={"ran": ran, "phases": [phase]})
     return out, ran
 
 

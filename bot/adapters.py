@@ -4,7 +4,6 @@ A copy shares every tensor that the adapter does not touch, so that several vers
 """
 
 import copy
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from transformers import PreTrainedModel
 from bot.low_rank import CONFIG as CONFIG
 from bot.low_rank import WEIGHTS as WEIGHTS
 from store.adapters import MANIFEST, altered
+from store.digests import file_digest
 from store.errors import BrokenAdapter, NoRoom, OtherBase, Unavailable
 
 
@@ -43,7 +43,7 @@ def check(folder: Path, *, digest: str, base_digest: str) -> None:
 
 def folder_digest(folder: Path) -> str:
     """What an adapter is recognised by: the SHA-256 of its manifest, which holds those of all its files."""
-    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    return file_digest(folder / MANIFEST)
 
 
 def _check_finite(folder: Path) -> None:

@@ -36,8 +36,7 @@ def label_next(adapter_id: str, parts: WithParts) -> dict[str, Any]:
         found = case_labels.next_open(session, row)
         told: dict[str, Any] = {"labelled": found.labelled, "cases": found.cases}
         told["looks"] = row.report.get(case_labels.LOOKS, [])
-        said = case_labels.counted(session, row)
-        told["needed"] = case_labels.needed(row.report, found.cases, least=parts.min_labels, said=said)
+        told["needed"] = case_labels.needed(row.report, found.cases, least=parts.min_labels, said=found.said)
         if found.case_id is None:
             return {**told, "next": None}
         shown = {"case_id": found.case_id, **logged_case(session, found.case_id)}

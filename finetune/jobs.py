@@ -13,7 +13,7 @@ from finetune.examples import says_again
 from finetune.fitted import FittedJudge
 from finetune.forgetting import by_task, forgotten
 from finetune.judge import SELECTING, Judge
-from finetune.phase import data_digest, file_digest, train_phase
+from finetune.phase import data_digest, phase_digest, train_phase
 from finetune.phase import read_rows as read_rows
 from finetune.probe import losses
 from store.errors import Invalid
@@ -43,7 +43,7 @@ def train_job(job: dict[str, Any], *, base_digest: str, show: Show) -> dict[str,
         part = work / f"phase-{number}"
         part.mkdir(parents=True)
         before = parts[-1] if parts else None
-        files.append(file_digest(job["phases"][number]))
+        files.append(phase_digest(job["phases"][number]))
         trained = train_phase(job, number, part, before, _shown(show, number, len(job["phases"])))
         for name in ("steps", "tokens", "seconds", "too_long"):
             totals[name] += getattr(trained, name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune import card
 from finetune.jobs import Show
-from finetune.phase import data_digest, file_digest, read_rows
+from finetune.phase import data_digest, phase_digest, read_rows
 from finetune.prefer import prefer
 
 KEPT = ("method", "rows", "steps", "seconds")
@@ -21,7 +21,7 @@ def on_top(
     part = out.with_suffix(".work")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    data = data_digest([before["dataset_digest"], file_digest(chosen)])
+    data = data_digest([before["dataset_digest"], phase_digest(chosen)])
     done = prefer(
         read_rows(Path(chosen["file"])),
         method=chosen["method"],

@@ -14,6 +14,7 @@ from finetune.loading import gpus
 from finetune.search import Found, grid, search
 from finetune.spread import launched
 from finetune.train import Trained, train
+from store.digests import file_digest
 
 SEARCH_SHARE, SEARCH_STEPS = 0.15, 20
 RECIPE = ("rank", "alpha", "dropout", "target_modules", "epochs", "warmup_steps", "batch_size")
@@ -32,9 +33,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def file_digest(part: Mapping[str, Any]) -> str:
+def phase_digest(part: Mapping[str, Any]) -> str:
     """The SHA-256 of the file that a phase reads, as it is now: who is erased leaves the file within seconds."""
-    return hashlib.sha256(Path(part["file"]).read_bytes()).hexdigest()
+    return file_digest(Path(part["file"]))
 
 
 def data_digest(files: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The adapter registry: versions, and the only place where an adapter's state changes.
 
-It holds folders and digests but reads no files; what loads an adapter checks them. What serves is
+Of files it compares digests alone; what is in them is checked by what loads an adapter. What serves is
 `store/deployments.py`.
 """
 
@@ -14,13 +14,15 @@ from sqlmodel import Session, select
 
 from store import audit, paging
 from store.database import Database
+from store.digests import file_digest
 from store.errors import Conflict, Invalid, NotFound
 from store.models import Adapter, now
 from store.models import AdapterState as S
 
 FOLDER = "adapters"
-MANIFEST = "manifest.json"
 """Where a data folder keeps the files of adapters."""
+MANIFEST = "manifest.json"
+"""In an adapter's folder: the digests of its files."""
 FORGOTTEN = "answer_digest"
 """In a report's case: the SHA-256 of an answer that is not kept any more."""
 
@@ -144,8 +146,7 @@ def files_fit(row: Adapter, data: Path) -> bool | None:
 
 def _digest(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 

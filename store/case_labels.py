@@ -25,16 +25,22 @@ LOOKS = "looks"
 """Where an adapter's report keeps with how many labelled cases the gate decided, each time that labels counted."""
 LOOKED = "looked_at"
 """Where it keeps a digest of each case's labels of the last time: one put right since is worth another look."""
+Told = Mapping[tuple[str, str], bool]
+"""Labels by case and answer text, in the order of the cases."""
 
 
 @dataclass(frozen=True)
 class Open:
-    """How many cases in order are labelled whole, of how many; the next one with its answers, equal ones once."""
+    """How many cases in order are labelled whole, of how many; the next one with its answers, equal ones once.
+
+    `said` holds the labels that count: those of the cases labelled whole.
+    """
 
     labelled: int
     cases: int
     case_id: str | None
     answers: tuple[str, ...]
+    said: Told
 
 
 def digest_of(text: str) -> str:
@@ -66,35 +72,23 @@ def _cases(session: Session, row: Adapter) -> Iterator[tuple[str, tuple[str, ...
             yield name, tuple(dict.fromkeys(case["answer"] for case in found))
 
 
-def _known(session: Session, case_id: str) -> dict[str, bool]:
-    rows = session.exec(select(CaseLabel).where(CaseLabel.exchange_id == case_id))
-    return {row.answer_digest: row.value for row in rows}
-
-
 def counted(session: Session, row: Adapter) -> dict[tuple[str, str], bool]:
     """The labels that count, by case and answer text: of the first cases in order, up to the first that is open."""
-    found: dict[tuple[str, str], bool] = {}
-    for case_id, answers in _cases(session, row):
-        known = _known(session, case_id)
-        if not all(digest_of(text) in known for text in answers):
-            break
-        found |= {(case_id, text): known[digest_of(text)] for text in answers}
-    return found
+    return dict(next_open(session, row).said)
 
 
 def next_open(session: Session, row: Adapter) -> Open:
     """The first case in order with an answer that nobody labelled."""
     cases = list(_cases(session, row))
+    labels = session.exec(select(CaseLabel).where(col(CaseLabel.exchange_id).in_([name for name, _ in cases])))
+    known = {(label.exchange_id, label.answer_digest): label.value for label in labels}
+    said: dict[tuple[str, str], bool] = {}
     for place, (case_id, answers) in enumerate(cases):
-        known = _known(session, case_id)
-        left = tuple(text for text in answers if digest_of(text) not in known)
-        if left:
-            return Open(place, len(cases), case_id, left)
-    return Open(len(cases), len(cases), None, ())
-
-
-Told = Mapping[tuple[str, str], bool]
-"""Labels by case and answer text, in the order of the cases."""
+        values = {text: known.get((case_id, digest_of(text))) for text in answers}
+        if left := tuple(text for text, value in values.items() if value is None):
+            return Open(place, len(cases), case_id, left, said)
+        said |= {(case_id, text): value for text, value in values.items() if value is not None}
+    return Open(len(cases), len(cases), None, (), said)
 
 
 def looked(report: dict[str, Any], said: Told, labelled: int, *, least: int) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _need_labels(session: Session, row: Adapter, *, least: int) -> None:
     looks = row.report.get(case_labels.LOOKS, [])
     if not found.labelled and not looks:
         return
-    wanted = case_labels.needed(row.report, found.cases, least=least, said=case_labels.counted(session, row))
+    wanted = case_labels.needed(row.report, found.cases, least=least, said=found.said)
     last = f"the gate last looked with {looks[-1]}" if looks else "the gate has not counted any yet"
     said = f"{found.labelled} of {found.cases} held-out cases of {row.id} are labelled, and {last}"
     if wanted is None:
