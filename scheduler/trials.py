@@ -178,6 +178,7 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
             f"the held-out cases of cycle {cycle.id} are not kept any more.",
             "Run a new cycle, or keep more by scheduler.keep_datasets.",
         )
+    out = folder(bench, cycle.id) / f"evaluation-{claim.fence}"
     job = {
         "cases": str(cases),
         "refetched": refetched.write(bench, cases),
@@ -194,7 +195,7 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "batch": bench.batch,
         "threads": bench.threads,
         "seed": bench.seed,
-        "out": str(folder(bench, cycle.id) / f"evaluation-{claim.fence}"),
+        "out": str(out),
         "alternatives": bench.alternative_cases,
         "train": str(bench.data / cycle.results["curate"]["data"] / "train.jsonl"),
         "verified": str(bench.data / cycle.results["curate"]["data"] / VERIFIED),
@@ -203,25 +204,24 @@ def evaluate(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         "labels": case_answers.given(bench),
     }
     done = child(bench, claim, "evaluate", job)
-    result = {"serving": serving, "cases": done.get("cases", 0), "out": job["out"]}
+    result = {"serving": serving, "cases": done.get("cases", 0), "out": str(out.relative_to(bench.data))}
     return Next({**result, "adapters": [row.id for row in rows]}, "gate")
 
 
 def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
     """Compare each candidate with what serves; move the best and the cycle by its verdict, and reject the others."""
     done = cycle.results["evaluate"]
-    out, against, ids = Path(done["out"]), done["serving"], done.get("adapters") or [cycle.adapter_id or ""]
-    names = ["candidate", *(f"candidate-{number}" for number in range(2, len(ids) + 1))]
-    reports = [Report.from_json((out / f"{name}.json").read_text()) for name in names]
+    out, against, found = entrants.evaluated(bench, done), done["serving"], entrants.reports(bench, cycle)
+    ids, reports = list(found), [Report.from_json(file.read_text()) for file in found.values()]
     serving = Report.from_json((out / "serving.json").read_text())
     fixed = out / "anchor.json"
     anchor = Report.from_json(fixed.read_text()) if fixed.exists() else None
     heard = list(zip(ids, reports, judging.said_of(bench, ids), strict=True))
     looks = [judging.looks_of(bench, name, report, serving, said) for name, report, said in heard]
     others = [serving.model, *([anchor.model] if anchor is not None else [])]
-    known = rated(bench, others, _cases(bench, cycle))
+    known, count = rated(bench, others, _cases(bench, cycle)), len(done.get("adapters") or ids)
     verdicts = [
-        verdict_of(bench, cycle, report, serving, anchor, said, candidates=len(ids), looks=len(at[LOOKS]), rated=known)
+        verdict_of(bench, cycle, report, serving, anchor, said, candidates=count, looks=len(at[LOOKS]), rated=known)
         for (_, report, said), at in zip(heard, looks, strict=True)
     ]
     tried = json.loads((out / judging.TRIED).read_text()) if (out / judging.TRIED).exists() else {}
@@ -245,7 +245,8 @@ def decide(bench: Workbench, claim: cycles.Claim, cycle: Cycle) -> Next:
         decisions.judged(bench.database, adapter_id, report, shown, serving=against, signer=Signer(bench.data))
     forgotten.forget_since(bench, out, [case.case_id for case in serving.cases])
     why = why_best(verdicts[best], [verdict for place, verdict in enumerate(verdicts) if place != best])
-    return _after(bench, cycle, verdicts[best], ids[best], why=why)
+    before = cycle.results.get("gate", {}).get("winner", {})
+    return _after(bench, cycle, verdicts[best], ids[best], why=why or before.get("why", ""))
 
 
 def _cases(bench: Workbench, cycle: Cycle) -> list[dict[str, Any]]:

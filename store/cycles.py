@@ -222,6 +222,11 @@ def asks(session: Session, cycle_id: str) -> str:
     return str(step.progress.get("asks", "")) if step is not None and step.finished_at is None else ""
 
 
+def undecided(cycle: Cycle) -> bool:
+    """Whether the gate of a cycle has decided once and could not tell; it may be deciding again now."""
+    return bool(cycle.results.get("gate", {}).get("verdict") == Outcome.NOT_ENOUGH_EVIDENCE)
+
+
 def get(session: Session, cycle_id: str) -> Cycle:
     """One cycle; raises NotFound."""
     row = session.get(Cycle, cycle_id)

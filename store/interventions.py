@@ -8,7 +8,7 @@ from sqlmodel import Session, select
 from store import adapters, audit, case_labels, cycles, deployments
 from store.database import Database
 from store.errors import Conflict
-from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome, now
+from store.models import Adapter, AdapterState, Cycle, CycleState, CycleStep, Outcome, now
 
 
 def keep(database: Database, cycle_id: str, *, actor: str, comment: str) -> Cycle:
@@ -41,6 +41,8 @@ def _check_live(adapter: Adapter) -> None:
 def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
     """Stop a cycle; the adapter that it has waiting for approval is rejected: nobody would watch it.
 
+    One whose gate decides again is undecided as before.
+
     Raises NotFound, or Conflict when it has ended or its adapter answers by now: that would go on unwatched.
     """
     with database.write() as session:
@@ -54,10 +56,21 @@ def cancel(database: Database, cycle_id: str, *, actor: str) -> Cycle:
                 why = "its cycle was cancelled"
                 adapters.move(session, adapter.id, AdapterState.REJECTED, actor=actor, comment=why, decided_at=now())
         cycle.state, cycle.finished_at, cycle.fence = CycleState.CANCELLED, now(), cycle.fence + 1
+        if cycles.undecided(cycle):
+            _leave_undecided(session, cycle)
         cycle.lease_until = None
         session.add(cycle)
         audit.record(session, actor=actor, action="cycle.cancelled", subject=cycle_id)
         return cycle
+
+
+def _leave_undecided(session: Session, cycle: Cycle) -> None:
+    """End a cycle as its gate had ended it before it was to decide again: that may be asked for anew."""
+    cycle.state, cycle.outcome = CycleState.DONE, Outcome.NOT_ENOUGH_EVIDENCE
+    step = session.get(CycleStep, (cycle.id, cycle.step))
+    if step is not None:
+        step.state = "done"
+        session.add(step)
 
 
 def _check_unused(session: Session, cycle: Cycle) -> None:
@@ -105,6 +118,8 @@ def decide_again(
     with database.write() as session:
         row = adapters.get(session, adapter_id)
         cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
+        if cycle is not None and cycle.state == CycleState.RUNNING and cycles.undecided(cycle):
+            raise Conflict(f"the gate is deciding again on adapter {adapter_id} already.", "See the cycle's progress.")
         undecided = cycle is not None and cycle.outcome == Outcome.NOT_ENOUGH_EVIDENCE
         if cycle is None or not undecided or cycle.adapter_id != adapter_id or row.state != AdapterState.CANDIDATE:
             raise Conflict(
@@ -144,5 +159,7 @@ def _need_labels(session: Session, row: Adapter, *, least: int) -> None:
     said = f"{found.labelled} of {found.cases} held-out cases of {row.id} are labelled, and {last}"
     if wanted is None:
         raise Conflict(f"{said}, which were all there are.", "A new cycle asks more.")
+    if wanted > found.cases:
+        raise Conflict(f"{said}: it decides again from {wanted} on.", "There are not as many: a new cycle asks more.")
     if found.labelled < wanted:
         raise Conflict(f"{said}: it decides again from {wanted} on.", f"Label {wanted - found.labelled} more.")

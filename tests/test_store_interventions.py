@@ -4,7 +4,7 @@ import pytest
 
 from store import adapters, cycles, deployments, interventions, rollbacks
 from store.database import Database
-from store.errors import Conflict
+from store.errors import Conflict, LostLease
 from store.models import Adapter, AdapterState, Cycle, CycleState, Outcome
 from tests.test_scheduler_decisions import waiting
 from tests.test_store_adapters import live, made, state
@@ -15,7 +15,7 @@ def undecided(database: Database) -> str:
     adapter = made(database, AdapterState.CANDIDATE)
     with database.write() as session:
         cycle = Cycle(slot_key=adapter, adapter_id=adapter, step="gate", state=CycleState.DONE)
-        cycle.outcome = Outcome.NOT_ENOUGH_EVIDENCE
+        cycle.outcome, cycle.results = Outcome.NOT_ENOUGH_EVIDENCE, {"gate": {"verdict": "not_enough_evidence"}}
         session.add(cycle)
         session.flush()
         session.get_one(Adapter, adapter).cycle_id = cycle.id
@@ -85,3 +85,19 @@ def test_a_live_adapter_is_kept_or_rolled_back_not_left_unwatched(database: Data
         interventions.cancel(database, cycle_id, actor="ann")
     assert refused.value.hint == "Keep it or roll it back."
     assert cycles.claim(database) is not None
+
+
+def test_a_gate_that_was_to_decide_again_is_undecided_as_before_once_that_is_cancelled(database: Database) -> None:
+    adapter = undecided(database)
+    cycle_id = again(database, adapter).id
+    with pytest.raises(Conflict, match=f"the gate is deciding again on adapter {adapter} already"):
+        again(database, adapter)
+    claim = cycles.claim(database)
+    assert claim is not None
+    left = interventions.cancel(database, cycle_id, actor="ann")
+    assert (left.state, left.outcome) == (CycleState.DONE, Outcome.NOT_ENOUGH_EVIDENCE)
+    with database.read() as session:
+        assert [step.state for step in cycles.steps(session, cycle_id)] == ["done"]
+    with pytest.raises(LostLease):
+        cycles.finish_step(database, claim, result={}, next_step=None, state=CycleState.DONE)
+    assert again(database, adapter).state == CycleState.RUNNING
