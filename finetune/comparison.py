@@ -27,6 +27,8 @@ from finetune.rated import LEAST_CASES
 SERVING = "serving"
 Role = Literal["primary", "guardrail", "shown"]
 LOSS = "loss"
+USUAL = 0.95
+"""The level of an interval where nothing else shares its error."""
 LIKELY = 0.90
 """A loss beyond the hard margin counts where an interval of this level lies below 0: one error in twenty."""
 
@@ -82,7 +84,7 @@ class Rules:
     loss_margin: float = 0.02
     min_cases: int = 30
     min_task_cases: int = 20
-    confidence: float = 0.95
+    confidence: float = USUAL
     seed: int = 0
     samples: int = 2000
     min_labels: int = 20
@@ -233,30 +235,34 @@ def guard(
     labels decide holds so only where they exclude a loss beyond the hard margin. `alone` says that the cases are also
     counted in a pool of small tasks: then only a clear or a large loss of its own fails. `certain` lets a small one
     hold that is no worse at all, because what covers it is certified by itself.
+
+    A level above the usual one, for several candidates or looks, asks more of what certifies a margin. It makes no loss
+    less clear and no comparison small: both are read from the usual interval.
     """
     margin, hard = (rules.loss_margin if comparison.metric == LOSS else rules.margin), rules.hard_margin
     point, enough = comparison.difference, comparison.n >= rules.min_task_cases
     what = "cases" if comparison.labels is None else "labels"
     # Many small tasks are looked at, each alone: one in forty would look worse for nothing at the usual level.
-    clear = interval(comparison.draws, confidence=0.995)[1] < 0 if alone else None
+    clear = interval(comparison.draws, confidence=0.995 if alone else USUAL)[1] < 0
+    small = too_wide(comparison.width(USUAL), margin)
     # A few cases are often more than the hard margin apart for nothing: the loss must be likely by itself as well.
     likely = enough and interval(comparison.draws, confidence=LIKELY)[1] < 0
 
     def holds(low: float, high: float) -> tuple[bool | None, str]:
         if low > -margin:
             return True, f"no worse than the margin of {margin:.3g}"
-        if clear if clear is not None else high < 0:
+        if clear:
             return False, "worse, and not within the margin"
         if point < -hard and likely:
             return False, f"worse by more than {hard:.3g}, and a loss is likely"
         told = comparison.labels is None or low > -hard
-        if (alone or point >= -margin) and loss_held and told and too_wide(high - low, margin):
+        if (alone or point >= -margin) and loss_held and told and small:
             covered = "the pooled small tasks and the " if alone else "the paired "
             return True, (
                 f"too few {what} to certify the margin of {margin:.3g}; held on the point estimate, because {covered}"
                 "held-out loss " + ("cover it" if alone else "is within its own margin")
             )
-        if certain and point >= 0 and too_wide(high - low, margin):
+        if certain and point >= 0 and small:
             return True, (
                 f"too few cases to certify the margin of {margin:.3g}; held because it is no worse, and declining and "
                 "support over all cases hold by their own intervals"

@@ -15,6 +15,7 @@ from finetune.bootstrap import Floats
 from finetune.comparison import (
     LOSS,
     SERVING,
+    USUAL,
     Comparison,
     Delta,
     Rules,
@@ -131,7 +132,7 @@ def _tasks(metric: str, groups: dict[str, list[Pair]], rules: Rules, against: _O
     """One metric's guardrails: each task that is large enough by itself, the others together and each alone."""
     found = {task: _compare(metric, task, rows, rules, against) for task, rows in groups.items()}
     margin = rules.loss_margin if metric == LOSS else rules.margin
-    small = [task for task, one in found.items() if one and too_wide(one.width(rules.confidence), margin)]
+    small = [task for task, one in found.items() if one and too_wide(one.width(USUAL), margin)]
     pooled = [pair for task in {*small, *({OTHER} & set(groups))} for pair in groups[task]]
     if len(small) < 2 or len(groups) < 2:
         return [guard(one, rules, loss_held=loss_held) for one in found.values() if one]

@@ -11,6 +11,7 @@ from finetune.bootstrap import interval, resampled_means
 from finetune.comparison import Comparison, Rules, compared, guard, primaries
 from finetune.gate import decide
 from finetune.needed import more_cases
+from finetune.people import at_look
 from tests.test_finetune_gate import COUNTS, changed, gate, noisy, report, score, steady
 
 RULES = Rules(margin=0.05, min_cases=24, samples=1000)
@@ -116,3 +117,14 @@ def test_the_cases_that_are_said_to_be_needed_settle_a_task_that_ties() -> None:
 def test_identical_reports_of_few_cases_are_rejected() -> None:
     rows = steady({name: 20 for name in COUNTS})
     assert gate(rows, rows).verdict == "reject"
+
+
+def test_a_stricter_level_makes_no_guardrail_small_and_no_loss_unclear() -> None:
+    """At the usual level the interval excludes 0; at the level of a third look it would be called too wide to tell."""
+    draws = np.random.default_rng(0).normal(-0.035, 0.015, 4_000)
+    found = Comparison("answer_accuracy", "steps", 0.8, 0.835, -0.035, draws, 450, 300)
+    assert guard(found, RULES, loss_held=True).passed is False
+    assert guard(found, replace(RULES, confidence=at_look(3, 0.95)), loss_held=True).passed is False
+    better = replace(found, draws=draws + 0.035 - 0.02, difference=-0.02)
+    assert guard(better, RULES, loss_held=True).passed is True
+    assert guard(better, replace(RULES, confidence=at_look(3, 0.95)), loss_held=True).passed is None
