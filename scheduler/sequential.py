@@ -26,13 +26,15 @@ CELLS = 60
 """Into so many cells the levels are cut that the observations before allow, evenly by the logarithm of how likely."""
 LEAST_LIKELY = 12.0
 """Levels that the observations before make less likely than exp(-12) are in one cell."""
+HALVINGS = 40
+"""So often is an interval halved in which a root lies: what is left of it is below what a double tells apart."""
 Floats = npt.NDArray[np.float64]
 
 
-def _rises(level: float) -> tuple[Floats, Floats]:
-    """The shares of the alternative and the logarithms of their weights."""
+def _rises(level: float, *, below: float = 1 - SMALLEST / 2) -> tuple[Floats, Floats]:
+    """`level` with each rise, as far as that is `below`, and the logarithms of their weights."""
     shares = level + RISES
-    kept = shares < 1 - SMALLEST / 2
+    kept = shares < below
     weights = LOG_WEIGHTS[kept]
     return shares[kept], weights - np.logaddexp.reduce(weights)
 
@@ -101,34 +103,60 @@ def looks_until_above(
     return most
 
 
-def against_others(others: Sequence[bool] | Floats, seen: Sequence[bool] | Floats) -> float:
-    """The largest log evidence that `seen` has a larger share than what ran beside it, both in the order of time."""
-    return float(max(0.0, np.max(paths_of_others(np.asarray(others, float), np.asarray(seen, float)), initial=0.0)))
+def against_others(others: Sequence[bool] | Floats, seen: Sequence[bool] | Floats, *, tolerated: float = 0.0) -> float:
+    """The largest log evidence that `seen` has a share larger by more than `tolerated` than what ran beside it.
+
+    Both are in the order of time.
+    """
+    paths = paths_of_others(np.asarray(others, float), np.asarray(seen, float), tolerated=tolerated)
+    return float(max(0.0, np.max(paths, initial=0.0)))
 
 
-def paths_of_others(others: Floats, seen: Floats) -> Floats:
+def paths_of_others(others: Floats, seen: Floats, *, tolerated: float = 0.0) -> Floats:
     """The log evidence after each block, one observation of `seen` and as many of the others as came beside it.
 
-    For each pair of shares the block's e-variable divides by their mean, weighted by the block's sizes (Turner, Ly,
-    Grünwald, "Generic E-variables for exact sequential k-sample tests that allow for optional stopping", 2024). The
-    others' share is taken from the blocks before, so that nothing of a block is used to bet on it.
+    For each pair of shares the block's e-variable divides by the likeliest pair that is `tolerated` apart: the nearest
+    to it of all that are no further apart (Turner, Ly, Grünwald, "Generic E-variables for exact sequential k-sample
+    tests that allow for optional stopping", 2024; Turner and Grünwald, "Exact anytime-valid confidence intervals for
+    contingency tables and beyond", 2023). The others' share is taken from the blocks before, so that nothing of a block
+    is used to bet on it.
     """
+    rises, weights = _rises(tolerated, below=1 - 2 * SMALLEST)
     blocks, size = seen.shape[-1], others.shape[-1] // max(1, seen.shape[-1])
     if size < 1:
         blocks, size = others.shape[-1], 1
-    if not blocks:
+    if not blocks or not len(rises):
         return np.zeros((*seen.shape[:-1], 0))
     theirs = others[..., : blocks * size].reshape(*others.shape[:-1], blocks, size).sum(axis=-1)
     mine = seen[..., :blocks]
     before = np.cumsum(theirs + mine, axis=-1) - theirs - mine
     known = np.arange(blocks) * (size + 1)
-    level = np.clip((before + 1) / (known + 4), SMALLEST, 1 - RISES.max() - SMALLEST)[..., None]
-    low, high = np.clip(level - RISES / (size + 1), SMALLEST, None), level + RISES * size / (size + 1)
-    mean = (size * low + high) / (size + 1)
+    level = np.clip((before + 1) / (known + 4), SMALLEST, 1 - rises.max() - SMALLEST)[..., None]
+    low = np.clip(level - rises / (size + 1), SMALLEST, None)
+    high = low + rises
+    least = nearest(low, high, size, tolerated)
+    most = least + tolerated
     yes, one = theirs[..., None], mine[..., None]
-    logs = yes * np.log(low / mean) + (size - yes) * np.log((1 - low) / (1 - mean))
-    logs += one * np.log(high / mean) + (1 - one) * np.log((1 - high) / (1 - mean))
-    return _log_mean(np.cumsum(logs, axis=-2), LOG_WEIGHTS)
+    logs = yes * np.log(low / least) + (size - yes) * np.log((1 - low) / (1 - least))
+    logs += one * np.log(high / most) + (1 - one) * np.log((1 - high) / (1 - most))
+    return _log_mean(np.cumsum(logs, axis=-2), weights)
+
+
+def nearest(low: Floats, high: Floats, size: int, tolerated: float) -> Floats:
+    """The share of the others in the pair that is `tolerated` apart and tells least from (`low`, `high`).
+
+    Where nothing is tolerated that is their mean, weighted by `size` to one; else the root of the derivative of the
+    relative entropy, found by halving.
+    """
+    if not tolerated:
+        return np.asarray((size * low + high) / (size + 1))
+    least, most = low, np.maximum(low, high - tolerated)
+    for _ in range(HALVINGS):
+        middle = (least + most) / 2
+        other = middle + tolerated
+        too_low = size * (middle - low) / (middle * (1 - middle)) + (other - high) / (other * (1 - other)) < 0
+        least, most = np.where(too_low, middle, least), np.where(too_low, most, middle)
+    return np.asarray(most)
 
 
 def enough(log_evidence: float, *, alpha: float) -> bool:

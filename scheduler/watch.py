@@ -29,6 +29,8 @@ MOST_BEFORE = 10_000
 MOST = 0.5
 """Where too little is there to compare, an admin is asked about what shows in more than this share, by its lower bound:
 at once from LEAST observations on, at the end of the window of any number: five bad ones of five are so many."""
+MOST_WINDOWS = 7
+"""A live adapter that hardly anybody used, fewer than LEAST exchanges, is watched on: for so many windows at most."""
 ENOUGH_RATINGS = 50
 """With fewer ratings in the window nobody is asked: the end is "kept, no verdict"."""
 
@@ -56,7 +58,7 @@ def rises(
         return False
     if beside:
         higher = sum(seen) / len(seen) - sum(others) / len(others) > tolerated
-        return higher and sequential.enough(sequential.against_others(others, seen), alpha=alpha)
+        return higher and sequential.enough(sequential.against_others(others, seen, tolerated=tolerated), alpha=alpha)
     found = sequential.looks_until_above(sum(others), len(others), seen, alpha=alpha, tolerated=tolerated)
     return found is not None
 
@@ -65,13 +67,15 @@ def rises(
 class _Sides:
     """Who answered: the watched adapter since the decision, and those it is held against, the first that tell enough.
 
-    An adapter is not to be worse than the one it replaced, whatever served before that one.
+    An adapter is not to be worse than the one it replaced, whatever served before that one. What `testers` say of a
+    canary decides nothing by itself: they are others than who asks beside it, and ask and rate otherwise.
     """
 
     adapter_id: str
     after: Sequence[Seen]
     others: Sequence[Sequence[Seen]]
     beside: bool
+    testers: frozenset[str] = frozenset()
 
     @property
     def choice(self) -> str:
@@ -81,19 +85,28 @@ class _Sides:
     def little(self, was: Told, is_: Told) -> str:
         """That nothing can rise or fall where a side tells too little; empty where both tell enough."""
         side = ("beside" if self.beside else "before") if len(was.rows) < LEAST else "since"
-        return "" if len(was.rows) >= LEAST <= len(is_.rows) else f"too little {side} to compare"
+        whose = " from others than testers" if self.testers and side == "since" else ""
+        return "" if len(was.rows) >= LEAST <= len(is_.rows) else f"too little {side}{whose} to compare"
 
     def told(self, sign: Sign, *, few: bool) -> tuple[Told, Told]:
         """What the others and the adapter tell of a sign, of each person a `few` observations or all."""
         was = Told(())
-        for rows in self.others:
+        for rows in (self._public(side, sign) for side in self.others):
             near = rows if sign.most is None else rows[: sign.most] if self.beside else rows[-sign.most :]
             was = Told.of(near, sign)
             was = was.few(last=not self.beside) if few else was
             if len(was.rows) >= LEAST:
                 break
-        is_ = Told.of(self.after[: sign.most], sign)
+        is_ = Told.of(self._public(self.after, sign)[: sign.most], sign)
         return was, is_.few() if few else is_
+
+    def used_by_others_than_testers(self) -> bool:
+        """Whether anybody has used the adapter whom its share, not a name, has brought to it."""
+        return any(one.asker not in self.testers for one in self.after)
+
+    def _public(self, rows: Sequence[Seen], sign: Sign) -> Sequence[Seen]:
+        """What counts of a side: of testers only what is the machine's fault."""
+        return rows if sign.anybody or not self.testers else [one for one in rows if one.asker not in self.testers]
 
     def harm(self, sign: Sign, *, few: bool) -> tuple[str, int]:
         """That a sign rose, as a sentence without its end, and how many people show it; empty when it did not."""
@@ -106,8 +119,9 @@ class _Sides:
     def alarm(self, sign: Sign, *, at_the_end: bool = False) -> str:
         """That most of what the adapter did is bad, and too little is there to compare; empty when not."""
         was, is_ = self.told(sign, few=False)
-        bad, of = sum(is_.shows()), len(is_.rows)
-        if not at_the_end and (of < LEAST or is_.people() < (1 if sign.anybody else LEAST_PEOPLE)):
+        all_ = Told.of(self.after[: sign.most], sign)
+        bad, of = sum(all_.shows()), len(all_.rows)
+        if not at_the_end and (of < LEAST or all_.people() < (1 if sign.anybody else LEAST_PEOPLE)):
             return ""
         little = self.little(was, is_)
         usual = sum(was.shows()) / len(was.rows) if len(was.rows) >= LEAST else 0.0
@@ -150,15 +164,15 @@ def look(
     """What the exchanges since the decision say of an adapter that is live or a canary.
 
     `watched` is for how long it was looked at so far (`scheduler/window.py`). A canary is watched for as long as it is
-    one; after `complete_canary_hours`, when somebody has used it, it is to go live. Without `unsupported` no judge is
-    asked. Ratings of accounts younger than `new_account_days` do not count.
+    one; after `complete_canary_hours`, when others than testers have used it, it is to go live.
+    Without `unsupported` no judge is asked. Ratings of accounts younger than `new_account_days` do not count.
     """
     with database.read() as session:
         adapter = session.get(Adapter, adapter_id)
         if adapter is None:
             raise NotFound(f"no adapter {adapter_id}.")
         canary = adapter.state == AdapterState.CANARY
-        serving = deployments.deployment(session).adapter
+        deployed = deployments.deployment(session)
         since = adapter.decided_at or adapter.created_at
         meanwhile = seen(session, since=since, new_account_days=new_account_days)
         before: list[Seen] = []
@@ -173,20 +187,20 @@ def look(
         return Watched("kept", f"{adapter_id} is {adapter.state}: nothing to watch.")
     after = [one for one in meanwhile if one.adapter == adapter_id]
     if canary:
-        others = [[one for one in meanwhile if one.adapter == serving]]
+        others = [[one for one in meanwhile if one.adapter == deployed.adapter]]
     else:
         others = [
             [one for one in before if one.adapter == adapter.replaced],
             [one for one in before if one.adapter != adapter_id],
         ]
-    sides = _Sides(adapter_id, after, others, beside=canary)
+    sides = _Sides(adapter_id, after, others, canary, frozenset(deployed.testers if canary else ()))
     told = signs(max_decline_rise, unsupported)
     if loss := _loss(sides, told) or _alarm(sides, told):
         return loss
     gain = _gain(sides)
     if gain is not None and gain.verdict != "asks":
         return gain
-    complete = complete_canary_hours if canary else None
+    complete = complete_canary_hours if canary and sides.used_by_others_than_testers() else None
     ended = _at_the_end(sides, told, watched, hours=hours, complete=complete)
     return ended if gain is None or ended.verdict == "complete" else gain
 
@@ -229,21 +243,24 @@ def _at_the_end(
 ) -> Watched:
     """What follows without evidence when the window is over; a canary that nobody used is asked about too."""
     used, canary = len(sides.after), sides.beside
-    end = hours if complete is None or not used else complete
+    end = hours if complete is None else complete
     if passed < timedelta(hours=end):
         return Watched("waiting", "")
     if alarm := _alarm(sides, watched, at_the_end=True):
         return alarm
-    if complete is not None and used:
+    if not canary and used < LEAST:
+        end *= MOST_WINDOWS
+        if passed < timedelta(hours=end):
+            return Watched("waiting", "")
+    long = f"{end:g} h of watching"
+    if complete is not None:
         shown = sides.shown(watched, "showed no clear loss")
-        return Watched("complete", f"completed: {used} exchanges in {end:g} h of watching as a canary{shown}.")
+        return Watched("complete", f"completed: {used} exchanges in {long} as a canary{shown}.")
     if canary and not used:
-        return Watched("asks", f"nobody asked {sides.adapter_id} anything in {end:g} h of watching: {sides.choice}.")
+        return Watched("asks", f"nobody asked {sides.adapter_id} anything in {long}: {sides.choice}.")
     ratings = sum(one.rating is not None for one in sides.after)
     if canary or ratings >= ENOUGH_RATINGS:
         shown = sides.shown(watched, f"show neither a loss nor a gain with {sides.adapter_id}")
-        return Watched(
-            "asks", f"{used} exchanges and {ratings} ratings in {end:g} h of watching{shown}: {sides.choice}."
-        )
+        return Watched("asks", f"{used} exchanges and {ratings} ratings in {long}{shown}: {sides.choice}.")
     shown = sides.shown(watched, "showed no clear loss")
-    return Watched("kept", f"kept, no verdict: {used} exchanges in {end:g} h of watching{shown}.")
+    return Watched("kept", f"kept, no verdict: {used} exchanges in {long}{shown}.")

@@ -1,13 +1,14 @@
 """Claims about a canary that is watched: it is held against the others of the same time, and asked about in the end."""
 
 import pytest
+from sqlmodel import select
 
 from scheduler.decisions import act_on
 from scheduler.watch import LEAST, Watched, look
 from store import adapters, deployments, rollbacks
 from store.database import Database
 from store.errors import Conflict
-from store.models import Adapter, Deployment, Person, now
+from store.models import Adapter, Deployment, Exchange, Person, now
 from store.models import AdapterState as S
 from tests.test_scheduler_watch import SWAP, answered
 from tests.test_scheduler_watch import ann as ann
@@ -170,3 +171,37 @@ def test_the_watch_never_rolls_back_what_came_after_its_adapter(database: Databa
     with pytest.raises(Conflict, match="v2 is not deployed any more"):
         act_on(database, Watched("roll back", "declines rose."), adapter_id="v2")
     assert deployed(database) == ("v1", None, S.ROLLED_BACK)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("mine", ["up", "down"])
+def test_testers_decide_nothing_by_themselves(database: Database, ann: Person, share: float, mine: str) -> None:
+    """They rate the canary otherwise than the public rates what serves beside it, whoever is better."""
+    as_canary(database)
+    answered(database, ann, 60, after=True, adapter="v1", rating="down" if mine == "up" else "up")
+    answered(database, ann, 30, after=True, adapter="v2", rating=mine)
+    with database.write() as session:
+        row = session.get_one(Deployment, 1)
+        row.share = share
+        session.add(row)
+    said = canary_verdict(database, hours=24)[0]
+    assert said == {"up": "complete", "down": "roll back"}[mine]
+    with database.write() as session:
+        row = session.get_one(Deployment, 1)
+        row.testers = sorted(set(session.exec(select(Exchange.person_id).where(Exchange.adapter == "v2"))))
+        session.add(row)
+    said, sentence = canary_verdict(database, 1, hours=1)
+    most = "thumbs-down in 30 of 30 ratings with v2" if mine == "down" else "30 exchanges and 30 ratings"
+    assert said == "asks" and sentence.startswith(most)
+    assert "too little since from others than testers to compare" in sentence
+
+
+def test_failures_are_no_testers_fault(database: Database, ann: Person) -> None:
+    as_canary(database)
+    answered(database, ann, 25, after=True, adapter="v1")
+    answered(database, ann, 25, after=True, adapter="v2", state="failed")
+    with database.write() as session:
+        row = session.get_one(Deployment, 1)
+        row.share, row.testers = 0.0, sorted(set(session.exec(select(Exchange.person_id))))
+        session.add(row)
+    assert canary_verdict(database)[0] == "roll back"

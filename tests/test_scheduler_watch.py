@@ -9,7 +9,7 @@ import pytest
 from sqlmodel import col, select
 
 from scheduler.observed import MOST_OF_ONE, RATINGS_PART
-from scheduler.sequential import looks_until_above, paths_of_others
+from scheduler.sequential import RISES, looks_until_above, nearest, paths_of_others
 from scheduler.watch import ALPHA, ENOUGH_RATINGS, LEAST, look, rises
 from store import adapters, exchanges, people
 from store.database import Database
@@ -49,6 +49,33 @@ def test_a_rise_within_what_is_tolerated_is_none() -> None:
     assert rises(seen(10, 100), seen(30, 100), beside=False)
     assert not rises(seen(10, 100), seen(30, 100), beside=False, tolerated=0.25)
     assert not rises(seen(10, 100), seen(30, 100), beside=True, tolerated=0.25)
+
+
+def test_a_canary_whose_rise_is_tolerated_is_hardly_ever_rolled_back_however_often_one_looks() -> None:
+    """8 points where 10 are tolerated; a rise of 30 is found, and what cannot be larger by so much is none."""
+    random, alpha = np.random.default_rng(5), ALPHA * 0.2
+    others = (random.random((300, 1_000)) < 0.2).astype(float)
+    told = {
+        share: paths_of_others(others, (random.random((300, 500)) < share).astype(float), tolerated=0.1).max(axis=1)
+        for share in (0.28, 0.5)
+    }
+    assert (told[0.28] >= math.log(1 / alpha)).mean() <= alpha and (told[0.5] >= math.log(1 / alpha)).mean() > 0.9
+    assert not paths_of_others(np.zeros(40), np.ones(40), tolerated=0.97).any()
+
+
+@pytest.mark.parametrize("size", [1, 3, 9])
+@pytest.mark.parametrize("tolerated", [0.05, 0.1, 0.25])
+def test_no_pair_of_shares_within_what_is_tolerated_makes_a_bet_against_it_pay(size: int, tolerated: float) -> None:
+    """The mean of a block's e-variable, for every pair of shares on a grid, is at most 1."""
+    shares = np.linspace(0, 1, 51)
+    theirs, mine = shares[:, None, None], shares[None, :, None]
+    for low in np.linspace(0.01, 0.5, 8):
+        high = low + tolerated + RISES
+        least = nearest(np.full(4, low), high, size, tolerated)
+        of_others = (theirs * low / least + (1 - theirs) * (1 - low) / (1 - least)) ** size
+        of_mine = mine * high / (least + tolerated) + (1 - mine) * (1 - high) / (1 - least - tolerated)
+        within = np.broadcast_to(mine <= theirs + tolerated + 1e-12, (51, 51, 4))
+        assert (of_others * of_mine)[within & (high < 0.98)].max() <= 1 + 1e-9
 
 
 @pytest.mark.parametrize("before", [20, 100, 1_000])
@@ -271,17 +298,17 @@ def test_the_watch_ends_with_kept_no_verdict(database: Database, ann: Person) ->
 
 def test_the_end_says_of_what_there_was_too_little_to_compare(database: Database, ann: Person) -> None:
     def said() -> str:
-        kept, sentence = verdict(database, hours=1)
+        kept, sentence = verdict(database, hours=0.2)
         assert kept == "kept"
         return sentence.removeprefix("kept, no verdict: ")
 
     answered(database, ann, LEAST - 1, after=False, rating="up")
     answered(database, ann, 3, after=True, rating="down")
-    assert said() == "3 exchanges in 1 h of watching, too little before to compare with v1."
+    assert said() == "3 exchanges in 1.4 h of watching, too little before to compare with v1."
     answered(database, ann, 1, after=False)
-    assert said() == "3 exchanges in 1 h of watching, too little since to compare with v1."
+    assert said() == "3 exchanges in 1.4 h of watching, too little since to compare with v1."
     answered(database, ann, LEAST - 3, after=True)
-    compared = "20 exchanges in 1 h of watching showed no clear loss"
+    compared = "20 exchanges in 0.2 h of watching showed no clear loss"
     assert said() == f"{compared}, and too little before to compare thumbs-down."
     answered(database, ann, 1, after=False, rating="up")
     assert said() == f"{compared}, and too little since to compare thumbs-down."
@@ -310,9 +337,20 @@ def test_a_few_bad_answers_or_what_was_as_bad_before_are_not_asked_about_at_the_
     database: Database, ann: Person
 ) -> None:
     answered(database, ann, 4, after=True, state="failed")
-    assert verdict(database, hours=1)[0] == "kept"
+    assert verdict(database, hours=0.2)[0] == "kept"
     answered(database, ann, LEAST, after=False, state="failed")
     answered(database, ann, LEAST - 5, after=True, state="failed")
+    assert verdict(database, hours=0.2)[0] == "kept"
+
+
+def test_a_live_adapter_that_hardly_anybody_used_is_watched_on_for_seven_windows(
+    database: Database, ann: Person
+) -> None:
+    answered(database, ann, LEAST, after=False, rating="up")
+    answered(database, ann, LEAST - 1, after=True, rating="up")
+    assert verdict(database, hours=1) == ("waiting", "")
+    assert verdict(database, hours=0.2)[0] == "kept"
+    answered(database, ann, 1, after=True, rating="up")
     assert verdict(database, hours=1)[0] == "kept"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from scheduler.watch import MOST_WINDOWS
 from scheduler.window import MOST_BETWEEN, extended, passed
 from store import cycles, deployments, processes
 from store.database import Database
@@ -63,18 +64,19 @@ def test_an_adapter_approved_before_a_weekend_off_has_its_whole_window_before_it
 def test_the_window_goes_on_after_a_restart_and_ends_with_the_hours_that_were_watched(
     database: Database, answers: bool
 ) -> None:
+    unused = 12 / MOST_WINDOWS
     cycle_id, adapter = waiting(database)
     deployments.approve(database, adapter, actor="ann", comment="good")
     deployments.loaded(database, adapter)
     bot = processes.register(database, "bot")
     processes.beat(database, bot, adapter=adapter if answers else "base")
     for _ in range(12):
-        assert look(database, cycle_id, hours=12).state == CycleState.WATCHING
+        assert look(database, cycle_id, hours=unused).state == CycleState.WATCHING
         with database.write() as session:
             step = session.exec(select(CycleStep).where(CycleStep.name == cycles.WATCH)).one()
             earlier = (now() - 2 * HOUR).isoformat()
             step.progress = {**step.progress, "window": {**step.progress["window"], "looked_at": earlier}}
-    row = look(database, cycle_id, hours=12)
+    row = look(database, cycle_id, hours=unused)
     assert row.outcome == (Outcome.PROMOTED if answers else None)
     if answers:
         assert "0 exchanges in 12 h of watching" in row.results["watch"]["sentence"]
