@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session, and_, col, or_, select
+from sqlmodel import Session, and_, col, func, or_, select
 
 from finetune import card
 from scheduler.workbench import Workbench
@@ -21,19 +21,22 @@ def side_of(bench: Workbench, adapter_id: str, row: Adapter | None) -> dict[str,
 
 
 def anchor_of(bench: Workbench, session: Session) -> Adapter | None:
-    """What candidates are held against for ever: this base model's first adapter that was promoted, else the base.
+    """What candidates are held against for ever: this base model's first adapter that everybody got, else the base.
 
-    One that made way for another stays it, whatever was rolled back since; one that was taken back before is none.
+    One that made way for another stays it, whatever was rolled back, or returned, since; one that was taken back before
+    is none, and neither is a canary.
     """
     once = select(AuditEntry.subject).where(AuditEntry.action == f"adapter.{S.RETIRED}")
     stands = or_(
-        col(Adapter.state).in_([S.LIVE, S.RETIRED, S.APPROVED, S.CANARY]),
+        col(Adapter.state).in_([S.LIVE, S.RETIRED]),
         and_(Adapter.state == S.ROLLED_BACK, col(Adapter.id).in_(once)),
     )
     query = select(Adapter).where(Adapter.origin == "trained", stands)
     base = bench.base_digest()
     rows = [row for row in session.exec(query) if card.base_of(adapters.place(row, bench.data)) == base]
-    return min(rows, key=lambda row: row.decided_at or row.created_at, default=None)
+    live = select(AuditEntry.subject, func.min(AuditEntry.id)).where(AuditEntry.action == f"adapter.{S.LIVE}")
+    first = dict(session.exec(live.group_by(col(AuditEntry.subject))).all())
+    return min(rows, key=lambda row: first.get(row.id) or 0, default=None)
 
 
 def known_answers(bench: Workbench, anchor: Adapter | None) -> str:

@@ -16,7 +16,7 @@ from finetune.preferences import available
 from scheduler import against, entrants, jobs, planning, trials
 from scheduler.dataset_files import PREFERENCES, PREFERRED, PROBE, put_aside, runs_of, write_plan
 from scheduler.workbench import Workbench
-from store import adapters, case_labels, cycles, people
+from store import adapters, audit, case_labels, cycles, people
 from store.database import Database
 from store.errors import Invalid
 from store.models import (
@@ -31,6 +31,7 @@ from store.models import (
     CycleState,
     Exchange,
     Role,
+    now,
 )
 from tests.test_finetune_gate import COUNTS, noisy, report
 from tests.test_scheduler_workbench import bench
@@ -389,6 +390,7 @@ def served_once(work: Workbench, name: str, base: str) -> Path:
         row = adapters.get(session, made.id)
         row.state = AdapterState.RETIRED
         session.add(row)
+        audit.record(session, actor="test", action="adapter.live", subject=made.id)
     job = work.data / "cycles" / name / "evaluate-3.json"
     evaluation = job.with_name("evaluation-3")
     evaluation.mkdir(parents=True)
@@ -425,6 +427,9 @@ def test_the_anchor_does_not_move_when_adapters_are_rolled_back_past_it(work: Wo
     assert at("v1") == "v1"
     assert at("v1", AdapterState.LIVE, AdapterState.ROLLED_BACK) == "v2"
     assert at("v2", AdapterState.LIVE, AdapterState.RETIRED, AdapterState.LIVE, AdapterState.ROLLED_BACK) == "v2"
+    with work.database.write() as session:
+        adapters.move(session, "v2", AdapterState.LIVE, actor="test", decided_at=now())
+    assert at("v2") == "v2"
     assert at("v2", AdapterState.QUARANTINED) == "v3"
 
 
@@ -514,3 +519,14 @@ def test_an_adapter_that_was_refused_while_it_was_evaluated_supersedes_nothing(
     with work.database.read() as session:
         assert adapters.get(session, only.id).state == state
         assert adapters.get(session, waits.id).state == AdapterState.AWAITING_APPROVAL
+
+
+@pytest.mark.parametrize("state", [AdapterState.APPROVED, AdapterState.CANARY])
+def test_what_not_everybody_got_is_no_anchor(work: Workbench, state: AdapterState) -> None:
+    served_once(work, "first", "new")
+    with work.database.write() as session:
+        row = adapters.get(session, "v1")
+        row.state = state
+        session.add(row)
+    with work.database.read() as session:
+        assert against.anchor_of(replace(work, base_digest=lambda: "new"), session) is None
