@@ -34,10 +34,11 @@ from bench.retrieval_sets import DATA
 from bench.table import show
 from bot.models import packaged_read
 from finetune import accuracy, perturbations, responding, scorecard, signals
+from finetune.fitted import OTHERWISE
 from finetune.judge import WordJudge, supported_answer
 from finetune.meaning import Meaning
-from finetune.metrics import content_words, share_found
 from finetune.scorecard import Scorecard
+from finetune.wording import content_words, share_found
 
 
 def _claims(meaning: Meaning) -> list[dict[str, Any]]:
@@ -127,6 +128,7 @@ def _accuracy() -> list[dict[str, Any]]:
     for part in range(5):
         card = judge_fit.accuracy_card(values[parts != part], labels[parts != part])
         ours[parts == part] = scores(card, values[parts == part])
+    ours[[accuracy.says_otherwise(row.question, row.answer, row.reference) for row in rows]] *= OTHERWISE
     names = list(accuracy.DIRECTIONS)
     words = WordJudge()
     known = {

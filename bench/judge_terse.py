@@ -15,9 +15,9 @@ from bench.learning_people import Asked, articles, contains, correction, questio
 from finetune.fitted import FittedJudge
 from finetune.judge import SELECTING
 from finetune.meaning import Read
-from finetune.metrics import content_words
 from finetune.targets import with_citations
 from finetune.terse import TERSE
+from finetune.wording import content_words
 from store.answers import cited_numbers
 
 MOST = 2_000

@@ -190,7 +190,7 @@ def _share(found: Sequence[bool]) -> float:
 
 def copied(asked: Asked) -> str:
     """The sentence that shares most words with the question, cited: what a cheat would answer."""
-    from finetune.metrics import content_words
+    from finetune.wording import content_words
     from store.answers import sentences
 
     wanted = set(content_words(asked.question))

@@ -1,14 +1,15 @@
 """An answer and a right one -> cheap signals of whether people would call the answer right (pure).
 
-A reference may hold several accepted answers, separated by "/": the signals are of the one that is found best. What
-they are worth together is the business of `finetune/scorecard.py`.
+A reference may hold several accepted answers, separated by "/", where it is no sentence: the signals are of the one
+that is found best. What they are worth together is the business of `finetune/scorecard.py`.
 """
 
 import re
 from functools import lru_cache
 
-from finetune.metrics import claims, content_words, contradicts, numbers, share_found, words
 from finetune.times import names_others
+from finetune.values import marked_otherwise
+from finetune.wording import claims, content_words, contradicts, numbers, share_found, words
 from store.answers import without_citations
 
 DIRECTIONS = {
@@ -32,8 +33,14 @@ DIRECTIONS = {
     "wanted_words": 0,
 }
 """Every signal, and whether more of it may only raise (1), only lower (-1), or both (0), the chance to be right."""
-_ONE = re.compile(r"(?<![\d/])(?:\d{1,2}/\d{1,2}/(?:\d{4}|\d{2})|\d{4}/\d{1,2}/\d{1,2}|\d{1,3}/\d{1,3}(?!/))(?!\d)")
-"""A date or a fraction: its slashes divide no answers."""
+_ONE = re.compile(
+    r"(?<![\d/])(?:\d{1,2}/\d{1,2}/(?:\d{4}|\d{2})|\d{4}/\d{1,2}/\d{1,2}|\d{1,3}/\d{1,3}(?!/))(?!\d)"
+    r"|(?<![\w/-])(?:and/or|s?he/s?he|his/her|her/his|him/her|(?:km|mi|m|[kMG]?[Bb](?:it)?|[mk]?g|l)/(?:h|s|l|m|kg|d|min)"
+    r"|[A-Z]{1,3}/[A-Z]{1,3})(?![\w/-])"
+)
+"""A date, a fraction, a unit or one word for two: its slashes divide no answers."""
+_WHOLE = re.compile(r"://|\bwww\.|(?:^|\s)[~.]{0,2}/\w|^[A-Z](?:\S*\s+){5,}\S+[.!?][\"')\]]*$")
+"""A text with an address or a path in it, or one that is a sentence: it is one answer, whatever its slashes are for."""
 _UNSURE = re.compile(
     r"\b(?:as an ai|i(?:'m| am) sorry|could(?:n't| not) find|no (?:definitive|specific|official) |"
     r"not (?:clear|possible|sure|specified)"
@@ -44,12 +51,16 @@ _NUMBERED = re.compile(r"\b\w{3,}\d\b")
 _YEAR = re.compile(r"(?:1\d|20)\d\d")
 _SHORTEST_GLUED = 5
 """Letters from which an accepted answer within a longer word is looked at: systems lose the space before a link."""
+_SENTENCE = 4
+"""Different words with content from which on a negation in an accepted answer says something, and is no name."""
 _NEAR = 0.75
 """Words that share this much of their letter pairs count as one word misspelt."""
 
 
 def accepted(reference: str) -> list[str]:
-    """The accepted answers in a reference: the parts between slashes, not those within a date or a fraction."""
+    """The accepted answers in a reference: the parts between slashes, but for slashes that stand in one answer."""
+    if _WHOLE.search(reference):
+        return [reference]
     whole = _ONE.sub(lambda match: match.group().replace("/", "\0"), reference)
     parts = [part.strip().replace("\0", "/") for part in whole.split("/")]
     return [part for part in parts if words(part)] or [reference]
@@ -85,6 +96,10 @@ def unglued(answer: str, wanted: str) -> str:
         return answer
     inside = re.escape(wanted)
     return re.sub(rf"(?<=[a-z]){inside}" + rf"|(?<!\d){inside}(?=[a-z])" * phrase, r" \g<0> ", answer)
+
+
+def _tidied(answer: str, wanted: str) -> str:
+    return unglued(without_footnotes(answer, wanted), wanted)
 
 
 def _near(word: str, others: set[str]) -> bool:
@@ -129,13 +144,27 @@ def _signals(question: str, answer: str, wanted_text: str) -> dict[str, float]:
     }
 
 
+def says_otherwise(question: str, answer: str, reference: str) -> bool:
+    """Whether an answer denies what every accepted answer says, or has another number or value in its place."""
+    bare = without_citations(answer)
+    return all(_otherwise(question, _tidied(bare, one), one) for one in accepted(reference))
+
+
+def _otherwise(question: str, answer: str, wanted: str) -> bool:
+    aim = content_words(wanted)
+    best = max(claims(answer) or [answer], key=lambda part: share_found(aim, content_words(part)))
+    missed, instead = numbers(wanted) - numbers(answer), numbers(best) - numbers(wanted) - numbers(question)
+    turned = len(set(aim)) >= _SENTENCE and contradicts(wanted, best)
+    return bool(missed and instead) or turned or marked_otherwise(wanted, answer)
+
+
 def right_signals(question: str, answer: str, reference: str) -> tuple[float, ...]:
     """The signals of an answer against a reference, in order of DIRECTIONS; all 0 for an empty one of either."""
     bare = without_citations(answer)
     if not words(bare) or not words(reference):
         return (0.0,) * len(DIRECTIONS)
     several = accepted(reference)
-    each = [_signals(question, unglued(without_footnotes(bare, one), one), one) for one in several]
+    each = [_signals(question, _tidied(bare, one), one) for one in several]
     best = max(each, key=lambda found: (found["whole"], found["spelling"], found["found"], found["last_word"]))
     best |= {
         "times_other": float(all(names_others(one, bare) for one in several)),

@@ -19,6 +19,8 @@ MOST_HONEST = 60
 FEWEST = 10
 """Fewer cases of one kind of change say nothing about it."""
 COPIED = "copied"
+BY_ACCURACY = "accuracy, "
+"""How the name of a change begins that is told by accuracy."""
 TURNED = ("negated", "name swapped", "number changed")
 """The changes that make an answer wrong: accuracy must notice them too."""
 
@@ -114,7 +116,12 @@ def accuracy_suite(judge: Judge, honest: Sequence[Honest], *, seed: int = 0) -> 
         for case, texts in made_worse(honest, seed=seed)
     ]
     found = outcomes(worse, _accurate(judge, honest))
-    return tuple(replace(one, variant=f"accuracy, {one.variant}") for one in found if one.variant in TURNED)
+    return tuple(replace(one, variant=f"{BY_ACCURACY}{one.variant}") for one in found if one.variant in TURNED)
+
+
+def told_by(outcome: Outcome) -> str:
+    """The metric on which a kind of change is to be told."""
+    return "accuracy" if outcome.variant == COPIED or outcome.variant.startswith(BY_ACCURACY) else "support"
 
 
 def _accurate(judge: Judge, honest: Sequence[Honest]) -> Score:
@@ -144,7 +151,7 @@ def admission(
     Raises Invalid where it gives what is no score.
     """
     judge = Checked(judge)
-    compares = "accuracy" in metrics and not fallback
+    compares = "accuracy" in metrics
     won, turned = suite(judge, honest), accuracy_suite(judge, honest) if compares else ()
     known = [row for row in labels if row.metric in metrics and row.value is not None and (fallback or _tells(row))]
     agreed = agreement(judged(judge, known))

@@ -13,7 +13,7 @@ from typing import Any
 from finetune.bootstrap import interval, resampled_means
 from finetune.comparison import Verdict
 from finetune.evaluate import Case, Report, value_of
-from finetune.metrics import content_words, share_found
+from finetune.wording import content_words, share_found
 from store.answers import DECLINE
 
 STRICT = (

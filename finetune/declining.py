@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from finetune.metrics import YES, Support, content_words, numbers, share_found, wordless
+from finetune.metrics import YES, Support, wordless
+from finetune.wording import content_words, numbers, share_found
 from store.answers import after_decline, declined, without_citations
 
 _ADVICE = re.compile(

@@ -18,9 +18,9 @@ import numpy as np
 
 from finetune.judge import best_window, names_missed, parsed
 from finetune.meaning import Meaning
-from finetune.metrics import content_words, denies, numbers, share_found, words
 from finetune.scorecard import Floats
 from finetune.signals import close_together, in_order
+from finetune.wording import content_words, denies, numbers, share_found, words
 
 DIRECTIONS = {
     "share": 1,

@@ -9,13 +9,16 @@ from functools import lru_cache
 
 from finetune import enough, scorecard, signals
 from finetune.accuracy import DIRECTIONS as RIGHT
-from finetune.accuracy import right_signals
+from finetune.accuracy import right_signals, says_otherwise
 from finetune.meaning import Meaning, Read
 from finetune.metrics import answer_accuracy
+from finetune.values import marked_otherwise
 from store.answers import declined
 
 States = Callable[[Sequence[tuple[str, str]]], scorecard.Floats]
 """A language model's states of questions over passages, one row each (`bot/reading.py`)."""
+OTHERWISE = 0.5
+"""What remains of a score where a text has another number, value or negation: no longer a yes, however alike it is."""
 KEPT = 4_096
 """As many read questions over passages are kept: both sides of a gate are asked the same ones."""
 
@@ -54,7 +57,8 @@ class FittedJudge:
             return 0.0
         if self._meaning is not None:
             found = signals.meant_signals(claim, passage, self._meaning)
-        return self._card("support", signals.DIRECTIONS, signals.MEANING).probability(found)
+        borne_out = self._card("support", signals.DIRECTIONS, signals.MEANING).probability(found)
+        return OTHERWISE * borne_out if marked_otherwise(claim, passage) else borne_out
 
     def accuracy(self, question: str, answer: str, references: Sequence[str]) -> float:
         """The probability that people find the answer right, given right ones; best over the references.
@@ -67,10 +71,18 @@ class FittedJudge:
         return self.agrees(question, answer, right)
 
     def agrees(self, question: str, answer: str, right: Sequence[str]) -> float:
-        """How right an answer that says something is, best over right ones; what a judge of another kind replaces."""
-        card = scorecard.shipped("accuracy", tuple(RIGHT))
-        found = [right_signals(question, answer, reference) for reference in right]
-        return max(card.probability(one) if any(one) else 0.0 for one in found)
+        """How right an answer that says something is, best over right ones; what a judge of another kind replaces.
+
+        One that says otherwise is a wrong one, however many words it shares.
+        """
+        return max(self._agrees(question, answer, reference) for reference in right)
+
+    def _agrees(self, question: str, answer: str, reference: str) -> float:
+        found = right_signals(question, answer, reference)
+        if not any(found):
+            return 0.0
+        right = scorecard.shipped("accuracy", tuple(RIGHT)).probability(found)
+        return OTHERWISE * right if says_otherwise(question, answer, reference) else right
 
     def relevance(self, question: str, passages: Sequence[str]) -> float:
         """How well people would rate the best of the passages for the question, in [0, 1]; 0 without passages."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from finetune.metrics import claims, distinct, words
+from finetune.wording import distinct, statements, words
 from store.answers import cited_numbers, without_citations
 
 
@@ -20,7 +20,7 @@ def concision(answer: str, references: Sequence[str], *, free: int = 60) -> floa
 
     Times the share of its sentences that it had not said before.
     """
-    said, parts = len(words(without_citations(answer))), claims(answer)
+    said, parts = len(words(without_citations(answer))), statements(answer)
     longest = max((len(words(without_citations(reference))) for reference in references), default=0)
     fresh = len(distinct(answer)) / len(parts) if parts else 1.0
     return fresh * min(1.0, max(free, 2 * longest) / said) if said else 1.0

@@ -13,7 +13,7 @@ from functools import cached_property
 from datasketch import MinHash, MinHashLSH
 
 from finetune.examples import Example, Kind, shown_digest, speaker
-from finetune.metrics import content_words, numbers, share_found
+from finetune.wording import content_words, numbers, share_found
 from store.exchanges import Logged
 
 NEAR = 0.75

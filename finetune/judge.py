@@ -12,16 +12,9 @@ from functools import lru_cache
 from itertools import count, pairwise
 from typing import Any, Protocol, runtime_checkable
 
-from finetune.metrics import (
-    STOP_WORDS,
-    answer_accuracy,
-    content_words,
-    contradicts,
-    numbers,
-    passage_relevance,
-    share_found,
-)
+from finetune.metrics import answer_accuracy, passage_relevance
 from finetune.terse import answering
+from finetune.wording import STOP_WORDS, content_words, contradicts, numbers, share_found
 from store.answers import declined, sentences, without_citations
 from store.errors import Invalid
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from finetune.admission import COPIED, Admission, Labelled, admission, clearly_blind
+from finetune.admission import Admission, Labelled, admission, clearly_blind, told_by
 from finetune.chat_judge import ChatJudge
 from finetune.checked import Checked
 from finetune.fitted import FittedJudge
@@ -206,5 +206,5 @@ def admitted(
         return fitted, Admission(f"{spec['kind']}:{spec['model']}", (), (), (), (error.message,), blind)
     if not found.counts:
         return fitted, replace(found, blind=blind)
-    left = [one for one in base.suite if ("accuracy" if one.variant == COPIED else "support") not in found.counts]
+    left = [one for one in base.suite if told_by(one) not in found.counts]
     return Counted(judge, found.counts, fitted), replace(found, blind=clearly_blind(left, spec["min_suite"]))

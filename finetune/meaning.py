@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.metrics import STOP_WORDS
+from finetune.wording import STOP_WORDS
 
 KEPT = 2_000
 """As many texts are kept as they were read, the latest used: up to 200 MB."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from finetune.judge import names, parsed
-from finetune.metrics import claims, content_words, numbers, share_found
+from finetune.wording import claims, content_words, numbers, share_found
 from store.answers import without_citations
 
 Score = Callable[[str, str, Sequence[str]], float]

@@ -13,7 +13,7 @@ from functools import lru_cache
 from finetune import scorecard
 from finetune.gaming import verbatim_share
 from finetune.judge import Judge, names, parsed, supported_answer
-from finetune.metrics import claims, content_words, numbers, share_found, words
+from finetune.wording import claims, content_words, numbers, share_found, words
 from store.answers import declined, without_citations
 
 DIRECTIONS = {

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from finetune.judge import best_window, names_missed, parsed
 from finetune.meaning import Meaning
-from finetune.metrics import content_words, contradicts, denies, numbers, share_found, words
 from finetune.times import names_others
+from finetune.wording import content_words, contradicts, denies, numbers, share_found, words
 from store.answers import without_citations
 
 DIRECTIONS = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.judge import Judge
-from finetune.metrics import STOP_WORDS, content_words, numbers, words
 from finetune.terse import TERSE
+from finetune.wording import STOP_WORDS, content_words, numbers, words
 from store.answers import DECLINE, cited_numbers, declined, ended_part, spans, without_citations
 from store.exchanges import Logged, reviewed
 from store.models import Exchange

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import fmean
 
-from finetune.metrics import ITEM, claims, content_words, share_found
+from finetune.wording import ITEM, claims, content_words, share_found
 from store.answers import declined, without_citations
 
 _TERM = re.compile(

@@ -1,6 +1,7 @@
 """Support of an answer's sentences where the question says half of it: `1889.` alone claims nothing (pure)."""
 
-from finetune.metrics import Support, content_words, share_found
+from finetune.metrics import Support
+from finetune.wording import content_words, share_found
 
 TERSE = 2
 """Content words up to which a sentence is judged together with its question. Of right answers of one word that a

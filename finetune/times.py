@@ -1,14 +1,14 @@
 """Dates and spans of time as a text names them, and whether two texts name others (pure).
 
 "Three weeks" and "21 days" are the same; "three weeks" and "three months" are not, nor are 15 September and 15 October.
-A year is compared as a number is (`finetune.metrics.numbers`).
+A year is compared as a number is (`finetune.wording.numbers`).
 """
 
 import re
 from functools import lru_cache
 from itertools import product
 
-from finetune.metrics import words
+from finetune.wording import words
 
 Time = tuple[str, str]
 """A kind, and which one of it."""

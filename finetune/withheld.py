@@ -12,7 +12,7 @@ from typing import Any
 
 from finetune.examples import Example, Kind
 from finetune.judge import Judge
-from finetune.metrics import content_words, share_found
+from finetune.wording import content_words, share_found
 from store.answers import DECLINE, cited_numbers, sentences, without_citations
 
 Block = Callable[[str, Sequence[dict[str, Any]]], str]

@@ -12,7 +12,8 @@ from typing import Any
 
 from finetune.examples import Rules
 from finetune.judge import Judge, supported_answer
-from finetune.metrics import STOP_WORDS, content_words, groundedness, words
+from finetune.metrics import groundedness
+from finetune.wording import STOP_WORDS, content_words, words
 from scheduler import said
 from store.answers import cited_numbers, declined, without_citations
 from store.exchanges import Logged

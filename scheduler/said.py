@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from finetune.metrics import content_words
+from finetune.wording import content_words
 from scheduler.tasks import Encode
 from store.answers import declined
 from store.exchanges import Logged

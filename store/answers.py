@@ -88,7 +88,15 @@ _BOUNDARY = re.compile(
     rf"|(?<=[\u3002\uff01\uff1f]){_MARKED}\s*(?!\[\d[\d\s,;]*\])(?=[^\s\u3002\uff01\uff1f\u300d\u300f\u201d\uff09)])"
 )
 _ENDED = re.compile(r"([.!?\u0964\u061f\u06d4\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]*]*|\n```)$")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig)\.|(?:^|\s)\d+\.|\b[A-Z]\.)$")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|St|No|Fig|Prof|bzw|ca|inkl|ggf|[zdu])\.|(?:^|\s)\d+\.|\b[A-Z]\.)$"
+)
+_BEFORE_NUMBER = re.compile(
+    r"\b(?:art|abs|nr|nos?|ext|tel|sec|ch|vol|pp?|fig|tab|eq|kap|ziff|min|max|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov"
+    r"|dec)\.$",
+    re.IGNORECASE,
+)
+"""Abbreviations that a number goes with."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,9 @@ def _ends(prose: str) -> list[int]:
     found: list[int] = []
     start = 0
     for match in _BOUNDARY.finditer(prose):
-        if _ABBREVIATION.search(prose[start : match.start()]) and "\n" not in match.group():
+        before, after = prose[start : match.start()], prose[match.end() : match.end() + 1]
+        goes_on = _ABBREVIATION.search(before) or (after.isdigit() and _BEFORE_NUMBER.search(before))
+        if goes_on and "\n" not in match.group():
             continue
         found.append(match.end())
         start = match.end()

@@ -6,8 +6,8 @@ import pytest
 
 from finetune.admission import Admission, Labelled, accuracy_suite, admission, judged
 from finetune.fitted import FittedJudge
-from finetune.metrics import share_found, words
 from finetune.perturbations import Honest
+from finetune.wording import share_found, words
 from store.answers import DECLINE
 from tests.test_finetune_judges import LIMITS
 from tests.test_finetune_judges import honest as honest

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from finetune import gaming, metrics
+from finetune import gaming, metrics, wording
 from finetune.declining import decline_correct
 from finetune.task_metrics import OF_TASKS
 from store.answers import DECLINE
@@ -19,7 +19,7 @@ PASSAGES = [
 
 def contained(claim: str, passage: str) -> float:
     """A support judge as plain as can be: all content words are in the passage."""
-    return float(metrics.share_found(metrics.content_words(claim), metrics.content_words(passage)) == 1.0)
+    return float(wording.share_found(wording.content_words(claim), wording.content_words(passage)) == 1.0)
 
 
 def test_a_supported_and_cited_answer_scores_one():
@@ -146,7 +146,7 @@ def test_a_wrong_number_and_a_turned_negation_each_halve_the_score():
 
 def test_number_words_and_digits_are_the_same_number():
     assert metrics.answer_accuracy("Two stamps.", ["2 stamps"]) == 1.0
-    assert metrics.numbers("1. pay 1,000 euros [3]\n2. wait two days") == {"1000", "2"}
+    assert wording.numbers("1. pay 1,000 euros [3]\n2. wait two days") == {"1000", "2"}
 
 
 def test_the_best_reference_counts():
@@ -220,11 +220,11 @@ def test_what_is_said_twice_counts_once():
     answer = "The museum opened in 1998 [1]. The museum opened in 1998 [1]. It has a lion."
     assert metrics.citation_recall(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
     assert metrics.groundedness(answer, ["The museum opened in 1998."], lambda s, p: float("1998" in s)) == 0.5
-    assert len(metrics.distinct("The fee is due [1]. The fee is not due [1]. 1. The fee is due [2].")) == 2
+    assert len(wording.distinct("The fee is due [1]. The fee is not due [1]. 1. The fee is due [2].")) == 2
     again = "The fee is due on Friday [1]. Indeed, the fee is due on Friday [1]. On Friday, then, the fee is due."
-    assert len(metrics.distinct(again)) == 2
+    assert len(wording.distinct(again)) == 2
     heading = "**Annual leave for employees: 25 days.**\nAnnual leave for employees: 25 days [1]."
-    assert metrics.distinct(heading) == ["Annual leave for employees: 25 days [1]."]
+    assert wording.distinct(heading) == ["Annual leave for employees: 25 days [1]."]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_what_is_said_twice_counts_once():
     ],
 )
 def test_what_tells_something_else_is_not_said_twice(different):
-    assert len(metrics.distinct(different)) == len(metrics.claims(different))
+    assert len(wording.distinct(different)) == len(wording.claims(different))
 
 
 @pytest.mark.parametrize(
@@ -299,3 +299,27 @@ def test_a_decline_is_in_words_and_invents_nothing(answer, right):
     passages = ["Bread.", "Parking is in front of the house; the front desk (5500) has the keys."]
     assert decline_correct(answer, False, passages, lambda s, p: float("bread" in s or "5500" in s)) == right
     assert decline_correct(answer, True, passages) == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Under the GDPR (Art. 6) processing is lawful [1].",
+        "Call ext. 12 or tel. 555 for help [1].",
+        "It is open from Jan. 3 to Feb. 10 [1].",
+        "Nach § 5 Abs. 2 Nr. 3 BGB gilt die Frist, z. B. Montags [1].",
+        "You need:\n- a passport [1]\n- a photo [1]",
+        "## Breakfast\nBreakfast is from 7 to 10 [1].",
+        "| Item | Price |\n|---|---|\n| Parking | 4 euros [1] |\n| Fee | 5 euros [1] |",
+        "Yes. Breakfast is from 7 to 10 [1].",
+    ],
+)
+def test_what_only_leads_to_a_sentence_and_a_stop_within_it_make_none(answer: str) -> None:
+    assert metrics.citation_recall(answer, ["Anything."], lambda claim, passage: 1.0) == 1.0
+    assert gaming.concision(answer, ["Anything."]) == 1.0
+
+
+def test_what_leads_to_a_sentence_is_judged_with_it() -> None:
+    heading = "## Dogs are welcome\nBreakfast is from 7 to 10 [1]."
+    assert metrics.citation_recall(heading, ["Breakfast is from 7 to 10."], contained) == 0.0
+    assert metrics.citation_recall("The fee is due [1]. You need:", ["The fee is due."], contained) == 0.5
