@@ -63,10 +63,11 @@ class Choice(Decision):
 def list_adapters(
     parts: WithParts, page: WithPage, state: Annotated[str | None, Query(max_length=30)] = None
 ) -> dict[str, Any]:
-    """Adapters, newest first, of one state or all."""
+    """Adapters, newest first, of one state or all; `was_live` of those that answered everybody once."""
     with parts.database.read() as session:
         rows = adapters.page(session, limit=page.limit + 1, before=page.cursor, state=state)
-    return listing(rows, page, api_views.adapter)
+        once = adapters.once_live(session, [row.id for row in rows])
+    return listing(rows, page, lambda row: {**api_views.adapter(row), "was_live": row.id in once})
 
 
 @router.get("/adapters/{adapter_id}")
@@ -74,7 +75,8 @@ def show_adapter(adapter_id: str, parts: WithParts) -> dict[str, Any]:
     """One adapter with its evaluation, the gate's verdict, and how many examples rest on what changed or went."""
     with parts.database.read() as session:
         row = adapters.get(session, adapter_id)
-        return {**api_views.adapter(row), **api_views.trained(staleness.trained_on(session, row.lineage))}
+        rests = api_views.trained(staleness.trained_on(session, row.lineage))
+        return {**api_views.adapter(row), **rests, "was_live": bool(adapters.once_live(session, [row.id]))}
 
 
 @router.get("/adapters/{adapter_id}/dossier")

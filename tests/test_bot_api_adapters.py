@@ -120,6 +120,21 @@ def test_what_serves_beside_a_canary_is_taken_back_and_the_canary_goes_on(client
     assert (state(bot.database, first), state(bot.database, second)) == ("rolled_back", "canary")
 
 
+def test_which_of_those_taken_back_were_live_is_told(client: TestClient, bot: QueuedBot) -> None:
+    first = approve(client, bot)
+    client.post("/v1/admin/rollback", json=COMMENT)
+    second = approve(client, bot, share=0.5)
+    client.post("/v1/admin/rollback", json=COMMENT)
+    rows = client.get("/v1/admin/adapters").json()["data"]
+    assert {row["id"]: (row["state"], row["was_live"]) for row in rows} == {
+        first: ("rolled_back", True),
+        second: ("rolled_back", False),
+    }
+    assert [client.get(f"/v1/admin/adapters/{one}").json()["was_live"] for one in (first, second)] == [True, False]
+    refused = client.post("/v1/admin/rollback", json={**COMMENT, "to": second})
+    assert refused.status_code == 409 and "only one that was live can come back" in error(refused)["message"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "part"),
     [

@@ -7,7 +7,7 @@ import { decide, empty, facts, paged, percent, percentage, reasoned, state } fro
 import { lineage } from "./lineage.js";
 
 const PREVIEWED = ["candidate", "awaiting_approval", "approved", "canary"];
-const WAS_LIVE = ["retired", "rolled_back"];
+const TAKEN = ["retired", "rolled_back"];
 
 export async function section(load) {
   const [overview, newest] = await Promise.all([
@@ -121,7 +121,7 @@ function opened(adapter, serving, load, flags) {
       adapter.state === "awaiting_approval"
         ? h("a", { class: "button primary small", href: "/admin/approval" }, "Decide")
         : null,
-      WAS_LIVE.includes(adapter.state)
+      adapter.was_live && TAKEN.includes(adapter.state)
         ? reasoned("Return to it", {
             title: `Return to ${adapter.id}?`,
             path: "/v1/admin/rollback",
