@@ -1,6 +1,6 @@
 """Who has agreed to an adapter so far, where more than one person must; kept in the audit record, bound to digests."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,13 +35,12 @@ def missing(session: Session, row: Adapter, *, needed: int) -> int:
     return max(needed - len(given(session, row)), 0) if needed > 1 else 0
 
 
-def agreed_share(session: Session, row: Adapter, *, needed: int) -> float:
-    """The largest share that `needed` people have agreed to of this adapter; 0 where there is none."""
-    by_share = defaultdict[float, set[str]](set)
-    for entry in session.exec(_entries(row)):
-        if _bound(row).items() <= entry.details.items():
-            by_share[terms_of(entry)[0]].add(entry.actor)
-    return max((share for share, people in by_share.items() if len(people) >= needed), default=0.0)
+def covers(session: Session, row: Adapter, *, needed: int, share: float, testers: Sequence[str]) -> bool:
+    """Whether `needed` people agree, each by the last word of an admin, to one share and testers that include these."""
+    terms = Counter((most, tuple(named)) for most, named in map(terms_of, _last(session, row).values()))
+    return any(
+        people >= needed and share <= most and set(testers) <= set(named) for (most, named), people in terms.items()
+    )
 
 
 def _entries(row: Adapter) -> SelectOfScalar[AuditEntry]:

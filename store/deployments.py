@@ -247,8 +247,8 @@ def change_canary(
     """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
 
     With `of` it must be that adapter: another one may have begun since whoever decides looked. Where `approvers` is 2
-    or more, a share above both the one in force and the one that so many agreed to is only noted until so many agree
-    to it.
+    or more, a share above the one in force is only noted until so many agree to it and to the testers; those who did
+    before count while that is their last word and they are admins.
 
     Returns what is deployed then, and whether the change was only noted.
 
@@ -280,8 +280,8 @@ def change_canary(
 
 
 def _agreed(session: Session, canary: Adapter, *, needed: int, share: float, **said: Any) -> bool:
-    """Whether so many people agree to a canary's larger share, or have agreed to it before."""
-    within = share <= approvals.agreed_share(session, canary, needed=needed)
+    """Whether so many people agree to a canary's larger share, or agree to a still larger one."""
+    within = approvals.covers(session, canary, needed=needed, share=share, testers=said["testers"])
     return within or approvals.enough(session, canary, needed=needed, share=share, **said)
 
 

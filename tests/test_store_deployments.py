@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -341,6 +342,51 @@ def test_a_canary_past_the_share_that_two_people_agreed_to_needs_two_people_agai
     with pytest.raises(Conflict, match="command is none that is known as an admin"):
         change("command", 1.0)
     assert change(ben, 1.0) == (S.LIVE, 0.0) and serving(database) == adapter
+
+
+def canary_of_two(database: Database, *agreed: tuple[str, float]) -> tuple[str, Callable[..., bool]]:
+    """A canary approved by two of ann, ben and cy, as `agreed` in this order; and who asks for a change of it.
+
+    Asking says whether that was done; a second time in a row is refused.
+    """
+    adapter = made(database)
+    ids = {name: people.add(database, name, role=Role.ADMIN, actor="test").id for name in ("ann", "ben", "cy")}
+    for who, share in agreed:
+        deployments.approve(database, adapter, actor=ids[who], comment="try it", share=share, approvers=2)
+    assert deployments.loaded(database, adapter)
+
+    def asks(who: str, **wanted: Any) -> bool:
+        return not deployments.change_canary(database, actor=ids[who], comment="more", approvers=2, **wanted)[1]
+
+    return adapter, asks
+
+
+def test_a_word_that_was_replaced_agrees_to_no_larger_share(database: Database) -> None:
+    adapter, asks = canary_of_two(database, ("ann", 1.0), ("ben", 0.1), ("ann", 0.1))
+    assert not asks("ben", share=1.0)
+    with pytest.raises(Conflict, match=f"you have approved adapter {adapter} already; 1 more must"):
+        asks("ben", share=1.0)
+    assert (state(database, adapter), row(database).share) == (S.CANARY, 0.1)
+    assert asks("ann", share=1.0) and serving(database) == adapter
+
+
+def test_the_word_of_who_is_no_admin_any_more_agrees_to_no_larger_share(database: Database) -> None:
+    adapter, asks = canary_of_two(database, ("cy", 1.0), ("ann", 0.1), ("ben", 0.1))
+    people.set_role(database, "cy", Role.CHAT, actor="test")
+    assert not asks("ann", share=1.0)
+    with pytest.raises(Conflict, match="you have approved adapter"):
+        asks("ann", share=1.0)
+    assert (state(database, adapter), row(database).share) == (S.CANARY, 0.1)
+
+
+def test_people_agree_to_a_larger_share_only_with_the_same_testers(database: Database) -> None:
+    _, asks = canary_of_two(database, ("ann", 0.1), ("ben", 0.1))
+    assert not asks("ann", share=0.5, testers=["ann"])
+    assert not asks("ben", share=0.5)
+    assert not asks("ben", share=0.5, testers=["ben"])
+    assert asks("ben", share=0.5, testers=["ann"]) and row(database).share == 0.5
+    assert asks("cy", share=0.1) and asks("cy", share=0.5, testers=[])
+    assert asks("cy", share=0.1) and not asks("cy", share=0.5, testers=["cy"])
 
 
 def test_one_admin_narrows_a_canary_that_two_people_never_agreed_to(database: Database) -> None:
