@@ -33,14 +33,18 @@ class Approval(Decision):
 
 
 class CanaryChange(Decision):
-    """Another share or other testers of the canary; what is null stays as it is, share 1 completes it."""
+    """Another share or other testers of the canary; what is null stays as it is, share 1 completes it.
+
+    With `of` it is refused where another adapter is the canary by now.
+    """
 
     share: float | None = None
     testers: Testers | None = None
+    of: Name | None = None
 
 
 class Rollback(Decision):
-    """Why, and to which adapter, null is the one before; or of which, where a canary runs beside another one."""
+    """Why, and to which adapter, null is the one before; or which one is taken back, while that is deployed."""
 
     to: Name | None = None
     of: Name | None = None
@@ -125,6 +129,7 @@ def change_canary(body: CanaryChange, parts: WithParts, admin: Admin) -> dict[st
         comment=body.comment,
         share=body.share,
         testers=body.testers,
+        of=body.of,
         approvers=parts.approvers,
     )
     with parts.database.read() as session:

@@ -258,10 +258,11 @@ def change_canary(
     need_comment(comment, "changing the share of")
     with database.write() as session:
         row = deployment(session)
+        if of not in (None, row.canary):
+            runs = f"{row.canary} is" if row.canary else "no canary runs"
+            raise Conflict(f"adapter {of} is not the canary any more, {runs}: nothing was changed.")
         if row.canary is None:
             raise Conflict("no canary runs.", "Approve an adapter with a share below 1 to start one.")
-        if of not in (None, row.canary):
-            raise Conflict(f"adapter {of} is not the canary any more, {row.canary} is: nothing was changed.")
         wanted = row.share if share is None else share
         ids = row.testers if testers is None else _ids(session, testers)
         if wanted == EVERYBODY and testers is None:

@@ -86,6 +86,18 @@ def test_the_share_is_changed_and_completed_by_an_admin(client: TestClient, bot:
     until(lambda: answered_by(client, bot, "other")["adapter"] == adapter)
 
 
+def test_a_canary_is_changed_only_while_it_is_the_one_that_is_named(client: TestClient, bot: QueuedBot) -> None:
+    first = approve(client, bot, share=0.1)
+    client.post("/v1/admin/rollback", json={**COMMENT, "of": first})
+    second = approve(client, bot, share=0.01)
+    refused = client.post("/v1/admin/canary", json={**COMMENT, "share": 1, "of": first})
+    assert refused.status_code == 409
+    said = f"adapter {first} is not the canary any more, {second} is: nothing was changed."
+    assert error(refused)["message"] == said
+    changed = client.post("/v1/admin/canary", json={**COMMENT, "share": 0.02, "of": second}).json()
+    assert changed["canary"] == {"adapter": second, "share": 0.02, "testers": []}
+
+
 def test_who_agreed_to_what_and_how_many_are_missing_is_told(tmp_path: Path) -> None:
     with queued_bot(tmp_path, approvers=3) as bot, TestClient(bot.app, headers=bot.headers("admin")) as client:
         adapter = made(bot.database)
@@ -143,6 +155,7 @@ def test_which_of_those_taken_back_were_live_is_told(client: TestClient, bot: Qu
         ("rollback", {"of": "v1", "to": "base", "comment": "x"}, 422, "found both: return to base, and take v1 back"),
         ("rollback", {"of": 7, "comment": "x"}, 422, "of"),
         ("canary", {"share": 0.5, "comment": "more"}, 409, "no canary runs"),
+        ("canary", {"share": 0.5, "of": "v1", "comment": "more"}, 409, "adapter v1 is not the canary any more"),
         ("canary", {"share": 0.5}, 422, "needs a comment"),
         ("canary", {"share": "much", "comment": "x"}, 422, "share"),
         ("adapters/v1/approve", {"share": 2, "comment": "x"}, 422, "the share is 2, expected a number from 0 to 1"),

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from store import deployments, rollbacks
+from store.models import BASE
 from tests.browsing import desk, needs_chromium, open_section
 from tests.deciding import awaiting
 from tests.queued import QueuedBot, until
@@ -37,3 +38,72 @@ def test_only_what_was_live_once_can_be_returned_to(page: Page, bot: QueuedBot) 
         page.locator(f"#{adapter} > summary").click()
         expect(page.locator(f"#{adapter}")).to_contain_text("Dossier")
         expect(page.locator(f"#{adapter}").get_by_role("button", name="Return to it")).to_have_count(count)
+
+
+def row(bot: QueuedBot) -> tuple[str, str | None, float]:
+    with bot.database.read() as session:
+        found = deployments.deployment(session)
+    return found.adapter, found.canary, found.share
+
+
+def test_two_clicks_in_a_dialog_take_one_adapter_back(page: Page, bot: QueuedBot, address: str) -> None:
+    first, second = deployed(bot), deployed(bot)
+    page.goto(f"{address}/admin")
+    page.get_by_role("button", name="Roll back").click()
+    box = page.get_by_role("dialog")
+    box.get_by_label("Comment").fill("People complain.")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url.removeprefix(address)) if one.method == "POST" else None)
+    box.get_by_role("button", name="Roll back").dblclick()
+    expect(page.locator("#toast")).to_contain_text(f"{first} serves again.")
+    expect(box).to_have_count(0)
+    assert asked == ["/v1/admin/rollback"]
+    assert row(bot)[0] == first and state(bot.database, second) == "rolled_back"
+
+
+def test_buttons_stay_locked_until_what_they_changed_is_shown(page: Page, bot: QueuedBot) -> None:
+    deployed(bot, share=0.1)
+    open_section(page, "Adapters")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/v1/admin/overview", hold)
+    page.locator("#canary").get_by_label("Comment").fill("So far so good.")
+    with page.expect_request("**/v1/admin/overview"):
+        page.locator("#canary").get_by_role("button", name="Change").click()
+    expect(page.locator("#toast")).to_contain_text("The share is changed.")
+    for name in ("Change", "Give it to everybody", "Take it back"):
+        expect(page.locator("#canary").get_by_role("button", name=name)).to_be_disabled()
+    held[0].continue_()
+    expect(page.locator("#canary").get_by_role("button", name="Change")).to_be_enabled()
+
+
+def test_a_dialog_on_what_somebody_else_took_back_takes_nothing_back(page: Page, bot: QueuedBot, address: str) -> None:
+    first, second = deployed(bot), deployed(bot)
+    page.goto(f"{address}/admin")
+    page.get_by_role("button", name="Roll back").click()
+    box = page.get_by_role("dialog", name=f"Take {second} back?")
+    box.get_by_label("Comment").fill("People complain.")
+    rollbacks.rollback(bot.database, actor="ben", comment="I take it back")
+    box.get_by_role("button", name="Roll back").click()
+    expect(page.locator("#toast")).to_contain_text(f"Adapter {second} is not deployed any more")
+    expect(box).to_have_count(0)
+    expect(page.locator(".tile").filter(has_text="Live")).to_contain_text(first)
+    assert row(bot)[0] == first
+
+
+@pytest.mark.parametrize("button", ["Change", "Give it to everybody", "Take it back"])
+def test_a_box_of_a_canary_that_ended_changes_nothing_of_the_next_one(page: Page, bot: QueuedBot, button: str) -> None:
+    first = deployed(bot, share=0.1)
+    open_section(page, "Adapters")
+    box = page.locator("#canary")
+    box.get_by_label("Comment").fill("It did well.")
+    rollbacks.rollback(bot.database, actor="ben", comment="bad")
+    second = deployed(bot, share=0.01)
+    box.get_by_role("button", name=button).click()
+    expect(page.locator("#toast")).to_contain_text(f"Adapter {first} is not ")
+    assert row(bot) == (BASE, second, 0.01)
+    page.locator("#toast").get_by_role("button", name="Load again").click()
+    expect(box).to_contain_text(f"{second} answers 1 % of the conversations")

@@ -133,6 +133,8 @@ def test_a_canary_is_completed_only_while_it_is_the_one_that_was_meant(database:
     assert (row(database).adapter, row(database).canary, row(database).share) == ("base", second, 0.1)
     deployments.change_canary(database, actor="watch", comment="fewer thumbs-down", share=1, of=second)
     assert serving(database) == second
+    with pytest.raises(Conflict, match=f"adapter {second} is not the canary any more, no canary runs"):
+        deployments.change_canary(database, actor="watch", comment="fewer thumbs-down", share=1, of=second)
 
 
 @pytest.mark.parametrize("named", [False, True])

@@ -149,9 +149,10 @@ const changed = (row) =>
       ? "The share is changed."
       : `${row.adapter} serves everybody.`;
 
-/** The canary that runs beside what serves. */
+/** The canary that runs beside what serves; each decision names it, since another one may run by then. */
 function canaryBox(canary, load) {
   const { field, value } = audience(canary.share, canary.testers);
+  const of = canary.adapter;
   return h(
     "section",
     { class: "box", id: "canary", "aria-label": "Canary" },
@@ -165,18 +166,19 @@ function canaryBox(canary, load) {
     ),
     decide(
       [
-        { label: "Change", path: "/v1/admin/canary", kind: "", extra: value, done: changed },
+        { label: "Change", path: "/v1/admin/canary", kind: "", extra: () => ({ ...value(), of }), done: changed },
         {
           label: "Give it to everybody",
           path: "/v1/admin/canary",
           kind: "primary",
-          extra: () => ({ share: 1 }),
+          extra: () => ({ share: 1, of }),
           done: changed,
         },
         {
           label: "Take it back",
           path: "/v1/admin/rollback",
           kind: "danger",
+          extra: () => ({ of }),
           done: (row) => `${row.adapter} serves everybody.`,
         },
       ],

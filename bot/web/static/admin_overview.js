@@ -177,6 +177,7 @@ export function takeBack(found, load) {
     title: `Take ${what} back?`,
     text: "New questions are answered by what served before, within a second. Answers under way are finished.",
     path: "/v1/admin/rollback",
+    extra: () => ({ of: found.canary?.adapter ?? found.adapter }),
     done: (row) => `${row.adapter === "base" ? "The base model" : row.adapter} serves again.`,
     load,
   });
