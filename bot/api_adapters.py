@@ -26,10 +26,14 @@ class Decision(BaseModel):
 
 
 class Approval(Decision):
-    """Why an adapter is approved, and for whom: a share of the conversations, and people by name."""
+    """Why an adapter is approved, and for whom: a share of the conversations, and people by name.
+
+    With the `report_digest` of what was read it is refused where the report is another one by now.
+    """
 
     share: float = deployments.EVERYBODY
     testers: Testers = []
+    report_digest: Name | None = None
 
 
 class CanaryChange(Decision):
@@ -107,6 +111,7 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
         signer=parts.signer,
         days=parts.approval_days,
         data=parts.data,
+        report_digest=body.report_digest,
     )
     with parts.database.read() as session:
         missing = approvals.missing(session, row, needed=parts.approvers)

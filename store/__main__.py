@@ -96,6 +96,7 @@ def _add_decisions(command: Callable[..., argparse.ArgumentParser]) -> None:
     """The commands that decide what is deployed."""
     approve = command("approve", 'approve v3 --comment "…" --share 0.1 --testers anna,ben', _approve, "adapter")
     approve.add_argument("--share", type=float, default=deployments.EVERYBODY, help="of the conversations; 1 is all")
+    approve.add_argument("--report-digest", help="only while its report is this one, of `python -m store show`")
     canary = command("canary", 'canary --share 0.5 --comment "…"', _canary)
     canary.add_argument("--share", type=float, help="of the conversations; 1 completes the canary")
     canary.add_argument("--of", help="only while this adapter is the canary")
@@ -122,6 +123,7 @@ def _approve(options: argparse.Namespace, settings: Settings, database: Database
         signer=Signer(settings.server.data),
         days=settings.scheduler.approval_days,
         data=settings.server.data,
+        report_digest=options.report_digest,
     )
     print(f"approved {options.adapter}{_whom(options.share, testers)}: running bots load it now.")
 

@@ -98,6 +98,19 @@ def test_a_canary_is_changed_only_while_it_is_the_one_that_is_named(client: Test
     assert changed["canary"] == {"adapter": second, "share": 0.02, "testers": []}
 
 
+def test_an_approval_holds_for_the_report_that_was_read_and_no_other(client: TestClient, bot: QueuedBot) -> None:
+    adapter = made(bot.database)
+    path = f"/v1/admin/adapters/{adapter}"
+    digest = client.get(f"{path}/dossier").json()["digests"]["report"]
+    assert digest == client.get(path).json()["report_digest"]
+    refused = client.post(f"{path}/approve", json={**COMMENT, "report_digest": "0" * 64})
+    assert refused.status_code == 409 and "is another one than you read" in error(refused)["message"]
+    assert error(refused)["hint"] == "Read it again, then decide."
+    assert state(bot.database, adapter) == "awaiting_approval"
+    assert client.post(f"{path}/approve", json={**COMMENT, "report_digest": digest}).status_code == 200
+    assert state(bot.database, adapter) in ("approved", "live")
+
+
 def test_who_agreed_to_what_and_how_many_are_missing_is_told(tmp_path: Path) -> None:
     with queued_bot(tmp_path, approvers=3) as bot, TestClient(bot.app, headers=bot.headers("admin")) as client:
         adapter = made(bot.database)

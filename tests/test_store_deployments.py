@@ -304,6 +304,25 @@ def test_files_that_were_altered_are_not_approved_by_command_either(
     assert store_command(command) == 0 and state(database, adapter) == S.APPROVED
 
 
+def test_only_the_report_that_was_read_is_approved_by_command_too(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RATCHET_DATA", str(tmp_path))
+    monkeypatch.setenv("RATCHET_DATABASE_URL", database.url)
+    adapter = made(database)
+    with database.write() as session:
+        kept = adapters.get(session, adapter)
+        read, kept.report = kept.report_digest, {"cases": 31}
+        kept.report_digest = adapters.report_digest(kept.report)
+        session.add(signed(database, kept))
+        now_there = kept.report_digest
+    command = ["approve", adapter, "--comment", "31 points better", "--report-digest"]
+    assert store_command([*command, read]) == 1 and state(database, adapter) == S.AWAITING_APPROVAL
+    said = capsys.readouterr().err
+    assert f"the report of adapter {adapter} is another one than you read" in said and "Read it again" in said
+    assert store_command([*command, now_there]) == 0 and state(database, adapter) == S.APPROVED
+
+
 def test_two_people_agree_to_the_same_share_and_are_admins_still(database: Database) -> None:
     adapter, comment = made(database), "cites better"
     ann, ben, eve = (people.add(database, name, role=Role.ADMIN, actor="test") for name in ("ann", "ben", "eve"))

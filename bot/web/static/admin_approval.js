@@ -115,8 +115,11 @@ export function audience(share, testers) {
   return { field, value };
 }
 
-/** The form begins with the terms that others have agreed to, so that who agrees with them changes nothing. */
-function deciding({ row, approvals: [standing] = [] }, load) {
+/**
+ * The form begins with the terms that others have agreed to, so that who agrees with them changes nothing; what is
+ * approved is the report that is shown.
+ */
+function deciding({ row, digests, approvals: [standing] = [] }, load) {
   const { field, value } = audience(standing?.share ?? 1, standing?.testers ?? []);
   const beside = h(
     "div",
@@ -134,7 +137,7 @@ function deciding({ row, approvals: [standing] = [] }, load) {
         label: "Approve and deploy",
         path: `/v1/admin/adapters/${row.id}/approve`,
         kind: "primary",
-        extra: value,
+        extra: () => ({ ...value(), report_digest: digests.report }),
         done,
       },
       { label: "Reject", path: `/v1/admin/adapters/${row.id}/reject`, kind: "danger", done: `${row.id} is rejected.` },

@@ -1,14 +1,14 @@
-"""Canaries and rollbacks in a real browser: each button acts on what its page names, or on nothing."""
+"""Deciding in a real browser beside somebody else: each button acts on what its page shows, or on nothing."""
 
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from store import deployments, rollbacks
+from store import adapters, deployments, rollbacks
 from store.models import BASE
 from tests.browsing import desk, needs_chromium, open_section
-from tests.deciding import awaiting
+from tests.deciding import awaiting, signed
 from tests.queued import QueuedBot, until
 from tests.test_store_adapters import serving, state
 
@@ -107,3 +107,24 @@ def test_a_box_of_a_canary_that_ended_changes_nothing_of_the_next_one(page: Page
     assert row(bot) == (BASE, second, 0.01)
     page.locator("#toast").get_by_role("button", name="Load again").click()
     expect(box).to_contain_text(f"{second} answers 1 % of the conversations")
+
+
+def test_what_was_evaluated_again_since_it_was_read_is_not_approved(page: Page, bot: QueuedBot) -> None:
+    adapter = awaiting(bot.database)
+    open_section(page, "Approval")
+    card = page.locator(f"#{adapter.id}")
+    card.get_by_label("Comment", exact=True).fill("31 points better.")
+    with bot.database.write() as session:
+        found = adapters.get(session, adapter.id)
+        found.report = {"judge": {"name": "another"}}
+        found.report_digest = adapters.report_digest(found.report)
+        found.verdict = {**found.verdict, "reasons": ["It barely gains."]}
+        session.add(signed(bot.database, found))
+    card.get_by_role("button", name="Approve and deploy").click()
+    expect(page.locator("#toast")).to_contain_text(f"The report of adapter {adapter.id} is another one than you read")
+    assert state(bot.database, adapter.id) == "awaiting_approval"
+    page.locator("#toast").get_by_role("button", name="Load again").click()
+    expect(card).to_contain_text("It barely gains.")
+    card.get_by_label("Comment", exact=True).fill("A little better.")
+    card.get_by_role("button", name="Approve and deploy").click()
+    expect(page.locator("#toast")).to_contain_text(f"{adapter.id} is approved")
