@@ -43,6 +43,19 @@ def covers(session: Session, row: Adapter, *, needed: int, share: float, testers
     )
 
 
+def open_terms(session: Session, row: Adapter, *, needed: int, above: float = -1.0) -> list[list[AuditEntry]]:
+    """The standing agreements to each share `above` one, and testers, that fewer than `needed` people agree to.
+
+    Each admin's last word counts; the newest terms come first, and of each who agreed first.
+    """
+    found = dict[tuple[float, tuple[str, ...]], list[AuditEntry]]()
+    for entry in sorted(_last(session, row).values(), key=lambda one: one.id or 0):
+        share, testers = terms_of(entry)
+        found.setdefault((share, tuple(testers)), []).append(entry)
+    waiting = [agreed for (share, _), agreed in found.items() if share > above and len(agreed) < needed]
+    return sorted(waiting, key=lambda agreed: agreed[-1].id or 0, reverse=True)
+
+
 def _entries(row: Adapter) -> SelectOfScalar[AuditEntry]:
     query = select(AuditEntry).where(AuditEntry.action == AGREED, AuditEntry.subject == row.id)
     return query.order_by(col(AuditEntry.id))

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from store import adapters, deployments, people
 from store.errors import BrokenAdapter
-from store.models import BASE, AdapterState, AuditEntry, Conversation, Exchange, Preview
+from store.models import BASE, AdapterState, AuditEntry, Conversation, Exchange, Preview, Role
 from tests.queued import QUESTION, QueuedBot, ask, error, queued_bot, until
 from tests.test_store_adapters import made, state
 
@@ -119,6 +119,46 @@ def test_who_agreed_to_what_and_how_many_are_missing_is_told(tmp_path: Path) -> 
         assert (said["state"], said["approvals_missing"]) == ("awaiting_approval", 2)
         [given] = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["approvals"]
         assert (given["name"], given["share"], given["testers"]) == ("admin", 0.1, ["chat"])
+
+
+def test_what_others_asked_for_and_who_is_told_until_enough_agree(tmp_path: Path) -> None:
+    with queued_bot(tmp_path, approvers=2) as bot, TestClient(bot.app) as client:
+        for name in ("ben", "cy"):
+            person = people.add(bot.database, name, role=Role.ADMIN, actor="test")
+            bot.keys[name] = people.add_key(bot.database, person, actor="test")
+
+        def asks(who: str, path: str, comment: str, share: float, *testers: str) -> None:
+            body = {"comment": comment, "share": share, "testers": testers}
+            said = client.post(f"/v1/admin/{path}", json=body, headers=bot.headers(who))
+            assert said.status_code == 200, said.text
+
+        def asked(who: str) -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = client.get("/v1/admin/overview", headers=bot.headers(who)).json()["asked_for"]
+            return found
+
+        adapter = made(bot.database)
+        terms = {"adapter": adapter, "share": 0.1, "testers": ["chat"], "missing": 1}
+        first = {**terms, "by": [{"name": "admin", "comment": "try it"}]}
+        asks("admin", f"adapters/{adapter}/approve", "try it", 0.1, "chat")
+        assert asked("ben") == [{**first, "mine": False, "canary": False}]
+        assert asked("admin") == [{**first, "mine": True, "canary": False}]
+        asks("ben", f"adapters/{adapter}/approve", "so do I", 0.1, "chat")
+        assert asked("cy") == []
+        asks("admin", "canary", "half", 0.5, "chat")
+        asks("ben", "canary", "all", 1)
+        shares = [(one["share"], one["testers"], one["by"][0]["name"], one["canary"]) for one in asked("cy")]
+        assert shares == [(1.0, [], "ben", True), (0.5, ["chat"], "admin", True)]
+        people.set_role(bot.database, "ben", Role.CHAT, actor="test")
+        assert [one["share"] for one in asked("cy")] == [0.5]
+        asks("cy", "canary", "half is well", 0.5, "chat")
+        assert asked("admin") == []
+        assert client.get("/v1/admin/overview", headers=bot.headers("admin")).json()["canary"]["share"] == 0.5
+
+
+def test_nobody_asks_for_anything_where_one_person_decides(client: TestClient, bot: QueuedBot) -> None:
+    approve(client, bot, share=0.1)
+    made(bot.database)
+    assert client.get("/v1/admin/overview").json()["asked_for"] == []
 
 
 def test_how_many_must_still_agree_is_told_of_a_larger_share_alone(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Deciding in a real browser beside somebody else: each button acts on what its page shows, or on nothing."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from store import adapters, deployments, rollbacks
-from store.models import BASE
-from tests.browsing import desk, needs_chromium, open_section
+from store import adapters, deployments, people, rollbacks
+from store.models import BASE, Role
+from tests.browsing import desk, enter, fresh_bot, needs_chromium, open_section, watched
 from tests.deciding import awaiting, signed
-from tests.queued import QueuedBot, until
+from tests.queued import QueuedBot, serve, until
 from tests.test_store_adapters import serving, state
 
 pytestmark = needs_chromium
@@ -128,3 +130,60 @@ def test_what_was_evaluated_again_since_it_was_read_is_not_approved(page: Page, 
     card.get_by_label("Comment", exact=True).fill("A little better.")
     card.get_by_role("button", name="Approve and deploy").click()
     expect(page.locator("#toast")).to_contain_text(f"{adapter.id} is approved")
+
+
+def agree(page: Page, place: Locator, question: str) -> None:
+    """Agree to the one thing that is asked for in a place."""
+    place.get_by_role("button", name="Agree").click()
+    box = page.get_by_role("dialog", name=question)
+    box.get_by_label("Comment").fill("So do I.")
+    box.get_by_role("button", name="Agree").click()
+
+
+def test_a_second_admin_sees_what_others_ask_for_and_agrees_to_just_that(
+    browser: Browser, tmp_path: Path, migrated: Path
+) -> None:
+    with fresh_bot(tmp_path, migrated, approvers=2) as bot, serve(bot.app) as address, watched(browser) as page:
+        ann, ben = (people.add(bot.database, name, role=Role.ADMIN, actor="test") for name in ("ann", "ben"))
+        adapter = awaiting(bot.database).id
+        said: dict[str, Any] = {"actor": ann.id, "approvers": 2}
+        deployments.approve(bot.database, adapter, comment="try it", share=0.1, testers=["chat"], **said)
+        enter(page, bot, address)
+        asks = page.get_by_role("region", name="Waiting for you").get_by_role("listitem")
+        agreed = "Agreed so far, to 10 % of the conversations and chat: ann (“try it”). 1 more person must agree."
+        expect(asks).to_have_text(f"Decide on {adapter} – it passed the gate. {agreed}")
+        deployments.approve(
+            bot.database, adapter, comment="yes", share=0.1, testers=["chat"], **{**said, "actor": ben.id}
+        )
+        until(lambda: state(bot.database, adapter) == "canary")
+        deployments.change_canary(bot.database, comment="please half", share=0.5, testers=["other"], **said)
+        open_section(page, "Adapters")
+        box = page.locator("#canary")
+        agreed = "Agreed so far, to 50 % of the conversations and other: ann (“please half”). 1 more person must agree."
+        expect(box).to_contain_text(agreed)
+        agree(page, box, f"Give {adapter} to 50 % of the conversations and other?")
+        expect(box).to_contain_text(f"{adapter} answers 50 % of the conversations and other.")
+        expect(box).not_to_contain_text("Agreed so far")
+        deployments.change_canary(bot.database, comment="all well", share=1, **said)
+        open_section(page, "Overview")
+        expect(asks).to_contain_text("Agreed so far, to everybody: ann (“all well”). 1 more person must agree.")
+        agree(page, asks, f"Give {adapter} to everybody?")
+        expect(page.locator("#toast")).to_contain_text(f"{adapter} serves everybody.")
+        assert row(bot) == (adapter, None, 0.0)
+
+
+def test_who_asked_for_a_larger_share_is_offered_no_second_word(
+    browser: Browser, tmp_path: Path, migrated: Path
+) -> None:
+    with fresh_bot(tmp_path, migrated, approvers=2) as bot, serve(bot.app) as address, watched(browser) as page:
+        deployed(bot, share=0.1)
+        enter(page, bot, address, path="/admin/adapters")
+        box = page.locator("#canary")
+        box.get_by_label("Share in percent").fill("50")
+        box.get_by_label("Comment").fill("please half")
+        box.get_by_role("button", name="Change").click()
+        expect(page.locator("#toast")).to_contain_text("Kept: 1 more person must agree to that share.")
+        expect(box).to_contain_text("Agreed so far, to 50 % of the conversations: admin (“please half”).")
+        expect(box.get_by_role("button", name="Agree")).to_have_count(0)
+        open_section(page, "Overview")
+        expect(page.get_by_role("region", name="Waiting for you")).to_contain_text("Nothing.")
