@@ -26,21 +26,29 @@ class Decision(BaseModel):
 
 
 class Approval(Decision):
-    """Why an adapter is approved, and for whom: a share of the conversations, and people by name."""
+    """Why an adapter is approved, and for whom: a share of the conversations, and people by name.
+
+    With the `report_digest` of what was read it is refused where the report is another one by now.
+    """
 
     share: float = deployments.EVERYBODY
     testers: Testers = []
+    report_digest: Name | None = None
 
 
 class CanaryChange(Decision):
-    """Another share or other testers of the canary; what is null stays as it is, share 1 completes it."""
+    """Another share or other testers of the canary; what is null stays as it is, share 1 completes it.
+
+    With `of` it is refused where another adapter is the canary by now.
+    """
 
     share: float | None = None
     testers: Testers | None = None
+    of: Name | None = None
 
 
 class Rollback(Decision):
-    """Why, and to which adapter, null is the one before; or of which, where a canary runs beside another one."""
+    """Why, and to which adapter, null is the one before; or which one is taken back, while that is deployed."""
 
     to: Name | None = None
     of: Name | None = None
@@ -63,10 +71,11 @@ class Choice(Decision):
 def list_adapters(
     parts: WithParts, page: WithPage, state: Annotated[str | None, Query(max_length=30)] = None
 ) -> dict[str, Any]:
-    """Adapters, newest first, of one state or all."""
+    """Adapters, newest first, of one state or all; `was_live` of those that answered everybody once."""
     with parts.database.read() as session:
         rows = adapters.page(session, limit=page.limit + 1, before=page.cursor, state=state)
-    return listing(rows, page, api_views.adapter)
+        once = adapters.once_live(session, [row.id for row in rows])
+    return listing(rows, page, lambda row: {**api_views.adapter(row), "was_live": row.id in once})
 
 
 @router.get("/adapters/{adapter_id}")
@@ -74,7 +83,8 @@ def show_adapter(adapter_id: str, parts: WithParts) -> dict[str, Any]:
     """One adapter with its evaluation, the gate's verdict, and how many examples rest on what changed or went."""
     with parts.database.read() as session:
         row = adapters.get(session, adapter_id)
-        return {**api_views.adapter(row), **api_views.trained(staleness.trained_on(session, row.lineage))}
+        rests = api_views.trained(staleness.trained_on(session, row.lineage))
+        return {**api_views.adapter(row), **rests, "was_live": bool(adapters.once_live(session, [row.id]))}
 
 
 @router.get("/adapters/{adapter_id}/dossier")
@@ -101,6 +111,7 @@ def approve_adapter(adapter_id: str, body: Approval, parts: WithParts, admin: Ad
         signer=parts.signer,
         days=parts.approval_days,
         data=parts.data,
+        report_digest=body.report_digest,
     )
     with parts.database.read() as session:
         missing = approvals.missing(session, row, needed=parts.approvers)
@@ -123,6 +134,7 @@ def change_canary(body: CanaryChange, parts: WithParts, admin: Admin) -> dict[st
         comment=body.comment,
         share=body.share,
         testers=body.testers,
+        of=body.of,
         approvers=parts.approvers,
     )
     with parts.database.read() as session:

@@ -14,6 +14,7 @@ from sqlmodel import Session, col, or_, select
 
 from bot import api_exchanges, api_golden, api_labels, api_rankings, api_views
 from bot.api_parts import Admin, Name, Text, WithPage, WithParts, admin_only, ask_scheduler, listing
+from bot.asked import asked_for
 from store import (
     adapters,
     audit,
@@ -66,13 +67,14 @@ class NewCycle(BaseModel):
 
 
 @router.get("/overview")
-def overview(parts: WithParts) -> dict[str, Any]:
-    """What serves, who runs, and what waits for a decision."""
+def overview(parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """What serves, who runs, what waits for a decision, and what others have asked for that more must agree to."""
     with parts.database.read() as session:
         row = deployments.deployment(session)
         names = people.names(session, row.testers)
         running = processes.alive(session, "bot") + processes.alive(session, "scheduler")
         waiting = adapters.page(session, limit=20, state=AdapterState.AWAITING_APPROVAL)
+        wished = asked_for(session, row, waiting, approvers=parts.approvers, me=admin.person.id)
         open_cycles = cycles.open_ones(session)
         shown = [_cycle_view(session, row) for row in open_cycles]
         counts = {"people": people.count(session), "corrections": exchanges.to_approve(session)}
@@ -87,6 +89,7 @@ def overview(parts: WithParts) -> dict[str, Any]:
         "processes": [api_views.process(p) for p in running],
         "awaiting_approval": [a.id for a in waiting],
         "watch_asks": asked,
+        "asked_for": wished,
         "cycles": shown,
         "counts": counts,
         "schedule": schedule,

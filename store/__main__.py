@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,18 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     gold = command("golden", 'golden ex_1a2b --comment "asked weekly"', _golden)
     gold.add_argument("exchange", nargs="?", help="put it into the golden set; without one the set is listed")
     gold.add_argument("--comment", default="", help="why, for the audit record")
-    approve = command("approve", 'approve v3 --comment "…" --share 0.1 --testers anna,ben', _approve, "adapter")
-    approve.add_argument("--share", type=float, default=deployments.EVERYBODY, help="of the conversations; 1 is all")
-    canary = command("canary", 'canary --share 0.5 --comment "…"', _canary)
-    canary.add_argument("--share", type=float, help="of the conversations; 1 completes the canary")
-    reject = command("reject", 'reject v3 --comment "…"', _reject, "adapter")
-    for made in (approve, canary):
-        made.add_argument("--testers", type=_names, help="people who get it whatever the share, by name: anna,ben")
-    back = command("rollback", 'rollback --comment "…"', _rollback)
-    for made in (approve, canary, reject, back):
-        made.add_argument("--comment", required=True, help="why, for the audit record")
-    back.add_argument("--to", help="an adapter that was live, or base")
-    back.add_argument("--of", help="take this one back alone: what serves beside a canary, or the canary")
+    _add_decisions(command)
     register = command("register", "register ./my-lora", _register, "folder")
     register.add_argument("--comment", default="")
     export = command("export", "export --format jsonl --out log.jsonl", _export)
@@ -103,6 +92,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_decisions(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands that decide what is deployed."""
+    approve = command("approve", 'approve v3 --comment "…" --share 0.1 --testers anna,ben', _approve, "adapter")
+    approve.add_argument("--share", type=float, default=deployments.EVERYBODY, help="of the conversations; 1 is all")
+    approve.add_argument("--report-digest", help="only while its report is this one, of `python -m store show`")
+    canary = command("canary", 'canary --share 0.5 --comment "…"', _canary)
+    canary.add_argument("--share", type=float, help="of the conversations; 1 completes the canary")
+    canary.add_argument("--of", help="only while this adapter is the canary")
+    reject = command("reject", 'reject v3 --comment "…"', _reject, "adapter")
+    for made in (approve, canary):
+        made.add_argument("--testers", type=_names, help="people who get it whatever the share, by name: anna,ben")
+    back = command("rollback", 'rollback --comment "…"', _rollback)
+    for made in (approve, canary, reject, back):
+        made.add_argument("--comment", required=True, help="why, for the audit record")
+    back.add_argument("--to", help="an adapter that was live, or base")
+    back.add_argument("--of", help="take this one back alone: what serves beside a canary, or the canary")
+
+
 def _approve(options: argparse.Namespace, settings: Settings, database: Database) -> None:
     testers = options.testers or []
     deployments.approve(
@@ -116,6 +123,7 @@ def _approve(options: argparse.Namespace, settings: Settings, database: Database
         signer=Signer(settings.server.data),
         days=settings.scheduler.approval_days,
         data=settings.server.data,
+        report_digest=options.report_digest,
     )
     print(f"approved {options.adapter}{_whom(options.share, testers)}: running bots load it now.")
 
@@ -137,6 +145,7 @@ def _canary(options: argparse.Namespace, settings: Settings, database: Database)
         comment=options.comment,
         share=options.share,
         testers=options.testers,
+        of=options.of,
         approvers=settings.gate.approvers,
     )
     if row.canary is None:

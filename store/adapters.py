@@ -10,13 +10,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from store import audit, paging
 from store.database import Database
 from store.digests import file_digest
 from store.errors import Conflict, Invalid, NotFound
-from store.models import Adapter, now
+from store.models import Adapter, AuditEntry, now
 from store.models import AdapterState as S
 
 FOLDER = "adapters"
@@ -49,7 +49,7 @@ ARROWS: dict[S, dict[S, str]] = {
     S.CANARY: {S.LIVE: "the watch or an admin completed it", S.ROLLED_BACK: "the watch or an admin took it back"},
     S.LIVE: {S.RETIRED: "a newer one went live", S.ROLLED_BACK: "the watch or an admin took it back"},
     S.RETIRED: {S.LIVE: "a rollback returned to it"},
-    S.ROLLED_BACK: {S.LIVE: "an admin returned to it"},
+    S.ROLLED_BACK: {S.LIVE: "an admin returned to it, which was live once"},
     S.REJECTED: {},
     S.SUPERSEDED: {},
     S.EXPIRED: {},
@@ -92,6 +92,12 @@ def get(session: Session, adapter_id: str) -> Adapter:
 def rests_on_erased(row: Adapter) -> bool:
     """Whether an adapter was trained on what somebody said who was erased since."""
     return bool(row.lineage.get("erased"))
+
+
+def once_live(session: Session, ids: Collection[str]) -> frozenset[str]:
+    """Those of some adapters that answered everybody once, by the audit record: no canary alone, no mere approval."""
+    query = select(AuditEntry.subject).where(AuditEntry.action == f"adapter.{S.LIVE}")
+    return frozenset(session.exec(query.where(col(AuditEntry.subject).in_(ids))))
 
 
 def place(row: Adapter, data: Path) -> Path:

@@ -1,6 +1,6 @@
 """Who has agreed to an adapter so far, where more than one person must; kept in the audit record, bound to digests."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,13 +35,25 @@ def missing(session: Session, row: Adapter, *, needed: int) -> int:
     return max(needed - len(given(session, row)), 0) if needed > 1 else 0
 
 
-def agreed_share(session: Session, row: Adapter, *, needed: int) -> float:
-    """The largest share that `needed` people have agreed to of this adapter; 0 where there is none."""
-    by_share = defaultdict[float, set[str]](set)
-    for entry in session.exec(_entries(row)):
-        if _bound(row).items() <= entry.details.items():
-            by_share[terms_of(entry)[0]].add(entry.actor)
-    return max((share for share, people in by_share.items() if len(people) >= needed), default=0.0)
+def covers(session: Session, row: Adapter, *, needed: int, share: float, testers: Sequence[str]) -> bool:
+    """Whether `needed` people agree, each by the last word of an admin, to one share and testers that include these."""
+    terms = Counter((most, tuple(named)) for most, named in map(terms_of, _last(session, row).values()))
+    return any(
+        people >= needed and share <= most and set(testers) <= set(named) for (most, named), people in terms.items()
+    )
+
+
+def open_terms(session: Session, row: Adapter, *, needed: int, above: float = -1.0) -> list[list[AuditEntry]]:
+    """The standing agreements to each share `above` one, and testers, that fewer than `needed` people agree to.
+
+    Each admin's last word counts; the newest terms come first, and of each who agreed first.
+    """
+    found = dict[tuple[float, tuple[str, ...]], list[AuditEntry]]()
+    for entry in sorted(_last(session, row).values(), key=lambda one: one.id or 0):
+        share, testers = terms_of(entry)
+        found.setdefault((share, tuple(testers)), []).append(entry)
+    waiting = [agreed for (share, _), agreed in found.items() if share > above and len(agreed) < needed]
+    return sorted(waiting, key=lambda agreed: agreed[-1].id or 0, reverse=True)
 
 
 def _entries(row: Adapter) -> SelectOfScalar[AuditEntry]:

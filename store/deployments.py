@@ -4,19 +4,18 @@ An adapter's state changes only through `store.adapters.move`; here is what such
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, select
 
-from store import adapters, approvals, audit, cycles, people
-from store.adapters import ERASED, get, move, need_comment, report_digest
+from store import adapters, approvable, approvals, audit, people
+from store.adapters import ERASED, get, move, need_comment
 from store.database import Database
 from store.errors import Conflict, Invalid
-from store.models import BASE, Adapter, Cycle, Deployment, now
+from store.models import BASE, Adapter, Deployment, now
 from store.models import AdapterState as S
-from store.signing import SIGNATURE, Signer, signed_text
+from store.signing import Signer
 
 STARTER = "starter"
 """The id and the origin of the adapter that a fresh store begins with."""
@@ -85,30 +84,32 @@ def approve(
     signer: Signer | None = None,
     days: float | None = None,
     data: Path | None = None,
+    report_digest: str | None = None,
 ) -> Adapter:
     """Approve an awaiting adapter, bound to its digests, and deploy it to every bot.
 
     Where `approvers` is 2 or more, the first ones are only noted; the call of the last one who agrees to the same share
     and testers deploys. After more than `days` since its gate it is too late. With a `signer` the gate's signature is
-    checked, and must be there. With the folder of `data` its files must be those that were evaluated.
+    checked, and must be there. With the folder of `data` its files must be those that were evaluated. With a
+    `report_digest` the report must be that one, which whoever approves has read.
 
     A `share` below 1 makes it a canary: it answers that share of the conversations and the `testers`, people by name
     or id; what served before answers the rest.
 
     Raises Invalid without a comment, NotFound for an unknown tester, Conflict when it does not await approval, while
     another canary runs, when it is to be a canary beside what no bot has loaded yet, when the same person approves
-    twice or nobody known does, when it is too late, when the signature is another one or missing, when its files are
-    altered or cannot be read, or when what serves has changed since it was evaluated (it then becomes a candidate
-    again, to be evaluated against the adapter that serves now).
+    twice or nobody known does, when it is too late, when the report is another one than was read, when the signature is
+    another one or missing, when its files are altered or cannot be read, or when what serves has changed since it was
+    evaluated (it then becomes a candidate again, to be evaluated against the adapter that serves now).
     """
     need_comment(comment, "approving")
     _check_share(share, testers)
     if data is not None:
-        _check_files(database, adapter_id, signer, data)
+        _check_files(database, adapter_id, data, signer, report_digest)
     with database.write() as session:
         row, serving = get(session, adapter_id), deployment(session)
-        _check_approvable(row, serving, signer)
-        _check_in_time(session, row, days)
+        approvable.check(row, serving, signer, report_digest)
+        approvable.check_in_time(session, row, days)
         stale = serving.adapter != row.compared_with
         ids = _ids(session, testers)
         if stale:
@@ -135,49 +136,15 @@ def approve(
     return row
 
 
-def _check_approvable(row: Adapter, serving: Deployment, signer: Signer | None) -> None:
-    if row.state not in (S.AWAITING_APPROVAL, S.CANDIDATE):
-        raise Conflict(f"adapter {row.id} is {row.state}: only one that awaits approval can be approved.")
-    if row.state == S.CANDIDATE:
-        raise Conflict(
-            f"adapter {row.id} has not passed the gate.",
-            "Run `python -m scheduler once`: only adapters with the verdict promote can be approved.",
-        )
-    if adapters.rests_on_erased(row):
-        raise Conflict(
-            f"adapter {row.id} cannot be approved: {ERASED}.", "Run a cycle: the next one is trained without."
-        )
-    if row.report_digest != report_digest(row.report):
-        raise Conflict(f"the report of adapter {row.id} does not match the digest it was gated with.")
-    if signer is not None and not signer.verifies(signed_text(row), row.verdict.get(SIGNATURE, "")):
-        raise Conflict(
-            f"what the gate signed of adapter {row.id} is not what the database holds now.",
-            "After an upgrade, or to be sure, run a cycle: what it trains is evaluated and signed anew.",
-        )
-    if serving.canary is not None:
-        raise Conflict(
-            f"adapter {serving.canary} is a canary for {serving.share:.0%} of the conversations.",
-            "Complete it with share 1 or roll it back, then approve the next one.",
-        )
-
-
-def _check_files(database: Database, adapter_id: str, signer: Signer | None, data: Path) -> None:
+def _check_files(
+    database: Database, adapter_id: str, data: Path, signer: Signer | None, report_digest: str | None
+) -> None:
     """Read before the database is locked: weights are large."""
     with database.read() as session:
         row = get(session, adapter_id)
-        _check_approvable(row, deployment(session), signer)
+        approvable.check(row, deployment(session), signer, report_digest)
     if why := adapters.unfit(row, data):
         raise Conflict(f"adapter {row.id} cannot be approved: {why}", "Put the files back, or run a new cycle.")
-
-
-def _check_in_time(session: Session, row: Adapter, days: float | None) -> None:
-    """Whoever expires adapters may not run; a decision on old figures is refused all the same."""
-    cycle = session.get(Cycle, row.cycle_id) if row.cycle_id else None
-    if days is not None and cycle is not None and now() - cycles.gated_at(session, cycle) > timedelta(days=days):
-        raise Conflict(
-            f"adapter {row.id} passed the gate more than {days:g} days ago: its approval has expired.",
-            "Run a cycle: what it trains is evaluated on today's log.",
-        )
 
 
 def _check_share(share: float, testers: Sequence[str]) -> None:
@@ -247,8 +214,8 @@ def change_canary(
     """Give the canary another share or other testers; None leaves them as they are, share 1 completes it.
 
     With `of` it must be that adapter: another one may have begun since whoever decides looked. Where `approvers` is 2
-    or more, a share above both the one in force and the one that so many agreed to is only noted until so many agree
-    to it.
+    or more, a share above the one in force is only noted until so many agree to it and to the testers; those who did
+    before count while that is their last word and they are admins.
 
     Returns what is deployed then, and whether the change was only noted.
 
@@ -258,10 +225,11 @@ def change_canary(
     need_comment(comment, "changing the share of")
     with database.write() as session:
         row = deployment(session)
+        if of not in (None, row.canary):
+            runs = f"{row.canary} is" if row.canary else "no canary runs"
+            raise Conflict(f"adapter {of} is not the canary any more, {runs}: nothing was changed.")
         if row.canary is None:
             raise Conflict("no canary runs.", "Approve an adapter with a share below 1 to start one.")
-        if of not in (None, row.canary):
-            raise Conflict(f"adapter {of} is not the canary any more, {row.canary} is: nothing was changed.")
         wanted = row.share if share is None else share
         ids = row.testers if testers is None else _ids(session, testers)
         if wanted == EVERYBODY and testers is None:
@@ -280,8 +248,8 @@ def change_canary(
 
 
 def _agreed(session: Session, canary: Adapter, *, needed: int, share: float, **said: Any) -> bool:
-    """Whether so many people agree to a canary's larger share, or have agreed to it before."""
-    within = share <= approvals.agreed_share(session, canary, needed=needed)
+    """Whether so many people agree to a canary's larger share, or agree to a still larger one."""
+    within = approvals.covers(session, canary, needed=needed, share=share, testers=said["testers"])
     return within or approvals.enough(session, canary, needed=needed, share=share, **said)
 
 

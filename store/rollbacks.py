@@ -6,7 +6,7 @@ What is deployed otherwise changes in `store/deployments.py`.
 from sqlmodel import Session
 
 from store import cycles
-from store.adapters import ERASED, get, move, need_comment, rests_on_erased
+from store.adapters import ERASED, get, move, need_comment, once_live, rests_on_erased
 from store.database import Database
 from store.deployments import deploy, deployment, retire_live
 from store.errors import Conflict, Invalid
@@ -44,7 +44,10 @@ def rollback(
         if target == row.adapter:
             raise Conflict(f"{target} serves already.")
         if target != BASE and not _was_live(session, target):
-            raise Conflict(f"adapter {target} is {get(session, target).state}: only one that was live can come back.")
+            raise Conflict(
+                f"adapter {target} is {get(session, target).state}: only one that was live can come back.",
+                "Run a cycle: what it trains can be approved.",
+            )
         if target != BASE and rests_on_erased(get(session, target)):
             raise Conflict(f"adapter {target} cannot come back: {ERASED}.")
         if row.canary is not None:
@@ -84,9 +87,12 @@ def _may_return(row: Adapter) -> bool:
 
 
 def _was_live(session: Session, adapter_id: str) -> bool:
-    """Whether an adapter can serve again; it is still live when the one that replaced it was never loaded."""
+    """Whether an adapter can serve again; it is still live when the one that replaced it was never loaded.
+
+    Of those taken back only one that was live: what was a canary, or was never loaded, nobody gave to everybody.
+    """
     state = get(session, adapter_id).state
-    return state in (S.LIVE, S.RETIRED, S.ROLLED_BACK)
+    return state in (S.LIVE, S.RETIRED) or (state == S.ROLLED_BACK and bool(once_live(session, [adapter_id])))
 
 
 def _return_to(session: Session, target: str, *, actor: str, comment: str) -> Deployment:

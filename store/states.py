@@ -55,7 +55,7 @@ class AdapterState(StrEnum):
     RETIRED = "retired"
     """Was live until a better one came."""
     ROLLED_BACK = "rolled_back"
-    """Was live and was taken back."""
+    """Was approved, a canary or live, and was taken back."""
     SUPERSEDED = "superseded"
     """A newer candidate came while it waited."""
     EXPIRED = "expired"

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from store import adapters, deployments, people
 from store.errors import BrokenAdapter
-from store.models import BASE, AdapterState, AuditEntry, Conversation, Exchange, Preview
+from store.models import BASE, AdapterState, AuditEntry, Conversation, Exchange, Preview, Role
 from tests.queued import QUESTION, QueuedBot, ask, error, queued_bot, until
 from tests.test_store_adapters import made, state
 
@@ -86,6 +86,31 @@ def test_the_share_is_changed_and_completed_by_an_admin(client: TestClient, bot:
     until(lambda: answered_by(client, bot, "other")["adapter"] == adapter)
 
 
+def test_a_canary_is_changed_only_while_it_is_the_one_that_is_named(client: TestClient, bot: QueuedBot) -> None:
+    first = approve(client, bot, share=0.1)
+    client.post("/v1/admin/rollback", json={**COMMENT, "of": first})
+    second = approve(client, bot, share=0.01)
+    refused = client.post("/v1/admin/canary", json={**COMMENT, "share": 1, "of": first})
+    assert refused.status_code == 409
+    said = f"adapter {first} is not the canary any more, {second} is: nothing was changed."
+    assert error(refused)["message"] == said
+    changed = client.post("/v1/admin/canary", json={**COMMENT, "share": 0.02, "of": second}).json()
+    assert changed["canary"] == {"adapter": second, "share": 0.02, "testers": []}
+
+
+def test_an_approval_holds_for_the_report_that_was_read_and_no_other(client: TestClient, bot: QueuedBot) -> None:
+    adapter = made(bot.database)
+    path = f"/v1/admin/adapters/{adapter}"
+    digest = client.get(f"{path}/dossier").json()["digests"]["report"]
+    assert digest == client.get(path).json()["report_digest"]
+    refused = client.post(f"{path}/approve", json={**COMMENT, "report_digest": "0" * 64})
+    assert refused.status_code == 409 and "is another one than you read" in error(refused)["message"]
+    assert error(refused)["hint"] == "Read it again, then decide."
+    assert state(bot.database, adapter) == "awaiting_approval"
+    assert client.post(f"{path}/approve", json={**COMMENT, "report_digest": digest}).status_code == 200
+    assert state(bot.database, adapter) in ("approved", "live")
+
+
 def test_who_agreed_to_what_and_how_many_are_missing_is_told(tmp_path: Path) -> None:
     with queued_bot(tmp_path, approvers=3) as bot, TestClient(bot.app, headers=bot.headers("admin")) as client:
         adapter = made(bot.database)
@@ -94,6 +119,46 @@ def test_who_agreed_to_what_and_how_many_are_missing_is_told(tmp_path: Path) -> 
         assert (said["state"], said["approvals_missing"]) == ("awaiting_approval", 2)
         [given] = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["approvals"]
         assert (given["name"], given["share"], given["testers"]) == ("admin", 0.1, ["chat"])
+
+
+def test_what_others_asked_for_and_who_is_told_until_enough_agree(tmp_path: Path) -> None:
+    with queued_bot(tmp_path, approvers=2) as bot, TestClient(bot.app) as client:
+        for name in ("ben", "cy"):
+            person = people.add(bot.database, name, role=Role.ADMIN, actor="test")
+            bot.keys[name] = people.add_key(bot.database, person, actor="test")
+
+        def asks(who: str, path: str, comment: str, share: float, *testers: str) -> None:
+            body = {"comment": comment, "share": share, "testers": testers}
+            said = client.post(f"/v1/admin/{path}", json=body, headers=bot.headers(who))
+            assert said.status_code == 200, said.text
+
+        def asked(who: str) -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = client.get("/v1/admin/overview", headers=bot.headers(who)).json()["asked_for"]
+            return found
+
+        adapter = made(bot.database)
+        terms = {"adapter": adapter, "share": 0.1, "testers": ["chat"], "missing": 1}
+        first = {**terms, "by": [{"name": "admin", "comment": "try it"}]}
+        asks("admin", f"adapters/{adapter}/approve", "try it", 0.1, "chat")
+        assert asked("ben") == [{**first, "mine": False, "canary": False}]
+        assert asked("admin") == [{**first, "mine": True, "canary": False}]
+        asks("ben", f"adapters/{adapter}/approve", "so do I", 0.1, "chat")
+        assert asked("cy") == []
+        asks("admin", "canary", "half", 0.5, "chat")
+        asks("ben", "canary", "all", 1)
+        shares = [(one["share"], one["testers"], one["by"][0]["name"], one["canary"]) for one in asked("cy")]
+        assert shares == [(1.0, [], "ben", True), (0.5, ["chat"], "admin", True)]
+        people.set_role(bot.database, "ben", Role.CHAT, actor="test")
+        assert [one["share"] for one in asked("cy")] == [0.5]
+        asks("cy", "canary", "half is well", 0.5, "chat")
+        assert asked("admin") == []
+        assert client.get("/v1/admin/overview", headers=bot.headers("admin")).json()["canary"]["share"] == 0.5
+
+
+def test_nobody_asks_for_anything_where_one_person_decides(client: TestClient, bot: QueuedBot) -> None:
+    approve(client, bot, share=0.1)
+    made(bot.database)
+    assert client.get("/v1/admin/overview").json()["asked_for"] == []
 
 
 def test_how_many_must_still_agree_is_told_of_a_larger_share_alone(tmp_path: Path) -> None:
@@ -120,6 +185,21 @@ def test_what_serves_beside_a_canary_is_taken_back_and_the_canary_goes_on(client
     assert (state(bot.database, first), state(bot.database, second)) == ("rolled_back", "canary")
 
 
+def test_which_of_those_taken_back_were_live_is_told(client: TestClient, bot: QueuedBot) -> None:
+    first = approve(client, bot)
+    client.post("/v1/admin/rollback", json=COMMENT)
+    second = approve(client, bot, share=0.5)
+    client.post("/v1/admin/rollback", json=COMMENT)
+    rows = client.get("/v1/admin/adapters").json()["data"]
+    assert {row["id"]: (row["state"], row["was_live"]) for row in rows} == {
+        first: ("rolled_back", True),
+        second: ("rolled_back", False),
+    }
+    assert [client.get(f"/v1/admin/adapters/{one}").json()["was_live"] for one in (first, second)] == [True, False]
+    refused = client.post("/v1/admin/rollback", json={**COMMENT, "to": second})
+    assert refused.status_code == 409 and "only one that was live can come back" in error(refused)["message"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "part"),
     [
@@ -128,6 +208,7 @@ def test_what_serves_beside_a_canary_is_taken_back_and_the_canary_goes_on(client
         ("rollback", {"of": "v1", "to": "base", "comment": "x"}, 422, "found both: return to base, and take v1 back"),
         ("rollback", {"of": 7, "comment": "x"}, 422, "of"),
         ("canary", {"share": 0.5, "comment": "more"}, 409, "no canary runs"),
+        ("canary", {"share": 0.5, "of": "v1", "comment": "more"}, 409, "adapter v1 is not the canary any more"),
         ("canary", {"share": 0.5}, 422, "needs a comment"),
         ("canary", {"share": "much", "comment": "x"}, 422, "share"),
         ("adapters/v1/approve", {"share": 2, "comment": "x"}, 422, "the share is 2, expected a number from 0 to 1"),

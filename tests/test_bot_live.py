@@ -320,14 +320,15 @@ def test_a_broken_adapter_that_is_to_be_held_is_quarantined(
     assert state(database, adapter) == S.QUARANTINED and bot.trouble() == ""
 
 
-def test_an_adapter_for_another_base_model_is_set_aside_not_quarantined(
-    database: Database, engine: QueuedEngine, bot: Live
-) -> None:
+def test_an_adapter_for_another_base_model_is_set_aside_not_quarantined(database: Database, bot: Live) -> None:
     first = approved(database)
     bot.look()
     second = approved(database)
-    engine.broken[second] = OtherBase(f"adapter {second} was made for the base model tiny.")
     bot.look()
+    bot.close()
+    engine = QueuedEngine()
+    engine.broken[second] = OtherBase(f"adapter {second} was made for the base model tiny.")
+    bot = Live(database, engine)
     assert served(bot) == (BASE, None) and state(database, second) == S.ROLLED_BACK
     assert bot.trouble() == f"adapter {second} was made for the base model tiny."
     with pytest.raises(OtherBase), bot.hold(second):
@@ -337,6 +338,7 @@ def test_an_adapter_for_another_base_model_is_set_aside_not_quarantined(
     rollbacks.rollback(database, actor="ann", comment="the old model is back", to=second)
     bot.look()
     assert served(bot) == (second, None) and state(database, first) == S.RETIRED
+    bot.close()
 
 
 def test_a_question_asked_while_a_rollback_comes_is_answered_by_what_serves_then(tmp_path: Path) -> None:

@@ -148,6 +148,29 @@ def test_an_adapter_that_was_never_live_is_no_target_of_a_rollback(database: Dat
         rollbacks.rollback(database, actor="ann", comment="bad", to=adapter)
 
 
+@pytest.mark.parametrize(("share", "is_loaded"), [(0.1, True), (0.1, False), (1.0, False)])
+def test_what_was_taken_back_before_it_was_live_is_no_target_of_a_rollback(
+    database: Database, share: float, is_loaded: bool
+) -> None:
+    first = live(database)
+    adapter = made(database, compared_with=first)
+    deployments.approve(database, adapter, actor="ann", comment="try it", share=share)
+    assert not is_loaded or deployments.loaded(database, adapter)
+    rollbacks.rollback(database, actor="ann", comment="bad")
+    with pytest.raises(Conflict, match=f"adapter {adapter} is rolled_back: only one that was live can come"):
+        rollbacks.rollback(database, actor="ann", comment="after all", to=adapter)
+    assert (serving(database), state(database, adapter)) == (first, S.ROLLED_BACK)
+
+
+def test_a_canary_that_everybody_got_may_return_after_it_was_taken_back(database: Database) -> None:
+    adapter = made(database)
+    deployments.approve(database, adapter, actor="ann", comment="try it", share=0.1)
+    deployments.loaded(database, adapter)
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    rollbacks.rollback(database, actor="ann", comment="bad")
+    assert rollbacks.rollback(database, actor="ann", comment="after all", to=adapter).adapter == adapter
+
+
 def test_a_rejected_adapter_is_never_deployable(database: Database) -> None:
     adapter = made(database)
     adapters.reject(database, adapter, actor="ann", comment="too long")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,8 @@ def test_a_canary_is_completed_only_while_it_is_the_one_that_was_meant(database:
     assert (row(database).adapter, row(database).canary, row(database).share) == ("base", second, 0.1)
     deployments.change_canary(database, actor="watch", comment="fewer thumbs-down", share=1, of=second)
     assert serving(database) == second
+    with pytest.raises(Conflict, match=f"adapter {second} is not the canary any more, no canary runs"):
+        deployments.change_canary(database, actor="watch", comment="fewer thumbs-down", share=1, of=second)
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -301,6 +304,25 @@ def test_files_that_were_altered_are_not_approved_by_command_either(
     assert store_command(command) == 0 and state(database, adapter) == S.APPROVED
 
 
+def test_only_the_report_that_was_read_is_approved_by_command_too(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RATCHET_DATA", str(tmp_path))
+    monkeypatch.setenv("RATCHET_DATABASE_URL", database.url)
+    adapter = made(database)
+    with database.write() as session:
+        kept = adapters.get(session, adapter)
+        read, kept.report = kept.report_digest, {"cases": 31}
+        kept.report_digest = adapters.report_digest(kept.report)
+        session.add(signed(database, kept))
+        now_there = kept.report_digest
+    command = ["approve", adapter, "--comment", "31 points better", "--report-digest"]
+    assert store_command([*command, read]) == 1 and state(database, adapter) == S.AWAITING_APPROVAL
+    said = capsys.readouterr().err
+    assert f"the report of adapter {adapter} is another one than you read" in said and "Read it again" in said
+    assert store_command([*command, now_there]) == 0 and state(database, adapter) == S.APPROVED
+
+
 def test_two_people_agree_to_the_same_share_and_are_admins_still(database: Database) -> None:
     adapter, comment = made(database), "cites better"
     ann, ben, eve = (people.add(database, name, role=Role.ADMIN, actor="test") for name in ("ann", "ben", "eve"))
@@ -341,6 +363,51 @@ def test_a_canary_past_the_share_that_two_people_agreed_to_needs_two_people_agai
     with pytest.raises(Conflict, match="command is none that is known as an admin"):
         change("command", 1.0)
     assert change(ben, 1.0) == (S.LIVE, 0.0) and serving(database) == adapter
+
+
+def canary_of_two(database: Database, *agreed: tuple[str, float]) -> tuple[str, Callable[..., bool]]:
+    """A canary approved by two of ann, ben and cy, as `agreed` in this order; and who asks for a change of it.
+
+    Asking says whether that was done; a second time in a row is refused.
+    """
+    adapter = made(database)
+    ids = {name: people.add(database, name, role=Role.ADMIN, actor="test").id for name in ("ann", "ben", "cy")}
+    for who, share in agreed:
+        deployments.approve(database, adapter, actor=ids[who], comment="try it", share=share, approvers=2)
+    assert deployments.loaded(database, adapter)
+
+    def asks(who: str, **wanted: Any) -> bool:
+        return not deployments.change_canary(database, actor=ids[who], comment="more", approvers=2, **wanted)[1]
+
+    return adapter, asks
+
+
+def test_a_word_that_was_replaced_agrees_to_no_larger_share(database: Database) -> None:
+    adapter, asks = canary_of_two(database, ("ann", 1.0), ("ben", 0.1), ("ann", 0.1))
+    assert not asks("ben", share=1.0)
+    with pytest.raises(Conflict, match=f"you have approved adapter {adapter} already; 1 more must"):
+        asks("ben", share=1.0)
+    assert (state(database, adapter), row(database).share) == (S.CANARY, 0.1)
+    assert asks("ann", share=1.0) and serving(database) == adapter
+
+
+def test_the_word_of_who_is_no_admin_any_more_agrees_to_no_larger_share(database: Database) -> None:
+    adapter, asks = canary_of_two(database, ("cy", 1.0), ("ann", 0.1), ("ben", 0.1))
+    people.set_role(database, "cy", Role.CHAT, actor="test")
+    assert not asks("ann", share=1.0)
+    with pytest.raises(Conflict, match="you have approved adapter"):
+        asks("ann", share=1.0)
+    assert (state(database, adapter), row(database).share) == (S.CANARY, 0.1)
+
+
+def test_people_agree_to_a_larger_share_only_with_the_same_testers(database: Database) -> None:
+    _, asks = canary_of_two(database, ("ann", 0.1), ("ben", 0.1))
+    assert not asks("ann", share=0.5, testers=["ann"])
+    assert not asks("ben", share=0.5)
+    assert not asks("ben", share=0.5, testers=["ben"])
+    assert asks("ben", share=0.5, testers=["ann"]) and row(database).share == 0.5
+    assert asks("cy", share=0.1) and asks("cy", share=0.5, testers=[])
+    assert asks("cy", share=0.1) and not asks("cy", share=0.5, testers=["cy"])
 
 
 def test_one_admin_narrows_a_canary_that_two_people_never_agreed_to(database: Database) -> None:

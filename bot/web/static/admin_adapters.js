@@ -1,13 +1,14 @@
 // Adapters: their lineage, what serves, the canary, the way back, and each version's story.
 import { call, counted, h, when } from "./dom.js";
 import { audience } from "./admin_approval.js";
+import { changed, wish } from "./agreeing.js";
 import { takeBack } from "./admin_overview.js";
 import { previewBox } from "./admin_preview.js";
 import { decide, empty, facts, paged, percent, percentage, reasoned, state } from "./admin_shared.js";
 import { lineage } from "./lineage.js";
 
 const PREVIEWED = ["candidate", "awaiting_approval", "approved", "canary"];
-const WAS_LIVE = ["retired", "rolled_back"];
+const TAKEN = ["retired", "rolled_back"];
 
 export async function section(load) {
   const [overview, newest] = await Promise.all([
@@ -36,7 +37,7 @@ export async function section(load) {
       ),
       base ? null : takeBack(overview, load),
     ),
-    overview.canary ? canaryBox(overview.canary, load) : null,
+    overview.canary ? canaryBox(overview, load) : null,
     lineage(newest.data, overview.adapter),
     ...list,
   ];
@@ -121,7 +122,7 @@ function opened(adapter, serving, load, flags) {
       adapter.state === "awaiting_approval"
         ? h("a", { class: "button primary small", href: "/admin/approval" }, "Decide")
         : null,
-      WAS_LIVE.includes(adapter.state)
+      adapter.was_live && TAKEN.includes(adapter.state)
         ? reasoned("Return to it", {
             title: `Return to ${adapter.id}?`,
             path: "/v1/admin/rollback",
@@ -141,17 +142,10 @@ function opened(adapter, serving, load, flags) {
   ].filter(Boolean);
 }
 
-/** What became of a canary's change; a larger share may need more people. */
-const changed = (row) =>
-  row.approvals_missing
-    ? `Kept: ${counted(row.approvals_missing, "more person", "more people")} must agree to that share.`
-    : row.canary
-      ? "The share is changed."
-      : `${row.adapter} serves everybody.`;
-
-/** The canary that runs beside what serves. */
-function canaryBox(canary, load) {
+/** The canary that runs beside what serves; each decision names it, since another one may run by then. */
+function canaryBox({ canary, asked_for: asked }, load) {
   const { field, value } = audience(canary.share, canary.testers);
+  const of = canary.adapter;
   return h(
     "section",
     { class: "box", id: "canary", "aria-label": "Canary" },
@@ -163,20 +157,22 @@ function canaryBox(canary, load) {
       ` answers ${percentage(canary.share)} % of the conversations`,
       canary.testers.length ? ` and ${canary.testers.join(", ")}.` : ".",
     ),
+    ...asked.filter((one) => one.canary).map((one) => h("p", { class: "said" }, ...wish(one, load))),
     decide(
       [
-        { label: "Change", path: "/v1/admin/canary", kind: "", extra: value, done: changed },
+        { label: "Change", path: "/v1/admin/canary", kind: "", extra: () => ({ ...value(), of }), done: changed },
         {
           label: "Give it to everybody",
           path: "/v1/admin/canary",
           kind: "primary",
-          extra: () => ({ share: 1 }),
+          extra: () => ({ share: 1, of }),
           done: changed,
         },
         {
           label: "Take it back",
           path: "/v1/admin/rollback",
           kind: "danger",
+          extra: () => ({ of }),
           done: (row) => `${row.adapter} serves everybody.`,
         },
       ],

@@ -1,5 +1,6 @@
 // Approval: one screen per adapter that waits, with all that a decision needs.
 import { call, counted, h } from "./dom.js";
+import { asking } from "./agreeing.js";
 import { decide, empty, facts, percentage, state } from "./admin_shared.js";
 import { previewBox } from "./admin_preview.js";
 import { blindBox } from "./blind.js";
@@ -76,17 +77,14 @@ async function screen(id, load, open) {
 /** Who has agreed already, where more than one person must. */
 function approvals({ approvals: given = [], approvers: needed = 1 }) {
   if (needed < 2) return null;
-  const who = given.map((one) => `${one.name ?? one.actor}${one.comment ? ` (“${one.comment}”)` : ""}`).join(", ");
   return h(
     "p",
     { class: "said" },
     given.length
-      ? `Agreed so far, to ${percentage(given[0].share ?? 1)} % of the conversations${testing(given[0].testers)}: ${who}. ${counted(needed - given.length, "more person", "more people")} must agree.`
+      ? asking({ ...given[0], by: given, missing: needed - given.length })
       : `${needed} people must agree before it is deployed.`,
   );
 }
-
-const testing = (testers = []) => (testers.length ? ` and ${testers.join(", ")}` : "");
 
 /** Fields for whom a version is: a share in percent, and testers by name; `value()` is what the API takes. */
 export function audience(share, testers) {
@@ -115,8 +113,11 @@ export function audience(share, testers) {
   return { field, value };
 }
 
-/** The form begins with the terms that others have agreed to, so that who agrees with them changes nothing. */
-function deciding({ row, approvals: [standing] = [] }, load) {
+/**
+ * The form begins with the terms that others have agreed to, so that who agrees with them changes nothing; what is
+ * approved is the report that is shown.
+ */
+function deciding({ row, digests, approvals: [standing] = [] }, load) {
   const { field, value } = audience(standing?.share ?? 1, standing?.testers ?? []);
   const beside = h(
     "div",
@@ -134,7 +135,7 @@ function deciding({ row, approvals: [standing] = [] }, load) {
         label: "Approve and deploy",
         path: `/v1/admin/adapters/${row.id}/approve`,
         kind: "primary",
-        extra: value,
+        extra: () => ({ ...value(), report_digest: digests.report }),
         done,
       },
       { label: "Reject", path: `/v1/admin/adapters/${row.id}/reject`, kind: "danger", done: `${row.id} is rejected.` },

@@ -1,6 +1,7 @@
 // Overview: is the bot healthy, what is live since when, how it goes, and what waits for you.
 import { call, counted, h, when } from "./dom.js";
 import { act, empty, percent, percentage, reasoned, table, tile } from "./admin_shared.js";
+import { asking, wish } from "./agreeing.js";
 import { lines, stacked } from "./charts.js";
 import { cycleCard, runNow } from "./cycle_card.js";
 import { attempt } from "./notices.js";
@@ -116,9 +117,14 @@ const sum = (days, name) => days.reduce((total, day) => total + day[name], 0);
 
 function waiting(found, load) {
   const items = [
-    ...found.awaiting_approval.map((id) =>
-      h("li", {}, h("a", { href: "/admin/approval" }, `Decide on ${id}`), " – it passed the gate."),
-    ),
+    ...found.awaiting_approval.map((id) => {
+      const asked = found.asked_for.filter((one) => one.adapter === id);
+      const said = ["it passed the gate.", ...asked.map(asking)].join(" ");
+      return h("li", {}, h("a", { href: "/admin/approval" }, `Decide on ${id}`), ` – ${said}`);
+    }),
+    ...found.asked_for.filter((one) => one.canary && !one.mine).map((one) =>
+        h("li", {}, h("a", { href: "/admin/adapters" }, `A larger share of ${one.adapter}`), " – ", ...wish(one, load)),
+      ),
     ...(found.watch_asks ?? []).map((one) =>
       h(
         "li",
@@ -177,6 +183,7 @@ export function takeBack(found, load) {
     title: `Take ${what} back?`,
     text: "New questions are answered by what served before, within a second. Answers under way are finished.",
     path: "/v1/admin/rollback",
+    extra: () => ({ of: found.canary?.adapter ?? found.adapter }),
     done: (row) => `${row.adapter === "base" ? "The base model" : row.adapter} serves again.`,
     load,
   });

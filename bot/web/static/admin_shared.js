@@ -48,7 +48,18 @@ export const facts = (pairs) =>
       .flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
   );
 
-/** A button that asks the API for something and loads the section again. */
+/** Run something while these buttons cannot be clicked, so that a second click does not act on what came of it. */
+async function locked(buttons, action) {
+  const open = [...buttons].filter((one) => !one.disabled);
+  for (const one of open) one.disabled = true;
+  try {
+    return await action();
+  } finally {
+    for (const one of open) one.disabled = false;
+  }
+}
+
+/** A button that asks the API for something and loads the section again; until then those beside it are locked too. */
 export function act(label, request, { kind = "", done = "Done.", load, confirm = "", name = null } = {}) {
   return h(
     "button",
@@ -59,12 +70,12 @@ export function act(label, request, { kind = "", done = "Done.", load, confirm =
       onclick: async (event) => {
         const button = event.currentTarget;
         if (confirm && !(await confirmed(`${label}?`, confirm, { yes: label }))) return;
-        button.disabled = true;
-        const answer = await attempt(request);
-        button.disabled = false;
-        if (answer === undefined) return;
-        toast(typeof done === "function" ? done(answer) : done);
-        await load?.();
+        await locked(button.closest(".decide")?.querySelectorAll("button") ?? [button], async () => {
+          const answer = await attempt(request, load);
+          if (answer === undefined) return;
+          toast(typeof done === "function" ? done(answer) : done);
+          await load?.();
+        });
       },
     },
     label,
@@ -102,6 +113,20 @@ export function reasoned(label, { title, text, path, extra = () => ({}), kind = 
           "aria-label": "Comment",
           placeholder: "Why? The comment is kept in the audit record.",
         });
+        const ask = async () => {
+          try {
+            const answer = await call("POST", path, { comment: comment.value, ...extra() });
+            await load?.();
+            box.close();
+            toast(typeof done === "function" ? done(answer) : done);
+          } catch (error) {
+            if (error.status === 409) {
+              await load?.();
+              box.close(); // what it says does not hold any more
+            }
+            throw error;
+          }
+        };
         const box = h(
           "dialog",
           { class: "dialog", "aria-labelledby": "reason-title", onclose: () => box.remove() },
@@ -111,12 +136,7 @@ export function reasoned(label, { title, text, path, extra = () => ({}), kind = 
               class: "decide",
               onsubmit: (event) => {
                 event.preventDefault();
-                attempt(async () => {
-                  const answer = await call("POST", path, { comment: comment.value, ...extra() });
-                  box.close();
-                  toast(typeof done === "function" ? done(answer) : done);
-                  await load?.();
-                });
+                locked(box.querySelectorAll("button"), () => attempt(ask));
               },
             },
             h("h2", { id: "reason-title" }, title),

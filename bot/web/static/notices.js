@@ -26,12 +26,12 @@ export function toast(text, kind = "info", doing = null) {
   timer = setTimeout(() => (box.hidden = true), kind === "error" || doing ? 9000 : 4000);
 }
 
-/** Run something that may fail and show the sentence when it does. */
-export async function attempt(action) {
+/** Run something that may fail and show the sentence when it does; `again` loads what has changed meanwhile (409). */
+export async function attempt(action, again = null) {
   try {
     return await action();
   } catch (error) {
-    toast(error.message, "error");
+    toast(error.message, "error", again && error.status === 409 ? { label: "Load again", run: again } : null);
     return undefined;
   }
 }
