@@ -20,7 +20,10 @@ router = APIRouter(prefix="/v1")
 
 
 class FeedbackRequest(BaseModel):
-    """What somebody says of an answer; `approved` is for reviewers, `user` for keys that act on behalf."""
+    """What somebody says of an answer; `approved` is for reviewers, `user` for keys that act on behalf.
+
+    Without a rating it changes only what it names; with one, null too, it replaces all that was said.
+    """
 
     exchange_id: Name
     rating: Text | None = None
@@ -30,10 +33,15 @@ class FeedbackRequest(BaseModel):
     approved: bool | None = None
     user: Name | None = None
 
+    def unsaid(self) -> set[str]:
+        """The fields that stay as they are."""
+        said = self.model_fields_set
+        return set() if "rating" in said else {"rating", "reasons", "comment", "correction", "approved"} - said
+
 
 @router.post("/feedback")
 def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) -> dict[str, Any]:
-    """Rate or correct an answer; a second call replaces the first, rating null takes it back."""
+    """Rate or correct an answer; a second call with a rating replaces the first, rating null takes it back."""
     person = _rating_person(parts.database, caller, parts.access.person_for(caller, body.user), body)
     own_word = person.id == caller.person.id and caller.has(Role.REVIEWER)
     if body.approved and not caller.has(Role.REVIEWER):
@@ -47,6 +55,7 @@ def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) ->
         comment=body.comment,
         correction=body.correction,
         approved=own_word if body.approved is None else body.approved,
+        unsaid=body.unsaid(),
     )
     return api_views.feedback(row)
 

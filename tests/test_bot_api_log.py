@@ -41,6 +41,25 @@ def test_feedback_is_kept_and_a_second_call_replaces_the_first(client: TestClien
     assert client.post("/v1/feedback", json={"exchange_id": found, "rating": None}).json()["rating"] is None
 
 
+def test_feedback_without_a_rating_changes_only_what_it_names(client: TestClient, bot: QueuedBot) -> None:
+    found = ask(client).json()["ratchet"]["exchange_id"]
+    said = {"rating": "down", "reasons": ["Wrong"], "comment": "it is longer", "correction": "300 km [1]."}
+
+    def then(who: str, **body: Any) -> dict[str, Any]:
+        kept: dict[str, Any] = client.post(
+            "/v1/feedback", json={"exchange_id": found, **body}, headers=bot.headers(who)
+        ).json()
+        return {name: kept[name] for name in (*said, "approved", "rated_by")}
+
+    first = then("chat", **said)
+    assert then("reviewer", approved=True) == first | {"approved": True}
+    assert then("reviewer", comment="checked") == first | {"approved": True, "comment": "checked"}
+    right = {"correction": "288 km [1].", "approved": True}
+    assert then("reviewer", **right) == first | right | {"comment": "checked"}
+    nothing = {"rating": None, "reasons": [], "comment": "", "correction": "", "approved": False, "rated_by": None}
+    assert then("reviewer", rating=None) == nothing
+
+
 @pytest.mark.parametrize(
     ("body", "status", "part"),
     [

@@ -190,7 +190,7 @@ function taskRow(row, tasks) {
 }
 
 function rightAnswer(row) {
-  const { rating = null, reasons = [], comment = "", correction = "", approved = false } = row.feedback ?? {};
+  const { correction = "", approved = false } = row.feedback ?? {};
   const text = h(
     "textarea",
     { rows: "5", "aria-label": "The right answer", maxlength: "20000" },
@@ -202,9 +202,6 @@ function rightAnswer(row) {
     async () => {
       const kept = await call("POST", "/v1/feedback", {
         exchange_id: row.id,
-        rating,
-        reasons,
-        comment,
         correction: text.value,
         approved: true,
       });
