@@ -54,7 +54,7 @@ def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) ->
         reasons=body.reasons,
         comment=body.comment,
         correction=body.correction,
-        approved=own_word if body.approved is None else body.approved,
+        approved=True if own_word and body.approved is None else body.approved,
         unsaid=body.unsaid(),
     )
     return api_views.feedback(row)
@@ -63,12 +63,14 @@ def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) ->
 def _rating_person(database: Database, caller: Caller, named: Person, body: FeedbackRequest) -> Person:
     """Who rates: the person named, else, for keys that act on behalf, whoever asked.
 
-    A key without the scope rates as its owner; raises NotAllowed for somebody else's exchange below reviewer, and for
-    whoever asked when their role is greater than the key's.
+    What a reviewer's key says of approval is its owner's word, and so is what it says beside that. A key without the
+    scope rates as its owner; raises NotAllowed for somebody else's exchange below reviewer, and for whoever asked when
+    their role is greater than the key's.
     """
     with database.read() as session:
         exchange = exchanges.get(session, body.exchange_id).exchange
-        if "on_behalf" in caller.scopes and body.user is None and not body.approved:
+        own_word = body.approved is not None and caller.has(Role.REVIEWER)
+        if "on_behalf" in caller.scopes and body.user is None and not own_word:
             named = session.get(Person, exchange.person_id) or named
             caller.need_rank_of(named)
     if exchange.person_id != named.id and not caller.has(Role.REVIEWER):

@@ -133,7 +133,7 @@ def rate(
     reasons: Sequence[str] = (),
     comment: str = "",
     correction: str = "",
-    approved: bool = False,
+    approved: bool | None = None,
     unsaid: Collection[str] = (),
 ) -> Feedback:
     """Keep what a person says of an answer; a second call replaces the first but for what `unsaid` names.
@@ -141,7 +141,7 @@ def rate(
     Another thumb than before is this person's from now on; the same one stays that of who gave it, when they gave it,
     unless somebody other than a chat user gives a chat user's again without a correction.
     What a reviewer wrote or approved stays the right answer whatever a chat user says later: of them the rating, its
-    reasons and the comment are kept.
+    reasons and the comment are kept. `approved` false withdraws that: then nobody reviewed it.
 
     Raises NotFound, NotAllowed for somebody else's exchange, Invalid for an unknown rating or an over-long correction.
     """
@@ -172,11 +172,11 @@ def rate(
     return row
 
 
-def _correct(row: Feedback, person: Person, correction: str, *, approved: bool) -> None:
-    """Make a text the right answer by a person's word."""
+def _correct(row: Feedback, person: Person, correction: str, *, approved: bool | None) -> None:
+    """Make a text the right answer by a person's word, a reviewed one unless `approved` is false."""
     row.person_id, row.correction = person.id, correction
     row.approved_by = person.id if approved and correction else None
-    row.by_reviewer = bool(correction) and person.role != Role.CHAT
+    row.by_reviewer = bool(correction) and person.role != Role.CHAT and approved is not False
 
 
 def _outranks(session: Session, person: Person, row: Feedback) -> bool:

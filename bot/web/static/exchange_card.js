@@ -16,27 +16,30 @@ export const FAULTS = {
 /** One exchange, its inside made when it is opened; `tasks` are the names to choose from, `fault` what is wrong. */
 export function card(row, tasks, fault = null) {
   const inside = h("div");
-  const thumb = row.feedback?.rating ? state(row.feedback.rating === "up" ? "liked" : "disliked") : null;
+  const marks = h("span", { class: "marks" });
+  const mark = () =>
+    marks.replaceChildren(
+      ...[
+        row.feedback?.rating ? state(row.feedback.rating === "up" ? "liked" : "disliked") : null,
+        row.feedback?.correction ? state(row.feedback.approved ? "approved answer" : "corrected") : null,
+        row.declined ? state("declined") : row.state === "finished" ? null : state(row.state),
+      ].filter(Boolean),
+    );
+  mark();
   const frame = h(
     "details",
     {
       class: "box exchange",
       id: row.id,
       ontoggle: (event) => {
-        if (event.target === frame && frame.open && !inside.firstChild) inside.append(...opened(row, tasks, fault));
+        if (event.target === frame && frame.open && !inside.firstChild) inside.append(...opened(row, tasks, fault, mark));
       },
     },
     h(
       "summary",
       {},
       h("span", { class: "asked-line" }, cut(row.question, 110)),
-      h(
-        "span",
-        { class: "marks" },
-        thumb,
-        row.feedback?.correction ? state(row.feedback.approved ? "approved answer" : "corrected") : null,
-        row.declined ? state("declined") : row.state === "finished" ? null : state(row.state),
-      ),
+      marks,
       h(
         "span",
         { class: "muted" },
@@ -50,7 +53,7 @@ export function card(row, tasks, fault = null) {
   return frame;
 }
 
-function opened(row, tasks, fault) {
+function opened(row, tasks, fault, mark) {
   const { reasons = [], comment = "" } = row.feedback ?? {};
   return [
     fault ? h("p", { class: "alert" }, `${FAULTS[fault.cause]}: ${fault.evidence}`) : null,
@@ -67,7 +70,7 @@ function opened(row, tasks, fault) {
     passages(row),
     messages(row),
     taskRow(row, tasks),
-    rightAnswer(row),
+    rightAnswer(row, mark),
     h(
       "details",
       {},
@@ -189,28 +192,43 @@ function taskRow(row, tasks) {
   );
 }
 
-function rightAnswer(row) {
-  const { correction = "", approved = false } = row.feedback ?? {};
+/** The right answer: written, approved, withdrawn; `mark` shows on the card what became of it. */
+function rightAnswer(row, mark) {
   const text = h(
     "textarea",
     { rows: "5", "aria-label": "The right answer", maxlength: "20000" },
-    correction || row.answer,
+    row.feedback?.correction || row.answer,
   );
-  const head = h("h3", {}, approved ? "Approved answer" : correction ? "Somebody's correction" : "Right answer");
+  const head = h("h3", {});
+  const say = async (said) => {
+    row.feedback = await call("POST", "/v1/feedback", { exchange_id: row.id, ...said });
+    show();
+    return row.feedback;
+  };
   const approve = act(
     "Approve as the right answer",
-    async () => {
-      const kept = await call("POST", "/v1/feedback", {
-        exchange_id: row.id,
-        correction: text.value,
-        approved: true,
-      });
-      row.feedback = kept;
-      head.textContent = "Approved answer";
-      return kept;
+    () => {
+      if (!text.value.trim()) throw new Error("There is no right answer to approve: write it first.");
+      return say({ correction: text.value, approved: true });
     },
-    { kind: "primary", done: "Kept as an approved answer: the best kind of example there is." },
+    {
+      kind: "primary",
+      done: ({ approved }) =>
+        approved
+          ? "Kept as an approved answer: the best kind of example there is."
+          : "Kept, but not as an approved answer.",
+    },
   );
+  const withdraw = act("Withdraw", () => say({ correction: "", approved: false }), {
+    done: "Withdrawn: it is shown to nobody any more, and nothing will learn from it.",
+  });
+  const show = () => {
+    const { correction = "", approved = false } = row.feedback ?? {};
+    head.textContent = approved ? "Approved answer" : correction ? "Somebody's correction" : "Right answer";
+    withdraw.hidden = !approved;
+    mark();
+  };
+  show();
   const golden = h(
     "button",
     {
@@ -224,5 +242,5 @@ function rightAnswer(row) {
     },
     "Hold out as a test question",
   );
-  return h("div", { class: "decide" }, head, text, h("div", { class: "row" }, approve, golden));
+  return h("div", { class: "decide" }, head, text, h("div", { class: "row" }, approve, withdraw, golden));
 }
