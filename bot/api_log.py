@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from bot import api_views
 from bot.api_parts import AnyCaller, Name, Text, WithPage, WithParts, listing
 from bot.auth import Caller
-from store import exchanges
+from store import exchanges, judge_labels, people
 from store.database import Database
 from store.errors import NotAllowed, NotFound
 from store.models import Person, Role
@@ -95,9 +95,12 @@ def list_exchanges(
 def show_exchange(
     exchange_id: str, caller: AnyCaller, parts: WithParts, user: Annotated[str | None, Query(max_length=100)] = None
 ) -> dict[str, Any]:
-    """One exchange: one's own, or anybody's for reviewers."""
+    """One exchange: one's own, or anybody's for reviewers, with the labels that the judge is held against."""
     with parts.database.read() as session:
         logged = exchanges.get(session, exchange_id)
+        said = judge_labels.of(session, [exchange_id])[exchange_id]
+        names = people.names(session, [one.labelled_by for one in said])
     if not caller.has(Role.REVIEWER) and logged.exchange.person_id != parts.access.person_for(caller, user).id:
         raise NotFound(f"no exchange {exchange_id}.")
-    return api_views.exchange(logged)
+    told = {"judge_labels": [api_views.judge_label(one, names) for one in said]} if caller.has(Role.REVIEWER) else {}
+    return {**api_views.exchange(logged), **told}

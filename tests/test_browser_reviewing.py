@@ -1,15 +1,17 @@
-"""Correcting and approving answers in a real browser."""
+"""Correcting, approving and labelling answers in a real browser."""
 
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from sqlmodel import select
 
 from store import exchanges
-from store.models import Exchange, Feedback
-from tests.browsing import desk, needs_chromium, open_section
+from store.models import CaseLabel, Exchange, Feedback, JudgeLabel
+from tests.browsing import desk, needs_chromium, open_section, settled
 from tests.deciding import one_exchange
 from tests.queued import QueuedBot
+from tests.test_store_case_labels import CASES, undecided
 
 pytestmark = needs_chromium
 APPROVE = "Approve as the right answer"
@@ -68,3 +70,53 @@ def test_an_approved_answer_is_withdrawn_and_an_empty_one_is_not_approved(page: 
     expect(card.locator("summary .marks")).to_be_empty()
     found = kept(bot, row)
     assert (found.correction, found.approved_by, found.by_reviewer) == ("", None, False)
+
+
+def test_a_label_for_the_judge_is_seen_after_a_reload_put_right_and_taken_back(page: Page, bot: QueuedBot) -> None:
+    row = one_exchange(bot)
+    yes, no, back = (f"Is the answer right? {word}" for word in ("Yes", "No", "Take back"))
+    for pressed, other in ((no, yes), (yes, no)):
+        card = opened(page, row)
+        card.get_by_text("Judge it yourself").click()
+        card.get_by_role("button", name=pressed).click()
+        expect(card.get_by_role("button", name=pressed)).to_have_attribute("aria-pressed", "true")
+        page.reload()
+        settled(page)
+        card = opened(page, row)
+        card.get_by_text("Judge it yourself").click()
+        expect(card.get_by_role("button", name=pressed)).to_have_attribute("aria-pressed", "true")
+        expect(card.get_by_role("button", name=other)).to_have_attribute("aria-pressed", "false")
+        expect(card.get_by_text("said by admin")).to_have_count(1)
+    card.get_by_role("button", name=back).click()
+    expect(page.locator("#toast")).to_have_text("Taken back.")
+    expect(card.get_by_role("button", name=back)).to_be_hidden()
+    with bot.database.read() as session:
+        assert session.exec(select(JudgeLabel)).all() == []
+
+
+def labelling(page: Page, address: str, adapter: str) -> Locator:
+    """The box in which an adapter's held-out answers are labelled."""
+    page.goto(f"{address}/admin/judge?adapter={adapter}")
+    settled(page)
+    return page.get_by_label(f"Held-out answers of {adapter}")
+
+
+def test_a_held_out_answer_that_was_labelled_by_mistake_is_put_right(page: Page, bot: QueuedBot, address: str) -> None:
+    box = labelling(page, address, undecided(bot).id)
+    question = box.locator("b").first.inner_text()
+    expect(box.get_by_role("button", name="Back")).to_have_count(0)
+    for right in box.get_by_role("button", name="Right").all():
+        right.click()
+    expect(box).to_contain_text(f"1 of {CASES} cases labelled")
+    box.get_by_role("button", name="Back").click()
+    expect(box.locator("b").first).to_have_text(question)
+    first = box.get_by_label("Answer A")
+    expect(first.get_by_role("button", name="Right")).to_have_attribute("aria-pressed", "true")
+    first.get_by_role("button", name="Wrong").click()
+    expect(first.get_by_role("button", name="Wrong")).to_have_attribute("aria-pressed", "true")
+    expect(first.get_by_role("button", name="Right")).to_have_attribute("aria-pressed", "false")
+    with bot.database.read() as session:
+        assert [row.value for row in session.exec(select(CaseLabel))].count(False) == 1
+    box.get_by_role("button", name="Go on").click()
+    expect(box.locator("b").first).not_to_have_text(question)
+    expect(box).to_contain_text(f"1 of {CASES} cases labelled")

@@ -159,17 +159,35 @@ const ASKED = [
   ["relevance", "Are the passages about the question?"],
 ];
 
-/** What people say where the judge scores too: how far it is trusted rests on it. */
+/** What people say where the judge scores too: how far it is trusted rests on it; it can be put right and taken back. */
 function ownJudgement(row) {
-  const asked = ([metric, question]) => {
-    const answer = (word, value) =>
-      act(word, () => call("PUT", `/v1/admin/exchanges/${row.id}/judge-label`, { metric, value }), {
-        name: `${question} ${word}`,
-        done: `Noted: ${question} ${word}.`,
-      });
-    return h("div", { class: "row" }, h("span", {}, question), answer("Yes", true), answer("No", false));
+  const said = new Map((row.judge_labels ?? []).map((one) => [one.metric, one]));
+  return h("details", {}, h("summary", {}, "Judge it yourself"), ...ASKED.map((asked) => judgement(row, said, asked)));
+}
+
+function judgement(row, said, [metric, question]) {
+  const path = `/v1/admin/exchanges/${row.id}/judge-label`;
+  const put = async (value) => {
+    const kept = await call("PUT", path, { metric, value });
+    if (value === null) said.delete(metric);
+    else said.set(metric, kept);
+    show();
+    return kept;
   };
-  return h("details", {}, h("summary", {}, "Judge it yourself"), ...ASKED.map(asked));
+  const answer = (word, value) =>
+    act(word, () => put(value), { name: `${question} ${word}`, done: `Noted: ${question} ${word}.` });
+  const [yes, no] = [answer("Yes", true), answer("No", false)];
+  const back = act("Take back", () => put(null), { name: `${question} Take back`, done: "Taken back." });
+  const who = h("span", { class: "muted" });
+  const show = () => {
+    const one = said.get(metric);
+    yes.setAttribute("aria-pressed", String(one?.value === true));
+    no.setAttribute("aria-pressed", String(one?.value === false));
+    back.hidden = !one;
+    who.textContent = one ? `said by ${one.name}` : "";
+  };
+  show();
+  return h("div", { class: "row judgement" }, h("span", {}, question), yes, no, back, who);
 }
 
 function taskRow(row, tasks) {
