@@ -7,8 +7,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from sqlmodel import select
 
 from store import exchanges
-from store.models import CaseLabel, Exchange, Feedback, JudgeLabel
-from tests.browsing import desk, needs_chromium, open_section, settled
+from store.models import Adapter, CaseLabel, Exchange, Feedback, JudgeLabel
+from tests.browsing import desk, has_focus, needs_chromium, open_section, settled
 from tests.deciding import one_exchange
 from tests.queued import QueuedBot
 from tests.test_store_case_labels import CASES, undecided
@@ -120,3 +120,37 @@ def test_a_held_out_answer_that_was_labelled_by_mistake_is_put_right(page: Page,
     box.get_by_role("button", name="Go on").click()
     expect(box.locator("b").first).not_to_have_text(question)
     expect(box).to_contain_text(f"1 of {CASES} cases labelled")
+
+
+def test_three_answers_are_labelled_with_the_keyboard_alone(page: Page, bot: QueuedBot, address: str) -> None:
+    box = labelling(page, address, undecided(bot, "anchor").id)
+    box.get_by_role("button", name="Right").first.focus()
+    named = set()
+    for number in range(CASES):
+        expect(box).to_contain_text(f"{number} of {CASES} cases labelled")
+        names = [part.get_attribute("aria-label") for part in box.locator("section").all()]
+        named.add(tuple(names))
+        for name in names:
+            has_focus(box.get_by_label(str(name)).get_by_role("button", name="Right"))
+            page.keyboard.press("Enter")
+    expect(box).to_contain_text("There is no case left to label.")
+    assert named == {("Answer A",), ("Answer A", "Answer B", "Answer C")}
+    has_focus(box.get_by_label("Comment"))
+    box.get_by_role("button", name="Back").press("Enter")
+    has_focus(box.get_by_role("button", name="Right").first)
+
+
+def test_too_few_cases_are_called_that_at_once(page: Page, bot: QueuedBot, address: str) -> None:
+    adapter = undecided(bot)
+    with bot.database.write() as session:
+        row = session.get_one(Adapter, adapter.id)
+        row.report = {
+            side: {"cases": [case for case in row.report[side]["cases"] if not case["answer"].endswith("3")]}
+            for side in ("candidate", "serving")
+        }
+        session.add(row)
+    box = labelling(page, address, adapter.id)
+    expect(box.locator(".alert")).to_contain_text(
+        "3 held-out cases cannot settle it: the gate counts labels from 4 cases"
+    )
+    expect(box.locator(".alert")).to_contain_text("A new cycle that holds out more questions is needed.")
