@@ -8,9 +8,9 @@ from sqlmodel import select
 
 from store import exchanges
 from store.models import Adapter, CaseLabel, Exchange, Feedback, JudgeLabel
-from tests.browsing import desk, has_focus, needs_chromium, open_section, settled
+from tests.browsing import answered, ask, desk, enter, has_focus, needs_chromium, open_section, settled, watched
 from tests.deciding import one_exchange
-from tests.queued import QueuedBot
+from tests.queued import QUESTION, QueuedBot
 from tests.test_store_case_labels import CASES, undecided
 
 pytestmark = needs_chromium
@@ -154,3 +154,18 @@ def test_too_few_cases_are_called_that_at_once(page: Page, bot: QueuedBot, addre
         "3 held-out cases cannot settle it: the gate counts labels from 4 cases"
     )
     expect(box.locator(".alert")).to_contain_text("A new cycle that holds out more questions is needed.")
+
+
+def test_chat_users_are_told_that_a_reviewer_stands_behind_a_verified_answer(
+    browser: Browser, bot: QueuedBot, address: str
+) -> None:
+    row, right = one_exchange(bot), "It is 288 kilometres long [1]."
+    exchanges.rate(bot.database, row.id, person=bot.people["admin"], rating=None, correction=right, approved=True)
+    with watched(browser, width=390) as page:
+        enter(page, bot, address, "other", "/")
+        ask(page, QUESTION)
+        answered(page)
+        page.locator("article.answer .source").first.click()
+        panel = page.locator("#passage")
+        expect(panel.get_by_role("heading")).to_have_text("[1] Verified answer")
+        expect(panel.locator(".score")).to_have_text("A reviewer stands behind this answer to the same question")
