@@ -17,6 +17,7 @@ from store.errors import NotAllowed, NotFound
 from store.models import Person, Role
 
 router = APIRouter(prefix="/v1")
+Short = Annotated[str | None, Query(max_length=100)]
 
 
 class FeedbackRequest(BaseModel):
@@ -80,14 +81,25 @@ def _rating_person(database: Database, caller: Caller, named: Person, body: Feed
 
 @router.get("/exchanges")
 def list_exchanges(
-    caller: AnyCaller, parts: WithParts, page: WithPage, everybody: bool = False, task: str | None = None
+    caller: AnyCaller,
+    parts: WithParts,
+    page: WithPage,
+    everybody: bool = False,
+    task: str | None = None,
+    rating: Short = None,
+    adapter: Short = None,
+    q: Annotated[Text, Query(max_length=200)] = "",
 ) -> dict[str, Any]:
-    """The caller's exchanges, newest first; with `everybody=true`, for reviewers, all of them."""
+    """The caller's exchanges, newest first, that fit everything given; `everybody=true`, for reviewers: all of them.
+
+    `rating` is up, down, rated, unrated or corrected, `q` is looked for in question and answer.
+    """
     if everybody:
         caller.need(Role.REVIEWER)
+    wanted = {"task": task, "rating": rating, "adapter": adapter, "text": q}
     owner = None if everybody else caller.person.id
     with parts.database.read() as session:
-        rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, task=task, person_id=owner)
+        rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, person_id=owner, **wanted)
     return listing(rows, page, api_views.exchange)
 
 

@@ -127,6 +127,19 @@ def test_lists_of_exchanges_are_own_unless_a_reviewer_asks_for_all(client: TestC
     assert len(client.get("/v1/exchanges?everybody=true", headers=bot.headers("reviewer")).json()["data"]) == 1
 
 
+def test_a_reviewer_finds_exchanges_by_text_rating_and_adapter(client: TestClient, bot: QueuedBot) -> None:
+    first, second = (ask(client, text).json()["ratchet"]["exchange_id"] for text in (QUESTION, "How is bread baked?"))
+    client.post("/v1/feedback", json={"exchange_id": second, "rating": "down"})
+
+    def found(wanted: str, who: str = "reviewer") -> list[str]:
+        rows = client.get(f"/v1/exchanges?everybody=true&{wanted}", headers=bot.headers(who)).json()["data"]
+        return [row["id"] for row in rows]
+
+    assert (found("q=river"), found("rating=down"), found("adapter=v1")) == ([first], [second], [])
+    assert found("rating=unrated&adapter=base") == [first]
+    assert client.get("/v1/exchanges?rating=meh").status_code == 422
+
+
 def test_lists_go_on_from_their_cursor_and_miss_nothing(client: TestClient) -> None:
     asked = [ask(client, f"Question {n} about the Aare?").json()["ratchet"]["conversation_id"] for n in range(5)]
     seen, cursor = [], ""

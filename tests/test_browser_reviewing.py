@@ -8,7 +8,18 @@ from sqlmodel import select
 
 from store import exchanges
 from store.models import Adapter, CaseLabel, Exchange, Feedback, JudgeLabel
-from tests.browsing import answered, ask, desk, enter, has_focus, needs_chromium, open_section, settled, watched
+from tests.browsing import (
+    answered,
+    ask,
+    desk,
+    enter,
+    findings,
+    has_focus,
+    needs_chromium,
+    open_section,
+    settled,
+    watched,
+)
 from tests.deciding import one_exchange
 from tests.queued import QUESTION, QueuedBot
 from tests.test_store_case_labels import CASES, undecided
@@ -169,3 +180,29 @@ def test_chat_users_are_told_that_a_reviewer_stands_behind_a_verified_answer(
         panel = page.locator("#passage")
         expect(panel.get_by_role("heading")).to_have_text("[1] Verified answer")
         expect(panel.locator(".score")).to_have_text("A reviewer stands behind this answer to the same question")
+
+
+def test_a_reviewer_finds_and_approves_anybodys_answer_and_sees_nothing_else(
+    browser: Browser, bot: QueuedBot, address: str
+) -> None:
+    row = one_exchange(bot)
+    one_exchange(bot, question="How is bread baked?")
+    with watched(browser, width=390) as page:
+        enter(page, bot, address, "reviewer", "/")
+        page.get_by_role("link", name="Review").click()
+        settled(page)
+        tabs = page.get_by_role("navigation", name="Admin").get_by_role("link")
+        expect(tabs).to_have_text(["Exchanges"])
+        page.get_by_label("Text").fill("river")
+        page.get_by_role("button", name="Find").click()
+        expect(page.locator("details.exchange")).to_have_count(1)
+        card = page.locator(f"#{row.id}")
+        card.locator("summary").first.click()
+        expect(card.get_by_role("button")).to_have_text([APPROVE])
+        expect(page.get_by_role("combobox")).to_have_count(1)
+        card.get_by_label("The right answer").fill("It is 288 km long [1].")
+        card.get_by_role("button", name=APPROVE).click()
+        expect(card.get_by_role("button", name="Withdraw")).to_be_visible()
+        assert findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert kept(bot, row).approved_by == bot.people["reviewer"].id

@@ -13,8 +13,11 @@ export const FAULTS = {
   unclear: "unclear",
 };
 
-/** One exchange, its inside made when it is opened; `tasks` are the names to choose from, `fault` what is wrong. */
-export function card(row, tasks, fault = null) {
+/** One exchange, its inside made when it is opened; `tasks` are the names to choose from, `fault` what is wrong.
+ *
+ * Reviewers, who are no admins, correct and approve; the rest is an admin's.
+ */
+export function card(row, tasks, fault = null, { admin = true } = {}) {
   const inside = h("div");
   const marks = h("span", { class: "marks" });
   const mark = () =>
@@ -32,7 +35,7 @@ export function card(row, tasks, fault = null) {
       class: "box exchange",
       id: row.id,
       ontoggle: (event) => {
-        if (event.target === frame && frame.open && !inside.firstChild) inside.append(...opened(row, tasks, fault, mark));
+        if (event.target === frame && frame.open && !inside.firstChild) inside.append(...opened(row, tasks, fault, admin, mark));
       },
     },
     h(
@@ -53,7 +56,7 @@ export function card(row, tasks, fault = null) {
   return frame;
 }
 
-function opened(row, tasks, fault, mark) {
+function opened(row, tasks, fault, admin, mark) {
   const { reasons = [], comment = "" } = row.feedback ?? {};
   return [
     fault ? h("p", { class: "alert" }, `${FAULTS[fault.cause]}: ${fault.evidence}`) : null,
@@ -65,12 +68,12 @@ function opened(row, tasks, fault, mark) {
     comment || reasons.length
       ? h("p", { class: "said" }, "Said: ", [...reasons, comment].filter(Boolean).join(" · "))
       : null,
-    judgedBox(row),
-    row.state === "finished" ? ownJudgement(row) : null,
+    admin ? judgedBox(row) : null,
+    admin && row.state === "finished" ? ownJudgement(row) : null,
     passages(row),
     messages(row),
-    taskRow(row, tasks),
-    rightAnswer(row, mark),
+    admin ? taskRow(row, tasks) : null,
+    rightAnswer(row, admin, mark),
     h(
       "details",
       {},
@@ -211,7 +214,7 @@ function taskRow(row, tasks) {
 }
 
 /** The right answer: written, approved, withdrawn; `mark` shows on the card what became of it. */
-function rightAnswer(row, mark) {
+function rightAnswer(row, admin, mark) {
   const text = h(
     "textarea",
     { rows: "5", "aria-label": "The right answer", maxlength: "20000" },
@@ -260,5 +263,5 @@ function rightAnswer(row, mark) {
     },
     "Hold out as a test question",
   );
-  return h("div", { class: "decide" }, head, text, h("div", { class: "row" }, approve, withdraw, golden));
+  return h("div", { class: "decide" }, head, text, h("div", { class: "row" }, approve, withdraw, admin ? golden : null));
 }
