@@ -22,7 +22,6 @@ from store import (
     deployments,
     exchanges,
     interventions,
-    judge_labels,
     people,
     processes,
     staleness,
@@ -211,21 +210,6 @@ def change_schedule(body: NewSchedule, parts: WithParts, admin: Admin) -> dict[s
         details = {"cron": cron, "enabled": body.enabled}
         audit.record(session, actor=admin.person.id, action="schedule.changed", subject="schedule", details=details)
     return show_schedule(parts)
-
-
-class JudgeWord(BaseModel):
-    """What a person says of an answer on one metric: is it supported, right, are its passages to the point."""
-
-    metric: Name
-    value: bool
-    comment: Text = Field("", max_length=5_000)
-
-
-@router.put("/exchanges/{exchange_id}/judge-label")
-def label_for_judge(exchange_id: Name, body: JudgeWord, parts: WithParts, admin: Admin) -> dict[str, Any]:
-    """Say whether an answer is supported, right, or its passages relevant: how far the judge is trusted rests on it."""
-    row = judge_labels.put(parts.database, exchange_id, **body.model_dump(), actor=admin.person.id)
-    return {"exchange_id": row.exchange_id, "metric": row.metric, "value": row.value, "labelled_by": row.labelled_by}
 
 
 @router.get("/judge")

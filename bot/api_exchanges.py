@@ -9,11 +9,12 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from bot import api_views
 from bot.api_parts import Admin, Name, Text, WithPage, WithParts, ask_scheduler, listing
-from store import adapters, cycles, exchanges, labels, people, staleness, trends
+from store import adapters, cycles, exchanges, judge_labels, labels, people, staleness, trends
+from store.exchanges import Logged
 from store.models import now
 
 MAX_IDS = 200
@@ -48,8 +49,15 @@ def list_exchanges(
             ids = list(dict(staleness.learned_from(adapters.get(session, trained).lineage)))
         wanted = {"task": task, "rating": rating, "adapter": adapter, "text": q, "ids": ids}
         rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, **wanted)
-        names = people.names(session, list({row.exchange.person_id for row in rows}))
-    return listing(rows, page, lambda row: {**api_views.exchange(row), "person": names.get(row.exchange.person_id)})
+        said = judge_labels.of(session, [row.exchange.id for row in rows])
+        known = {row.exchange.person_id for row in rows} | {one.labelled_by for some in said.values() for one in some}
+        names = people.names(session, list(known))
+
+    def shown(row: Logged) -> dict[str, Any]:
+        told = [api_views.judge_label(one, names) for one in said.get(row.exchange.id, ())]
+        return {**api_views.exchange(row), "person": names.get(row.exchange.person_id), "judge_labels": told}
+
+    return listing(rows, page, shown)
 
 
 @router.put("/exchanges/{exchange_id}/label")
@@ -65,6 +73,28 @@ def judged(exchange_id: Name, parts: WithParts) -> dict[str, Any]:
     with parts.database.read() as session:
         exchanges.get(session, exchange_id)
     return ask_scheduler(parts, "judged", {"exchange_id": exchange_id})
+
+
+class JudgeWord(BaseModel):
+    """What a person says of an answer on one metric: is it supported, right, are its passages to the point.
+
+    Null takes back what was said.
+    """
+
+    metric: Name
+    value: bool | None
+    comment: Text = Field("", max_length=5_000)
+
+
+@router.put("/exchanges/{exchange_id}/judge-label")
+def label_for_judge(exchange_id: Name, body: JudgeWord, parts: WithParts, admin: Admin) -> dict[str, Any]:
+    """Say whether an answer is supported, right, or its passages relevant: how far the judge is trusted rests on it."""
+    said = {"metric": body.metric, "comment": body.comment, "actor": admin.person.id}
+    if body.value is None:
+        judge_labels.withdraw(parts.database, exchange_id, **said)
+        return {"exchange_id": exchange_id, "metric": body.metric, "value": None, "labelled_by": None}
+    row = judge_labels.put(parts.database, exchange_id, value=body.value, **said)
+    return {"exchange_id": row.exchange_id, **api_views.judge_label(row, {admin.person.id: admin.person.name})}
 
 
 @router.get("/groundedness")

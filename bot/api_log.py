@@ -11,16 +11,20 @@ from pydantic import BaseModel, Field
 from bot import api_views
 from bot.api_parts import AnyCaller, Name, Text, WithPage, WithParts, listing
 from bot.auth import Caller
-from store import exchanges
+from store import exchanges, judge_labels, people
 from store.database import Database
 from store.errors import NotAllowed, NotFound
 from store.models import Person, Role
 
 router = APIRouter(prefix="/v1")
+Short = Annotated[str | None, Query(max_length=100)]
 
 
 class FeedbackRequest(BaseModel):
-    """What somebody says of an answer; `approved` is for reviewers, `user` for keys that act on behalf."""
+    """What somebody says of an answer; `approved` is for reviewers, `user` for keys that act on behalf.
+
+    Without a rating it changes only what it names; with one, null too, it replaces all that was said.
+    """
 
     exchange_id: Name
     rating: Text | None = None
@@ -30,10 +34,15 @@ class FeedbackRequest(BaseModel):
     approved: bool | None = None
     user: Name | None = None
 
+    def unsaid(self) -> set[str]:
+        """The fields that stay as they are."""
+        said = self.model_fields_set
+        return set() if "rating" in said else {"rating", "reasons", "comment", "correction", "approved"} - said
+
 
 @router.post("/feedback")
 def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) -> dict[str, Any]:
-    """Rate or correct an answer; a second call replaces the first, rating null takes it back."""
+    """Rate or correct an answer; a second call with a rating replaces the first, rating null takes it back."""
     person = _rating_person(parts.database, caller, parts.access.person_for(caller, body.user), body)
     own_word = person.id == caller.person.id and caller.has(Role.REVIEWER)
     if body.approved and not caller.has(Role.REVIEWER):
@@ -46,7 +55,8 @@ def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) ->
         reasons=body.reasons,
         comment=body.comment,
         correction=body.correction,
-        approved=own_word if body.approved is None else body.approved,
+        approved=True if own_word and body.approved is None else body.approved,
+        unsaid=body.unsaid(),
     )
     return api_views.feedback(row)
 
@@ -54,12 +64,14 @@ def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) ->
 def _rating_person(database: Database, caller: Caller, named: Person, body: FeedbackRequest) -> Person:
     """Who rates: the person named, else, for keys that act on behalf, whoever asked.
 
-    A key without the scope rates as its owner; raises NotAllowed for somebody else's exchange below reviewer, and for
-    whoever asked when their role is greater than the key's.
+    What a reviewer's key says of approval is its owner's word, and so is what it says beside that. A key without the
+    scope rates as its owner; raises NotAllowed for somebody else's exchange below reviewer, and for whoever asked when
+    their role is greater than the key's.
     """
     with database.read() as session:
         exchange = exchanges.get(session, body.exchange_id).exchange
-        if "on_behalf" in caller.scopes and body.user is None and not body.approved:
+        own_word = body.approved is not None and caller.has(Role.REVIEWER)
+        if "on_behalf" in caller.scopes and body.user is None and not own_word:
             named = session.get(Person, exchange.person_id) or named
             caller.need_rank_of(named)
     if exchange.person_id != named.id and not caller.has(Role.REVIEWER):
@@ -69,14 +81,25 @@ def _rating_person(database: Database, caller: Caller, named: Person, body: Feed
 
 @router.get("/exchanges")
 def list_exchanges(
-    caller: AnyCaller, parts: WithParts, page: WithPage, everybody: bool = False, task: str | None = None
+    caller: AnyCaller,
+    parts: WithParts,
+    page: WithPage,
+    everybody: bool = False,
+    task: str | None = None,
+    rating: Short = None,
+    adapter: Short = None,
+    q: Annotated[Text, Query(max_length=200)] = "",
 ) -> dict[str, Any]:
-    """The caller's exchanges, newest first; with `everybody=true`, for reviewers, all of them."""
+    """The caller's exchanges, newest first, that fit everything given; `everybody=true`, for reviewers: all of them.
+
+    `rating` is up, down, rated, unrated or corrected, `q` is looked for in question and answer.
+    """
     if everybody:
         caller.need(Role.REVIEWER)
+    wanted = {"task": task, "rating": rating, "adapter": adapter, "text": q}
     owner = None if everybody else caller.person.id
     with parts.database.read() as session:
-        rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, task=task, person_id=owner)
+        rows = exchanges.page(session, limit=page.limit + 1, before=page.cursor, person_id=owner, **wanted)
     return listing(rows, page, api_views.exchange)
 
 
@@ -84,9 +107,12 @@ def list_exchanges(
 def show_exchange(
     exchange_id: str, caller: AnyCaller, parts: WithParts, user: Annotated[str | None, Query(max_length=100)] = None
 ) -> dict[str, Any]:
-    """One exchange: one's own, or anybody's for reviewers."""
+    """One exchange: one's own, or anybody's for reviewers, with the labels that the judge is held against."""
     with parts.database.read() as session:
         logged = exchanges.get(session, exchange_id)
+        said = judge_labels.of(session, [exchange_id])[exchange_id]
+        names = people.names(session, [one.labelled_by for one in said])
     if not caller.has(Role.REVIEWER) and logged.exchange.person_id != parts.access.person_for(caller, user).id:
         raise NotFound(f"no exchange {exchange_id}.")
-    return api_views.exchange(logged)
+    told = {"judge_labels": [api_views.judge_label(one, names) for one in said]} if caller.has(Role.REVIEWER) else {}
+    return {**api_views.exchange(logged), **told}

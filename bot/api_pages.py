@@ -35,6 +35,9 @@ SECTIONS = {
     "schedule": "Schedule",
     "audit": "Audit",
 }
+REVIEWED = frozenset({"exchanges"})
+"""The sections that are for reviewers too; the others are for admins alone."""
+NEEDS_REVIEWER = "This page needs a reviewer: sign in as one, or ask an admin to raise your role."
 NEEDS_ADMIN = "This page needs an admin: sign in as one, or ask one to raise your role."
 MIN_FREE_BYTES = 200_000_000
 Secret = Annotated[str, Form(max_length=1_000)]
@@ -63,11 +66,14 @@ def admin_page(request: Request, caller: Admin) -> Response:
 
 
 @router.get("/admin/{section}")
-def admin_section(request: Request, section: str, caller: Admin) -> Response:
-    """A section of the admin pages."""
+def admin_section(request: Request, section: str, caller: AnyCaller) -> Response:
+    """A section of the admin pages, which lead a reviewer to what is theirs alone."""
+    caller.need(Role.REVIEWER if section in REVIEWED else Role.ADMIN)
     if section not in SECTIONS:
         raise NotFound(f'there is no admin page "{section}".', f"There are {', '.join(SECTIONS)}.")
-    values = {"caller": caller, "section": section, "sections": SECTIONS}
+    admin = caller.has(Role.ADMIN)
+    sections = {name: title for name, title in SECTIONS.items() if admin or name in REVIEWED}
+    values = {"caller": caller, "section": section, "sections": sections}
     return templates(request).TemplateResponse(request, "admin.html", values)
 
 
@@ -81,7 +87,8 @@ def dossier_page(request: Request, adapter: str, caller: Admin) -> Response:
 @router.get("/login")
 def login_page(request: Request, parts: WithParts, next: str = "/", needs: str = "") -> Response:
     """The form to sign in; `needs` says whom the page needs that somebody of a smaller role has asked for."""
-    error = NEEDS_ADMIN if needs == Role.ADMIN else ""
+    needed = NEEDS_REVIEWER if next.removeprefix("/admin/") in REVIEWED else NEEDS_ADMIN
+    error = needed if needs == Role.ADMIN else ""
     values = {"next": local_path(next), "error": error, "provider": parts.provider is not None}
     return templates(request).TemplateResponse(request, "login.html", values)
 

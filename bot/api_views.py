@@ -16,6 +16,7 @@ from store.models import (
     Deployment,
     Document,
     Feedback,
+    JudgeLabel,
     Key,
     Person,
     Preview,
@@ -69,6 +70,12 @@ def exchange(logged: Logged) -> dict[str, Any]:
         "created_at": moment(row.created_at),
         "finished_at": moment(row.finished_at),
     }
+
+
+def judge_label(row: JudgeLabel, names: Mapping[str, str]) -> dict[str, Any]:
+    """What a person said of an answer where the judge says it too; `names` are those of people by id."""
+    view = {"metric": row.metric, "value": row.value, "labelled_by": row.labelled_by}
+    return {**view, "name": names.get(row.labelled_by, row.labelled_by), "labelled_at": moment(row.labelled_at)}
 
 
 def conversation(row: Conversation) -> dict[str, Any]:

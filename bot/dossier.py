@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from bot.dossier_cycle import contenders, cost, expectation, rule
 from store import adapters, approvals, people
-from store.models import Adapter, AuditEntry, Cycle, CycleStep, Exchange, Feedback
+from store.models import Adapter, AdapterState, AuditEntry, Cycle, CycleStep, Exchange, Feedback
 from store.signing import SIGNATURE, Signer, signed_text
 from store.staleness import learned_from
 
@@ -22,6 +22,14 @@ TRIED: dict[str, Any] = {"suite": [], "agreement": [], "counts": [], "reasons": 
 """What a dossier says of a judge that nobody tried."""
 ERASED = "(no longer in the log)"
 ACCURACY = "answer_accuracy"
+DECIDED = {
+    f"adapter.{state}": state
+    for state in AdapterState
+    if state not in (AdapterState.TRAINING, AdapterState.CANDIDATE, AdapterState.AWAITING_APPROVAL)
+}
+"""What the audit record calls a decision on an adapter, and the state that it led to."""
+LOADED = "bot"
+"""Who moves an adapter that it has loaded: that decides nothing."""
 JUDGE = "judge"
 """Whose word an accuracy is that nobody's labels corrected."""
 
@@ -42,7 +50,8 @@ def dossier(
     wins, losses = ([{**one, **logged_case(session, one["id"])} for one in part] for part in compared)
     given = approvals.given(session, row)
     testers = [tester for entry in given for tester in approvals.terms_of(entry)[1]]
-    names = people.names(session, [*(entry.actor for entry in given), *testers])
+    decided = decisions(session, row)
+    names = people.names(session, [*(entry.actor for entry in (*given, *decided)), *testers])
     return {
         "adapter": row.id,
         "cycle_id": row.cycle_id,
@@ -67,15 +76,26 @@ def dossier(
         "cost": cost(cycle, steps),
         "expectation": expectation(cycle, row.verdict),
         "approvals": [_agreement(entry, names) for entry in given],
+        "decisions": [{"state": DECIDED[entry.action], **_said(entry, names)} for entry in decided],
         "approvers": approvers,
         "digests": digests(row, signer, data),
     }
 
 
+def decisions(session: Session, row: Adapter) -> list[AuditEntry]:
+    """What was decided on an adapter, oldest first: each move of it that is not the loop's own progress."""
+    query = select(AuditEntry).where(AuditEntry.subject == row.id, col(AuditEntry.action).in_(DECIDED))
+    return list(session.exec(query.where(AuditEntry.actor != LOADED).order_by(col(AuditEntry.id))))
+
+
+def _said(entry: AuditEntry, names: Mapping[str, str]) -> dict[str, Any]:
+    said = {"actor": entry.actor, "name": names.get(entry.actor, entry.actor), "comment": entry.comment}
+    return {**said, "at": entry.at.isoformat()}
+
+
 def _agreement(entry: AuditEntry, names: Mapping[str, str]) -> dict[str, Any]:
     share, testers = approvals.terms_of(entry)
-    said = {"actor": entry.actor, "name": names.get(entry.actor, entry.actor), "comment": entry.comment}
-    return {**said, "at": entry.at.isoformat(), "share": share, "testers": [names.get(one, one) for one in testers]}
+    return {**_said(entry, names), "share": share, "testers": [names.get(one, one) for one in testers]}
 
 
 def changes(row: Adapter) -> dict[str, Any]:

@@ -31,16 +31,17 @@ Told = Mapping[tuple[str, str], bool]
 
 @dataclass(frozen=True)
 class Open:
-    """How many cases in order are labelled whole, of how many; the next one with its answers, equal ones once.
+    """How many cases in order are labelled whole, of how many, and the next one.
 
-    `said` holds the labels that count: those of the cases labelled whole.
+    `said` holds the labels that count: those of the cases labelled whole. `asked` holds each case in order with its
+    answers, equal ones once, and what is said of each.
     """
 
     labelled: int
     cases: int
     case_id: str | None
-    answers: tuple[str, ...]
     said: Told
+    asked: Mapping[str, Mapping[str, bool | None]]
 
 
 def digest_of(text: str) -> str:
@@ -82,13 +83,13 @@ def next_open(session: Session, row: Adapter) -> Open:
     cases = list(_cases(session, row))
     labels = session.exec(select(CaseLabel).where(col(CaseLabel.exchange_id).in_([name for name, _ in cases])))
     known = {(label.exchange_id, label.answer_digest): label.value for label in labels}
+    asked = {name: {text: known.get((name, digest_of(text))) for text in answers} for name, answers in cases}
     said: dict[tuple[str, str], bool] = {}
-    for place, (case_id, answers) in enumerate(cases):
-        values = {text: known.get((case_id, digest_of(text))) for text in answers}
-        if left := tuple(text for text, value in values.items() if value is None):
-            return Open(place, len(cases), case_id, left, said)
+    for place, (case_id, values) in enumerate(asked.items()):
+        if None in values.values():
+            return Open(place, len(cases), case_id, said, asked)
         said |= {(case_id, text): value for text, value in values.items() if value is not None}
-    return Open(len(cases), len(cases), None, (), said)
+    return Open(len(cases), len(cases), None, said, asked)
 
 
 def looked(report: dict[str, Any], said: Told, labelled: int, *, least: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 It knows nothing of models, prompts or retrieval: it keeps what it is given.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -133,14 +133,15 @@ def rate(
     reasons: Sequence[str] = (),
     comment: str = "",
     correction: str = "",
-    approved: bool = False,
+    approved: bool | None = None,
+    unsaid: Collection[str] = (),
 ) -> Feedback:
-    """Keep what a person says of an answer; a second call replaces the first.
+    """Keep what a person says of an answer; a second call replaces the first but for what `unsaid` names.
 
     Another thumb than before is this person's from now on; the same one stays that of who gave it, when they gave it,
     unless somebody other than a chat user gives a chat user's again without a correction.
     What a reviewer wrote or approved stays the right answer whatever a chat user says later: of them the rating, its
-    reasons and the comment are kept.
+    reasons and the comment are kept. `approved` false withdraws that: then nobody reviewed it.
 
     Raises NotFound, NotAllowed for somebody else's exchange, Invalid for an unknown rating or an over-long correction.
     """
@@ -156,18 +157,26 @@ def rate(
             raise NotAllowed(f"exchange {exchange_id} belongs to somebody else.", "Rate your own answers.")
         row = session.get(Feedback, exchange_id) or Feedback(exchange_id=exchange_id, person_id=person.id)
         at = now()
-        if rating != row.rating or (not correction.strip() and _outranks(session, person, row)):
+        again = not correction.strip() and _outranks(session, person, row)
+        if "rating" not in unsaid and (rating != row.rating or again):
             row.rating = rating
             row.rated_by, row.rated_at = (None, None) if rating is None else (person.id, at)
-        row.reasons, row.comment, row.updated_at = list(reasons), comment, at
-        if person.role != Role.CHAT or not reviewed(row):
-            row.person_id, row.correction = person.id, correction.strip()
-            row.approved_by = person.id if approved and row.correction else None
-            row.by_reviewer = bool(row.correction) and person.role != Role.CHAT
+        row.reasons = row.reasons if "reasons" in unsaid else list(reasons)
+        row.comment = row.comment if "comment" in unsaid else comment
+        row.updated_at = at
+        if not {"correction", "approved"} <= set(unsaid) and (person.role != Role.CHAT or not reviewed(row)):
+            _correct(row, person, row.correction if "correction" in unsaid else correction.strip(), approved=approved)
         session.add(row)
         session.flush()
         keep_passages(session, exchange)
     return row
+
+
+def _correct(row: Feedback, person: Person, correction: str, *, approved: bool | None) -> None:
+    """Make a text the right answer by a person's word, a reviewed one unless `approved` is false."""
+    row.person_id, row.correction = person.id, correction
+    row.approved_by = person.id if approved and correction else None
+    row.by_reviewer = bool(correction) and person.role != Role.CHAT and approved is not False
 
 
 def _outranks(session: Session, person: Person, row: Feedback) -> bool:

@@ -1,6 +1,9 @@
 """What people say of answers that a judge scores too: the measure of how far the judge can be trusted."""
 
-from sqlmodel import Session, select
+from collections import defaultdict
+from collections.abc import Collection
+
+from sqlmodel import Session, col, select
 
 from store import audit
 from store.database import Database
@@ -34,6 +37,32 @@ def put(database: Database, exchange_id: str, *, metric: str, value: bool, comme
             session, actor=actor, action="judge.labelled", subject=exchange_id, comment=comment, details=details
         )
     return row
+
+
+def withdraw(database: Database, exchange_id: str, *, metric: str, comment: str = "", actor: str) -> None:
+    """Take back what was said of an exchange's answer on a metric, if anything was; raises NotFound and Invalid."""
+    if metric not in METRICS:
+        raise Invalid(f'the metric is "{metric}", expected one of {", ".join(METRICS)}.')
+    with database.write() as session:
+        if session.get(Exchange, exchange_id) is None:
+            raise NotFound(f"no exchange {exchange_id}.")
+        row = session.get(JudgeLabel, (exchange_id, metric))
+        if row is None:
+            return
+        details = {"metric": metric, "value": row.value, "labelled_by": row.labelled_by}
+        session.delete(row)
+        audit.record(
+            session, actor=actor, action="judge.withdrawn", subject=exchange_id, comment=comment, details=details
+        )
+
+
+def of(session: Session, exchange_ids: Collection[str]) -> dict[str, list[JudgeLabel]]:
+    """The labels of some exchanges, by exchange."""
+    found = defaultdict[str, list[JudgeLabel]](list)
+    query = select(JudgeLabel).where(col(JudgeLabel.exchange_id).in_(exchange_ids))
+    for row in session.exec(query.order_by(JudgeLabel.metric)):
+        found[row.exchange_id].append(row)
+    return found
 
 
 def labelled(session: Session) -> list[tuple[JudgeLabel, Logged]]:

@@ -41,6 +41,25 @@ def test_feedback_is_kept_and_a_second_call_replaces_the_first(client: TestClien
     assert client.post("/v1/feedback", json={"exchange_id": found, "rating": None}).json()["rating"] is None
 
 
+def test_feedback_without_a_rating_changes_only_what_it_names(client: TestClient, bot: QueuedBot) -> None:
+    found = ask(client).json()["ratchet"]["exchange_id"]
+    said = {"rating": "down", "reasons": ["Wrong"], "comment": "it is longer", "correction": "300 km [1]."}
+
+    def then(who: str, **body: Any) -> dict[str, Any]:
+        kept: dict[str, Any] = client.post(
+            "/v1/feedback", json={"exchange_id": found, **body}, headers=bot.headers(who)
+        ).json()
+        return {name: kept[name] for name in (*said, "approved", "rated_by")}
+
+    first = then("chat", **said)
+    assert then("reviewer", approved=True) == first | {"approved": True}
+    assert then("reviewer", comment="checked") == first | {"approved": True, "comment": "checked"}
+    right = {"correction": "288 km [1].", "approved": True}
+    assert then("reviewer", **right) == first | right | {"comment": "checked"}
+    nothing = {"rating": None, "reasons": [], "comment": "", "correction": "", "approved": False, "rated_by": None}
+    assert then("reviewer", rating=None) == nothing
+
+
 @pytest.mark.parametrize(
     ("body", "status", "part"),
     [
@@ -106,6 +125,19 @@ def test_lists_of_exchanges_are_own_unless_a_reviewer_asks_for_all(client: TestC
     assert client.get("/v1/exchanges", headers=bot.headers("other")).json() == {"data": [], "next": None}
     assert client.get("/v1/exchanges?everybody=true", headers=bot.headers("other")).status_code == 403
     assert len(client.get("/v1/exchanges?everybody=true", headers=bot.headers("reviewer")).json()["data"]) == 1
+
+
+def test_a_reviewer_finds_exchanges_by_text_rating_and_adapter(client: TestClient, bot: QueuedBot) -> None:
+    first, second = (ask(client, text).json()["ratchet"]["exchange_id"] for text in (QUESTION, "How is bread baked?"))
+    client.post("/v1/feedback", json={"exchange_id": second, "rating": "down"})
+
+    def found(wanted: str, who: str = "reviewer") -> list[str]:
+        rows = client.get(f"/v1/exchanges?everybody=true&{wanted}", headers=bot.headers(who)).json()["data"]
+        return [row["id"] for row in rows]
+
+    assert (found("q=river"), found("rating=down"), found("adapter=v1")) == ([first], [second], [])
+    assert found("rating=unrated&adapter=base") == [first]
+    assert client.get("/v1/exchanges?rating=meh").status_code == 422
 
 
 def test_lists_go_on_from_their_cursor_and_miss_nothing(client: TestClient) -> None:

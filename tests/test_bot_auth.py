@@ -1,5 +1,6 @@
 """Who may do what: every route as nobody, chat, reviewer and admin; sessions, open chat, other sites, limits."""
 
+import re
 import threading
 import time
 from collections import defaultdict
@@ -15,6 +16,7 @@ from sqlmodel import select
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from bot.api_pages import SECTIONS
 from bot.api_parts import PUBLIC
 from bot.auth import COOKIE, SIGN_INS_AT_ONCE, Access
 from bot.rates import Rates
@@ -272,6 +274,22 @@ def test_who_opens_a_page_of_admins_without_being_one_is_told_so(bot: QueuedBot)
     assert sent == "/login?next=/admin&needs=admin"
     assert "This page needs an admin" in somebody.get(sent).text
     assert "needs an admin" not in visitor(bot).get("/login?next=/admin").text
+
+
+def test_reviewers_open_the_exchanges_and_no_other_page_of_admins(bot: QueuedBot) -> None:
+    opened = {
+        name: visitor(bot).get(f"/admin/{name}", headers=bot.headers("reviewer"))
+        for name in (*SECTIONS, "dossier/v1", "nonsense")
+    }
+    assert [name for name, found in opened.items() if found.status_code == 200] == ["exchanges"]
+    assert {found.status_code for name, found in opened.items() if name != "exchanges"} == {403}
+    links = [path for path in re.findall(r'href="(/admin[^"]*)"', opened["exchanges"].text)]
+    assert links == ["/admin/exchanges"]
+    assert visitor(bot).get("/admin", headers=bot.headers("reviewer")).status_code == 403
+    assert visitor(bot).get("/admin/exchanges", headers=bot.headers("chat")).status_code == 403
+    somebody, html = signed_in(bot, "chat"), {"Accept": "text/html,*/*"}
+    sent = somebody.get("/admin/exchanges", headers=html).headers["location"]
+    assert "This page needs a reviewer" in somebody.get(sent).text
 
 
 def test_signing_out_of_a_session_that_is_over_leads_to_the_login_page(bot: QueuedBot) -> None:

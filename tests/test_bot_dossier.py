@@ -220,6 +220,23 @@ def test_a_second_person_must_agree_before_anything_is_deployed(
     until(lambda: state(bot.database, adapter) == "live")
 
 
+def test_a_dossier_tells_who_decided_when_and_why(client: TestClient, bot: QueuedBot, tmp_path: Path) -> None:
+    exchange = ask(client, headers=bot.headers("chat")).json()["ratchet"]["exchange_id"]
+    adapter = gated(bot, tmp_path, exchange)
+
+    def decided() -> list[tuple[str, str, str]]:
+        found = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()["decisions"]
+        assert all(one["at"] for one in found)
+        return [(one["state"], one["name"], one["comment"]) for one in found]
+
+    assert decided() == []
+    with bot.database.write() as session:
+        for state_, who in (("approved", "admin"), ("live", "bot"), ("rolled_back", "watch")):
+            actor = bot.people[who].id if who in bot.people else who
+            adapters.move(session, adapter, AdapterState(state_), actor=actor, comment=f"{who} says so")
+    assert decided() == [("approved", "admin", "admin says so"), ("rolled_back", "watch", "watch says so")]
+
+
 def test_agreement_with_another_report_does_not_count(client: TestClient, bot: QueuedBot, adapter: str) -> None:
     client.post(f"/v1/admin/adapters/{adapter}/approve", json={"comment": "good"})
     with bot.database.write() as session:

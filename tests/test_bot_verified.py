@@ -89,6 +89,23 @@ def test_it_goes_when_the_correction_is_withdrawn(client: TestClient, bot: Queue
     assert shown(client, bot)[0]["title"] != TITLE
 
 
+@pytest.mark.parametrize("by", ["reviewer", "admin"])
+@pytest.mark.parametrize("said", [{}, {"correction": RIGHT}, {"correction": ""}, {"rating": None, "correction": RIGHT}])
+def test_it_goes_when_its_approval_is_withdrawn(
+    client: TestClient, bot: QueuedBot, by: str, said: dict[str, Any]
+) -> None:
+    """An admin's key acts on behalf of others, and still withdraws by its owner's word."""
+    exchange = corrected(client, bot)
+    assert shown(client, bot)[0]["title"] == TITLE
+    body = {"exchange_id": exchange, "approved": False, **said}
+    kept = client.post("/v1/feedback", json=body, headers=bot.headers(by)).json()
+    assert (kept["approved"], kept["correction"]) == (False, said.get("correction", RIGHT))
+    assert shown(client, bot)[0]["title"] != TITLE
+    with bot.database.read() as session:
+        made = example(exchanges.get(session, exchange))
+    assert not isinstance(made, Example) or made.kind != Kind.APPROVED
+
+
 def test_it_goes_with_the_person_who_asked(client: TestClient, bot: QueuedBot) -> None:
     corrected(client, bot)
     people.erase(bot.database, "chat", actor="admin")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from store import adapters, people
-from store.models import BASE, Adapter, Cycle, Role
+from store.models import BASE, Adapter, AdapterState, Cycle, Role
 from tests.browsing import (
     answered,
     ask,
@@ -93,6 +93,36 @@ def test_worst_regressions_come_first_with_their_differences_and_the_dossier_pri
     expect(page.locator("details.case").first).to_contain_text("The river Aare is 288 kilometres long.")
     figures = page.get_by_role("region", name="Every metric, by task", exact=True).locator("tbody tr")
     expect(figures).to_have_text("teachingdepth0.750.50 … 1.00–1250 %")
+
+
+def test_the_printed_dossier_leaves_nothing_out_and_names_the_decision(
+    page: Page, bot: QueuedBot, address: str
+) -> None:
+    report = evaluated(bot, ("It is long [1].", 0.9, "It is short.", 0.2))
+    row = awaiting(bot.database, report=report, recipe={"phases": [{"recipe": {"rank": 16, "alpha": 32}}]})
+    long = "source attribution rose from 0.400 to 0.710 (+0.200 to +0.420), better than what serves, by Holm's rule."
+    with bot.database.write() as session:
+        found = session.get_one(Adapter, row.id)
+        found.verdict = {**found.verdict, "deltas": [PRIMARY | {"sentence": long, "against": "the anchor v1"}]}
+        session.add(found)
+        adapters.move(session, row.id, AdapterState.REJECTED, actor=bot.people["admin"].id, comment="too brief")
+    page.goto(f"{address}/admin/dossier/{row.id}")
+    settled(page)
+    folded = page.locator("#content details:not([open])")
+    expect(folded).to_have_count(2)
+    page.set_viewport_size({"width": 718, "height": 1000})
+    page.emulate_media(media="print")
+    expect(folded).to_have_count(0)
+    expect(page.get_by_role("heading", name="Right answer")).to_be_visible()
+    expect(page.get_by_text('"alpha": 32')).to_be_visible()
+    decided = page.get_by_role("region", name="Table: Decisions").locator("tbody tr")
+    expect(decided).to_contain_text("rejectedadmin")
+    expect(decided).to_contain_text("too brief")
+    hidden = "[...document.querySelectorAll('.scroll, pre')].filter(e => e.scrollWidth > e.clientWidth).length"
+    assert page.evaluate(hidden) == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    page.emulate_media(media="screen")
+    expect(folded).to_have_count(2)
 
 
 def test_the_dossier_names_the_judges_accuracy_and_the_one_that_people_corrected(

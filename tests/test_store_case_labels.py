@@ -74,6 +74,36 @@ def test_cases_are_asked_in_order_until_none_is_left(bot: QueuedBot, client: Tes
         assert len(case_labels.counted(session, adapter)) == 2 * CASES - 1
 
 
+def test_a_label_that_was_given_by_mistake_is_seen_and_put_right(bot: QueuedBot, client: TestClient) -> None:
+    adapter = undecided(bot)
+    path = f"/v1/admin/adapters/{adapter.id}"
+    first, second = (label(client, adapter)["next"] for _ in range(2))
+    now = client.get(f"{path}/label-next").json()
+    assert now["previous"] == second["case_id"]
+    assert {answer["value"] for answer in now["next"]["answers"]} == {None}
+    back = client.get(f"{path}/label-next?case={second['case_id']}").json()
+    assert (back["previous"], back["labelled"]) == (first["case_id"], 2)
+    assert back["next"] == {**second, "answers": [{**answer, "value": True} for answer in second["answers"]]}
+    slip = {"answer": second["answers"][0]["digest"], "value": False}
+    assert client.put(f"{path}/cases/{second['case_id']}/label", json=slip).status_code == 200
+    again = client.get(f"{path}/label-next?case={second['case_id']}").json()["next"]["answers"]
+    assert [answer["value"] for answer in again] == [False, *[True] * (len(again) - 1)]
+    assert client.get(f"{path}/label-next?case={first['case_id']}").json()["previous"] is None
+    other = client.get(f"{path}/label-next?case=ex_no")
+    assert other.status_code == 404 and "was not measured on a case ex_no" in message(other)
+
+
+def test_a_case_that_is_half_labelled_is_asked_whole_with_what_was_said(bot: QueuedBot, client: TestClient) -> None:
+    adapter = undecided(bot, "anchor")
+    path = f"/v1/admin/adapters/{adapter.id}"
+    while len((one := client.get(f"{path}/label-next").json()["next"])["answers"]) == 1:
+        label(client, adapter)
+    word = {"answer": one["answers"][1]["digest"], "value": False}
+    client.put(f"{path}/cases/{one['case_id']}/label", json=word)
+    again = client.get(f"{path}/label-next").json()["next"]
+    assert [answer["value"] for answer in again["answers"]] == [None, False, None]
+
+
 def test_the_anchors_answers_are_asked_about_where_it_is_another(bot: QueuedBot, client: TestClient) -> None:
     adapter = undecided(bot, "anchor")
     asked = [label(client, adapter) for _ in range(CASES)]

@@ -150,9 +150,9 @@ def test_feedback_that_cannot_be_kept_is_refused_with_a_sentence(database: Datab
     assert exchanges.rate(database, row.id, person=rita, rating="up").person_id == rita.id
 
 
-@pytest.mark.parametrize("approved", [False, True])
+@pytest.mark.parametrize("approved", [None, True])
 def test_what_a_reviewer_wrote_stays_when_the_asker_rates_or_corrects_afterwards(
-    database: Database, ann: Person, approved: bool
+    database: Database, ann: Person, approved: bool | None
 ) -> None:
     rita = people.add(database, "rita", role=Role.REVIEWER, actor="test")
     row = asked(database, ann, [user("How long?")], "300 km.")

@@ -135,6 +135,34 @@ def test_admins_label_over_http(bot: QueuedBot) -> None:
         assert client.put(path.replace(row.id, "ex_no"), json={"metric": "support", "value": True}).status_code == 404
 
 
+def test_a_label_is_shown_with_its_exchange_and_can_be_taken_back(bot: QueuedBot) -> None:
+    row = asked(bot.database, bot.people["chat"], [user("How long is the Aare?")], "It is 288 km [1].")
+    path = f"/v1/admin/exchanges/{row.id}/judge-label"
+    with TestClient(bot.app, headers=bot.headers("admin"), raise_server_exceptions=False) as client:
+
+        def shown() -> list[tuple[str, bool, str]]:
+            one = client.get(f"/v1/exchanges/{row.id}").json()["judge_labels"]
+            [listed] = client.get("/v1/admin/exchanges").json()["data"]
+            assert listed["judge_labels"] == one
+            return [(label["metric"], label["value"], label["name"]) for label in one]
+
+        assert shown() == []
+        client.put(path, json={"metric": "accuracy", "value": False})
+        client.put(path, json={"metric": "support", "value": True})
+        assert shown() == [("accuracy", False, "admin"), ("support", True, "admin")]
+        assert "judge_labels" not in client.get(f"/v1/exchanges/{row.id}", headers=bot.headers("chat")).json()
+        for _ in range(2):
+            back = client.put(path, json={"metric": "accuracy", "value": None, "comment": "a slip"})
+            assert (back.status_code, back.json()["value"]) == (200, None)
+        assert shown() == [("support", True, "admin")]
+        assert client.put(path, json={"metric": "taste", "value": None}).status_code == 422
+        assert client.put(path.replace(row.id, "ex_no"), json={"metric": "support", "value": None}).status_code == 404
+    with bot.database.read() as session:
+        [entry] = session.exec(select(AuditEntry).where(AuditEntry.action == "judge.withdrawn")).all()
+        assert (entry.subject, entry.comment) == (row.id, "a slip")
+        assert entry.details == {"metric": "accuracy", "value": False, "labelled_by": bot.people["admin"].id}
+
+
 def test_the_scheduler_tells_the_agreement_and_whose_label_would_help_most(database: Database, tmp_path: Path) -> None:
     ann = people.add(database, "ann", role=Role.ADMIN, actor="test")
     unused: dict[str, Any] = dict.fromkeys(field.name for field in fields(Workbench))

@@ -14,8 +14,9 @@ const RATINGS = {
 };
 const PAGE = 25;
 
-export async function section() {
-  const tasks = (await call("GET", "/v1/admin/tasks")).data.map((task) => task.id);
+export async function section(_load, { role }) {
+  const admin = role === "admin";
+  const tasks = admin ? (await call("GET", "/v1/admin/tasks")).data.map((task) => task.id) : [];
   const asked = new URLSearchParams(location.search);
   const box = h("div", { id: "exchanges" });
   const select = (name, label, options) =>
@@ -54,7 +55,9 @@ export async function section() {
         placeholder: "in question or answer",
       }),
     ),
-    select("task", "Task", { "": "any task", ...Object.fromEntries(tasks.map((task) => [task, task])) }),
+    ...(admin
+      ? [select("task", "Task", { "": "any task", ...Object.fromEntries(tasks.map((task) => [task, task])) })]
+      : []),
     select("rating", "Rating", RATINGS),
     h(
       "label",
@@ -68,23 +71,22 @@ export async function section() {
         size: "10",
       }),
     ),
-    select("fault", "Fault", FAULTS),
+    ...(admin ? [select("fault", "Fault", FAULTS)] : []),
     h("button", { class: "primary" }, "Find"),
   );
   const fill = () =>
     attempt(async () => {
-      const wanted = { ...Object.fromEntries(new FormData(form)), trained: asked.get("trained") };
+      const wanted = { ...Object.fromEntries(new FormData(form)), trained: admin ? asked.get("trained") : null };
       history.replaceState(null, "", query(location.pathname, wanted));
-      box.replaceChildren(
-        ...(asked.get("cycle")
-          ? await leftOut(asked.get("cycle"), asked.get("line"), tasks)
-          : wanted.fault
-            ? await faulty(wanted, tasks)
-            : await found(wanted, tasks)),
-      );
+      box.replaceChildren(...(await shown(wanted)));
     });
+  const shown = (wanted) => {
+    if (!admin) return found("/v1/exchanges", { everybody: true, ...wanted }, tasks, { admin });
+    if (asked.get("cycle")) return leftOut(asked.get("cycle"), asked.get("line"), tasks);
+    return wanted.fault ? faulty(wanted, tasks) : found("/v1/admin/exchanges", wanted, tasks);
+  };
   await fill();
-  const rows = asked.get("trained");
+  const rows = admin ? asked.get("trained") : null;
   return [
     rows
       ? h("p", { class: "said" }, `Only what ${rows} learned from. `, h("a", { href: "/admin/exchanges" }, "Show all"))
@@ -94,10 +96,10 @@ export async function section() {
   ];
 }
 
-const found = ({ fault, ...wanted }, tasks) =>
+const found = (path, { fault, everybody, ...wanted }, tasks, may = {}) =>
   paged(
-    query("/v1/admin/exchanges", { limit: PAGE, ...wanted }),
-    (rows) => h("div", {}, ...rows.map((row) => card(row, tasks))),
+    query(path, { limit: PAGE, everybody, ...wanted }),
+    (rows) => h("div", {}, ...rows.map((row) => card(row, tasks, null, may))),
     empty(
       Object.values(wanted).some(Boolean)
         ? "No exchange fits this. Try fewer conditions."

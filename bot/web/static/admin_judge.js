@@ -1,10 +1,9 @@
 // Judge: how far it agrees with people, what it notices, and the answers whose labels would help most.
 import { call, h } from "./dom.js";
-import { decide, empty } from "./admin_shared.js";
-import { sources } from "./cases.js";
+import { empty } from "./admin_shared.js";
 import { card } from "./exchange_card.js";
 import { agreement, suite } from "./judge_tables.js";
-import { attempt } from "./notices.js";
+import { labelling } from "./labelling.js";
 
 const DEFAULT = "fitted";
 
@@ -85,69 +84,4 @@ async function next(ids, tasks) {
       ? rows.map((row) => card(row, tasks))
       : [empty("There is no answer with passages yet that nobody judged.")]),
   );
-}
-
-/** From how many labelled cases on the gate may decide again, in words. */
-function due({ looks, needed }) {
-  if (!looks.length) return `from ${needed} on they count at the gate`;
-  const last = `the gate decided with ${looks.at(-1)}`;
-  return needed === null ? `${last}, which are all` : `${last} and may again from ${needed} on`;
-}
-
-/** Held-out answers of an adapter and of what it was compared with, one case at a time, without their names. */
-async function labelling(adapter, load) {
-  const shown = h("div", { role: "group", "aria-label": "Answers to label", "aria-live": "polite" });
-  const path = `/v1/admin/adapters/${encodeURIComponent(adapter)}`;
-  const again = decide(
-    [{ label: "Decide again", path: `${path}/decide-again`, kind: "primary", done: "The gate decides again." }],
-    load,
-  );
-  const next = async () => {
-    const found = await call("GET", `${path}/label-next`);
-    const progress = `${found.labelled} of ${found.cases} cases labelled; ${due(found)}.`;
-    again.hidden = found.needed === null || found.labelled < found.needed;
-    shown.replaceChildren(
-      h("p", { class: "muted" }, progress),
-      ...(found.next ? asked(found.next) : [h("p", {}, "There is no case left to label.")]),
-    );
-  };
-  const asked = (one) => {
-    const left = new Set(one.answers.map((answer) => answer.digest));
-    const say = (answer, value, label, buttons) =>
-      h(
-        "button",
-        {
-          type: "button",
-          class: "small",
-          onclick: () =>
-            attempt(async () => {
-              await call("PUT", `${path}/cases/${one.case_id}/label`, { answer: answer.digest, value });
-              left.delete(answer.digest);
-              buttons().replaceChildren(h("p", { class: "muted" }, `You said: ${label.toLowerCase()}.`));
-              if (!left.size) await next();
-            }),
-        },
-        label,
-      );
-    return [
-      h("p", {}, h("b", {}, one.question)),
-      sources(one),
-      ...one.answers.map((answer, n) => {
-        const row = h("div", { class: "row" });
-        row.append(say(answer, true, "Right", () => row), say(answer, false, "Wrong", () => row));
-        const name = `Answer ${"AB"[n]}`;
-        return h("section", { class: "box", "aria-label": name }, h("p", { class: "pre" }, answer.text || "–"), row);
-      }),
-    ];
-  };
-  const box = h(
-    "section",
-    { class: "box", "aria-label": `Held-out answers of ${adapter}` },
-    h("h2", {}, `Are these answers right? (${adapter})`),
-    h("p", {}, "Say of each answer whether somebody who knows the matter would accept it. The order is random: it must be kept."),
-    shown,
-    again,
-  );
-  await next();
-  return box;
 }

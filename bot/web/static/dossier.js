@@ -20,6 +20,8 @@ const PARTS = {
   cost: {},
   expectation: {},
   digests: {},
+  approvals: [],
+  decisions: [],
 };
 
 /** The dossier, or what the adapter's own row says where there is none yet. */

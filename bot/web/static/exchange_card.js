@@ -13,30 +13,36 @@ export const FAULTS = {
   unclear: "unclear",
 };
 
-/** One exchange, its inside made when it is opened; `tasks` are the names to choose from, `fault` what is wrong. */
-export function card(row, tasks, fault = null) {
+/** One exchange, its inside made when it is opened; `tasks` are the names to choose from, `fault` what is wrong.
+ *
+ * Reviewers, who are no admins, correct and approve; the rest is an admin's.
+ */
+export function card(row, tasks, fault = null, { admin = true } = {}) {
   const inside = h("div");
-  const thumb = row.feedback?.rating ? state(row.feedback.rating === "up" ? "liked" : "disliked") : null;
+  const marks = h("span", { class: "marks" });
+  const mark = () =>
+    marks.replaceChildren(
+      ...[
+        row.feedback?.rating ? state(row.feedback.rating === "up" ? "liked" : "disliked") : null,
+        row.feedback?.correction ? state(row.feedback.approved ? "approved answer" : "corrected") : null,
+        row.declined ? state("declined") : row.state === "finished" ? null : state(row.state),
+      ].filter(Boolean),
+    );
+  mark();
   const frame = h(
     "details",
     {
       class: "box exchange",
       id: row.id,
       ontoggle: (event) => {
-        if (event.target === frame && frame.open && !inside.firstChild) inside.append(...opened(row, tasks, fault));
+        if (event.target === frame && frame.open && !inside.firstChild) inside.append(...opened(row, tasks, fault, admin, mark));
       },
     },
     h(
       "summary",
       {},
       h("span", { class: "asked-line" }, cut(row.question, 110)),
-      h(
-        "span",
-        { class: "marks" },
-        thumb,
-        row.feedback?.correction ? state(row.feedback.approved ? "approved answer" : "corrected") : null,
-        row.declined ? state("declined") : row.state === "finished" ? null : state(row.state),
-      ),
+      marks,
       h(
         "span",
         { class: "muted" },
@@ -50,7 +56,7 @@ export function card(row, tasks, fault = null) {
   return frame;
 }
 
-function opened(row, tasks, fault) {
+function opened(row, tasks, fault, admin, mark) {
   const { reasons = [], comment = "" } = row.feedback ?? {};
   return [
     fault ? h("p", { class: "alert" }, `${FAULTS[fault.cause]}: ${fault.evidence}`) : null,
@@ -62,12 +68,12 @@ function opened(row, tasks, fault) {
     comment || reasons.length
       ? h("p", { class: "said" }, "Said: ", [...reasons, comment].filter(Boolean).join(" · "))
       : null,
-    judgedBox(row),
-    row.state === "finished" ? ownJudgement(row) : null,
+    admin ? judgedBox(row) : null,
+    admin && row.state === "finished" ? ownJudgement(row) : null,
     passages(row),
     messages(row),
-    taskRow(row, tasks),
-    rightAnswer(row),
+    admin ? taskRow(row, tasks) : null,
+    rightAnswer(row, admin, mark),
     h(
       "details",
       {},
@@ -156,17 +162,35 @@ const ASKED = [
   ["relevance", "Are the passages about the question?"],
 ];
 
-/** What people say where the judge scores too: how far it is trusted rests on it. */
+/** What people say where the judge scores too: how far it is trusted rests on it; it can be put right and taken back. */
 function ownJudgement(row) {
-  const asked = ([metric, question]) => {
-    const answer = (word, value) =>
-      act(word, () => call("PUT", `/v1/admin/exchanges/${row.id}/judge-label`, { metric, value }), {
-        name: `${question} ${word}`,
-        done: `Noted: ${question} ${word}.`,
-      });
-    return h("div", { class: "row" }, h("span", {}, question), answer("Yes", true), answer("No", false));
+  const said = new Map((row.judge_labels ?? []).map((one) => [one.metric, one]));
+  return h("details", {}, h("summary", {}, "Judge it yourself"), ...ASKED.map((asked) => judgement(row, said, asked)));
+}
+
+function judgement(row, said, [metric, question]) {
+  const path = `/v1/admin/exchanges/${row.id}/judge-label`;
+  const put = async (value) => {
+    const kept = await call("PUT", path, { metric, value });
+    if (value === null) said.delete(metric);
+    else said.set(metric, kept);
+    show();
+    return kept;
   };
-  return h("details", {}, h("summary", {}, "Judge it yourself"), ...ASKED.map(asked));
+  const answer = (word, value) =>
+    act(word, () => put(value), { name: `${question} ${word}`, done: `Noted: ${question} ${word}.` });
+  const [yes, no] = [answer("Yes", true), answer("No", false)];
+  const back = act("Take back", () => put(null), { name: `${question} Take back`, done: "Taken back." });
+  const who = h("span", { class: "muted" });
+  const show = () => {
+    const one = said.get(metric);
+    yes.setAttribute("aria-pressed", String(one?.value === true));
+    no.setAttribute("aria-pressed", String(one?.value === false));
+    back.hidden = !one;
+    who.textContent = one ? `said by ${one.name}` : "";
+  };
+  show();
+  return h("div", { class: "row judgement" }, h("span", {}, question), yes, no, back, who);
 }
 
 function taskRow(row, tasks) {
@@ -189,31 +213,43 @@ function taskRow(row, tasks) {
   );
 }
 
-function rightAnswer(row) {
-  const { rating = null, reasons = [], comment = "", correction = "", approved = false } = row.feedback ?? {};
+/** The right answer: written, approved, withdrawn; `mark` shows on the card what became of it. */
+function rightAnswer(row, admin, mark) {
   const text = h(
     "textarea",
     { rows: "5", "aria-label": "The right answer", maxlength: "20000" },
-    correction || row.answer,
+    row.feedback?.correction || row.answer,
   );
-  const head = h("h3", {}, approved ? "Approved answer" : correction ? "Somebody's correction" : "Right answer");
+  const head = h("h3", {});
+  const say = async (said) => {
+    row.feedback = await call("POST", "/v1/feedback", { exchange_id: row.id, ...said });
+    show();
+    return row.feedback;
+  };
   const approve = act(
     "Approve as the right answer",
-    async () => {
-      const kept = await call("POST", "/v1/feedback", {
-        exchange_id: row.id,
-        rating,
-        reasons,
-        comment,
-        correction: text.value,
-        approved: true,
-      });
-      row.feedback = kept;
-      head.textContent = "Approved answer";
-      return kept;
+    () => {
+      if (!text.value.trim()) throw new Error("There is no right answer to approve: write it first.");
+      return say({ correction: text.value, approved: true });
     },
-    { kind: "primary", done: "Kept as an approved answer: the best kind of example there is." },
+    {
+      kind: "primary",
+      done: ({ approved }) =>
+        approved
+          ? "Kept as an approved answer: the best kind of example there is."
+          : "Kept, but not as an approved answer.",
+    },
   );
+  const withdraw = act("Withdraw", () => say({ correction: "", approved: false }), {
+    done: "Withdrawn: it is shown to nobody any more, and nothing will learn from it.",
+  });
+  const show = () => {
+    const { correction = "", approved = false } = row.feedback ?? {};
+    head.textContent = approved ? "Approved answer" : correction ? "Somebody's correction" : "Right answer";
+    withdraw.hidden = !approved;
+    mark();
+  };
+  show();
   const golden = h(
     "button",
     {
@@ -227,5 +263,5 @@ function rightAnswer(row) {
     },
     "Hold out as a test question",
   );
-  return h("div", { class: "decide" }, head, text, h("div", { class: "row" }, approve, golden));
+  return h("div", { class: "decide" }, head, text, h("div", { class: "row" }, approve, withdraw, admin ? golden : null));
 }

@@ -27,7 +27,7 @@ export async function openPassage(passage, from) {
         { class: "grow" },
         h("p", { class: "muted path" }, ...trail(passage.title)),
         h("h2", { tabindex: "-1" }, `[${passage.n}] ${(passage.title ?? "").split(TRAIL).at(-1) || "Passage"}`),
-        h("p", { class: "muted score" }, ...(passage.document ? score : ["Given with the question"])),
+        h("p", { class: "muted score" }, ...(passage.document ? score : [origin(passage)])),
       ),
       h("button", { class: "icon", "aria-label": "Close", onclick: closePassage }, icon("close")),
     ),
@@ -37,6 +37,10 @@ export async function openPassage(passage, from) {
   panel.querySelector("h2").focus();
   if (passage.document) await inPlace(passage, text);
 }
+
+/** Where a passage of no document comes from. */
+const origin = ({ verified }) =>
+  verified ? "A reviewer stands behind this answer to the same question" : "Given with the question";
 
 const TRAIL = /\s+[>›]\s+/;
 
