@@ -39,8 +39,9 @@ _ONE = re.compile(
     r"|[A-Z]{1,3}/[A-Z]{1,3})(?![\w/-])"
 )
 """A date, a fraction, a unit or one word for two: its slashes divide no answers."""
-_WHOLE = re.compile(r"://|\bwww\.|(?:^|\s)[~.]{0,2}/\w|^[A-Z](?:\S*\s+){5,}\S+[.!?][\"')\]]*$")
-"""A text with an address or a path in it, or one that is a sentence: it is one answer, whatever its slashes are for."""
+_WHOLE = re.compile(r"://|\bwww\.|(?:^|\s)[~.]{0,2}/\w")
+"""An address or a path: the text is one answer, whatever its slashes are for, as a sentence is."""
+_SENTENCE_WORDS = 6
 _UNSURE = re.compile(
     r"\b(?:as an ai|i(?:'m| am) sorry|could(?:n't| not) find|no (?:definitive|specific|official) |"
     r"not (?:clear|possible|sure|specified)"
@@ -59,11 +60,16 @@ _NEAR = 0.75
 
 def accepted(reference: str) -> list[str]:
     """The accepted answers in a reference: the parts between slashes, but for slashes that stand in one answer."""
-    if _WHOLE.search(reference):
+    if _WHOLE.search(reference) or _is_sentence(reference):
         return [reference]
     whole = _ONE.sub(lambda match: match.group().replace("/", "\0"), reference)
     parts = [part.strip().replace("\0", "/") for part in whole.split("/")]
     return [part for part in parts if words(part)] or [reference]
+
+
+def _is_sentence(text: str) -> bool:
+    ended = text.rstrip("\"')]").endswith((".", "!", "?"))
+    return ended and text[:1].isupper() and len(text.split()) >= _SENTENCE_WORDS
 
 
 @lru_cache(maxsize=65_536)

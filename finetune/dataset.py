@@ -16,6 +16,7 @@ from datetime import datetime
 from finetune import hygiene, redact
 from finetune.curated import Curated
 from finetune.examples import Example, Kind, Rules, example_of
+from finetune.hearing import Hearing
 from finetune.judge import Judge
 from finetune.sides import HELD_OUT, LEAVES, PERSON, TRAIN, Sides
 from finetune.withheld import Block, twins
@@ -72,10 +73,12 @@ def curate(logged: Iterable[Logged], *, sides: Sides, policy: Policy) -> Curated
     curated = Curated(golden=policy.golden)
     near = hygiene.Near()
     votes = hygiene.Votes(
-        policy.reviewers,
-        joined=policy.joined,
-        new_days=policy.new_account_days,
-        most_per_hour=policy.most_per_hour,
+        Hearing(
+            policy.reviewers,
+            joined=policy.joined,
+            new_days=policy.new_account_days,
+            most_per_hour=policy.most_per_hour,
+        )
     )
     made: list[tuple[Example, hygiene.Clusters]] = []
     disliked: list[tuple[Example, hygiene.Clusters]] = []

@@ -7,12 +7,11 @@ datasketch library. It knows questions, answers and people's ids; it decides not
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import cached_property
 
 from datasketch import MinHash, MinHashLSH
 
 from finetune.examples import Example, Kind, shown_digest, speaker
+from finetune.hearing import Hearing
 from finetune.wording import content_words, numbers, share_found
 from store.exchanges import Logged
 
@@ -24,12 +23,9 @@ SAME_ANSWER = 0.9
 OTHER_ANSWER = 0.3
 """Two answers that share less than this of each other's content words say different things."""
 PERMUTATIONS = 64
-BURST = timedelta(hours=1)
 DISAGREE = "held for review: people disagree on the right answer"
 OVERRULED = "a reviewer says otherwise"
 DISLIKED = "as many people dislike this answer as like it"
-BURSTING = "rated in a burst"
-NEW_ACCOUNT = "the account is too new"
 
 
 Clusters = tuple[str, ...]
@@ -80,26 +76,15 @@ def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
 class Votes:
     """Who liked and disliked which answer to which question, and how people correct what they were shown.
 
-    What somebody says in a burst of more than `most_per_hour` ratings, or within `new_days` of when they `joined`, is
-    counted and not heard; 0 hears everybody, and what was imported is of before they joined. Ask only once everything
-    is counted.
+    What `hearing` does not hear is counted and has no say. Ask only once everything is counted.
     """
 
-    def __init__(
-        self,
-        reviewers: frozenset[str],
-        *,
-        joined: Mapping[str, datetime],
-        new_days: float = 0.0,
-        most_per_hour: int = 0,
-    ) -> None:
-        self._reviewers = reviewers
-        self._joined, self._new, self._most = joined, timedelta(days=new_days), most_per_hour
+    def __init__(self, hearing: Hearing) -> None:
+        self._hearing, self._reviewers = hearing, hearing.reviewers
+        self.unheard = hearing.unheard
         self._ratings: dict[bytes, dict[str, tuple[str, str]]] = defaultdict(dict)
         self._written: dict[tuple[str, str], list[Example]] = defaultdict(list)
-        self._times: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
         self._answers: dict[str, bytes] = {}
-        self._early: set[str] = set()
 
     def count(self, row: Logged, cluster: str) -> None:
         """Enter what a person said of an exchange."""
@@ -107,10 +92,7 @@ class Votes:
         if feedback is None:
             return
         person, at = speaker(feedback)
-        self._times[person].append((at, row.exchange.id))
-        joined = self._joined.get(person)
-        if joined is not None and person not in self._reviewers and joined <= at < joined + self._new:
-            self._early.add(row.exchange.id)
+        self._hearing.enter(row.exchange.id, person, at)
         if feedback.rating is not None:
             key = self._answers[row.exchange.id] = _answer_key(row, cluster)
             self._ratings[key][row.exchange.id] = (person, feedback.rating)
@@ -148,12 +130,6 @@ class Votes:
         rated = self._ratings.get(self._answers[example.id], {})
         return {person: rating for key, (person, rating) in rated.items() if not self.unheard(key)}
 
-    def unheard(self, exchange_id: str) -> str:
-        """Why what was said of an exchange counts for nothing; empty where it counts."""
-        if exchange_id in self._bursts:
-            return BURSTING
-        return NEW_ACCOUNT if exchange_id in self._early else ""
-
     def quarrels(self) -> dict[str, str]:
         """The corrections that say something else than others of the same question over the same passages, and why."""
         found: dict[str, str] = {}
@@ -166,22 +142,6 @@ class Votes:
                 elif not approved and any(_differ(one, other) and one.rated_by != other.rated_by for other in heard):
                     found[one.id] = DISAGREE
         return found
-
-    @cached_property
-    def _bursts(self) -> frozenset[str]:
-        """The exchanges that somebody rated among more than the most within an hour."""
-        found: set[str] = set()
-        for person, times in self._times.items():
-            if not self._most or person in self._reviewers:
-                continue
-            times.sort()
-            first = 0
-            for last, (at, _) in enumerate(times):
-                while at - times[first][0] >= BURST:
-                    first += 1
-                if last - first >= self._most:
-                    found.update(exchange for _, exchange in times[first : last + 1])
-        return frozenset(found)
 
 
 def _own(example: Example) -> bool:

@@ -1,15 +1,19 @@
-"""What people said of a side's answers, and which held-out cases came of them: what the gate weighs its cases by."""
+"""What people said of a side's answers, and which held-out cases came of them: what the gate weighs its cases by.
+
+What curation does not hear, bursts and new accounts, counts as unrated here.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlmodel import Session, col, select
 
-from finetune.examples import Kind
+from finetune.examples import Kind, speaker
+from finetune.hearing import Hearing
 from finetune.hygiene import same_answer
 from finetune.rated import Rated, Signs
 from scheduler.judged import unsupported
-from scheduler.workbench import Workbench
+from scheduler.workbench import Workbench, joined_at, reviewers_of
 from store.models import Exchange, ExchangeState, Feedback
 
 LOOKED_AT = 500
@@ -43,15 +47,30 @@ def _rated(
     right: Mapping[str, bool],
     judge: Callable[[str], bool | None] | None,
 ) -> Rated:
-    columns: list[Any] = [Exchange.id, Exchange.answer, Feedback.rating, Feedback.correction]
+    columns: list[Any] = [Exchange.id, Exchange.answer, Feedback]
     query = select(*columns).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     query = query.where(Exchange.adapter == name, Exchange.model == bench.base_model)
     query = query.where(Exchange.state == ExchangeState.FINISHED, col(Exchange.trainable))
+    rows = session.exec(query.order_by(col(Exchange.created_at))).all()
+    hearing = Hearing(
+        reviewers_of(session),
+        joined=joined_at(session),
+        new_days=bench.new_account_days,
+        most_per_hour=bench.most_ratings_per_hour,
+    )
+    for exchange_id, _, feedback in rows:
+        if feedback is not None:
+            hearing.enter(exchange_id, *speaker(feedback))
     kinds: dict[str, list[str]] = {"liked": [], "disliked": [], "unrated": []}
-    for exchange_id, answer, rating, correction in session.exec(query.order_by(col(Exchange.created_at))):
-        wrong = not same_answer(correction, answer) if correction else rating == "down"
-        kinds["disliked" if wrong else "liked" if rating or correction else "unrated"].append(exchange_id)
+    for exchange_id, answer, feedback in rows:
+        heard = feedback is not None and not hearing.unheard(exchange_id)
+        kinds[_kind(feedback, answer) if heard else "unrated"].append(exchange_id)
     return Rated(right, **{kind: _signs(ids, judge) for kind, ids in kinds.items()})
+
+
+def _kind(feedback: Feedback, answer: str) -> str:
+    wrong = not same_answer(feedback.correction, answer) if feedback.correction else feedback.rating == "down"
+    return "disliked" if wrong else "liked" if feedback.rating or feedback.correction else "unrated"
 
 
 def _signs(ids: Sequence[str], judge: Callable[[str], bool | None] | None) -> Signs:

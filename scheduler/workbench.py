@@ -121,13 +121,22 @@ def _nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
+def reviewers_of(session: Session) -> frozenset[str]:
+    """The people who review others' answers today."""
+    return frozenset(session.exec(select(Person.id).where(Person.role != Role.CHAT)).all())
+
+
+def joined_at(session: Session) -> dict[str, datetime]:
+    """When people joined."""
+    return {row: at for row, at in session.exec(select(Person.id, Person.created_at)).all()}
+
+
 def curated(bench: Workbench, *, since: datetime | None = None) -> tuple[Curated, Sides]:
     """The curated log and the sides, known and new; writes nothing."""
     with _nothing_collected(), bench.database.read() as session:
         known = {side.key: side.side for side in session.exec(select(Side))}
         persons = people.count(session)
-        joined = {row: at for row, at in session.exec(select(Person.id, Person.created_at)).all()}
-        reviewers = frozenset(session.exec(select(Person.id).where(Person.role != Role.CHAT)).all())
+        reviewers, joined = reviewers_of(session), joined_at(session)
         sides = Sides(known, held_out_share=bench.held_out_share, people=persons)
         policy = Policy(
             judge=SELECTING,

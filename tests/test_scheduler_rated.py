@@ -1,6 +1,7 @@
 """Claims about what the gate is told of its cases: which came of an adapter's own answers, what people said of all."""
 
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,27 @@ def test_all_answers_of_an_adapter_are_counted_by_what_people_said(database: Dat
     found = rated(work, ["v1", "base"], [case(1, "upvoted")])
     assert list(found) == ["v1"] and found["v1"].right == {"ex_1": True}
     assert (found["v1"].liked, found["v1"].disliked, found["v1"].unrated) == (Signs(2), Signs(2), Signs(1))
+
+
+def test_a_burst_and_a_new_account_do_not_move_the_share_of_wrong_answers(work: Workbench) -> None:
+    ann = people.add(work.database, "ann", role=Role.CHAT, actor="test")
+    new = people.add(work.database, "new", role=Role.CHAT, actor="test")
+    with work.database.write() as session:
+        session.get_one(Person, ann.id).created_at -= timedelta(days=90)
+        session.add(Conversation(id="co_1", person_id=ann.id))
+    for rating in ("up",) * 6 + ("down",) * 2:
+        answered(work.database, ann, rating=rating)
+    answered(work.database, new, rating="down")
+    kept = replace(work, new_account_days=7.0, most_ratings_per_hour=30)
+
+    def told() -> tuple[int, int, int]:
+        found = rated(kept, ["v1"], [case(1, "upvoted")])["v1"]
+        return found.liked.answers, found.disliked.answers, found.unrated.answers
+
+    assert told() == (6, 2, 1)
+    with work.database.write() as session:
+        session.get_one(Person, new.id).created_at -= timedelta(days=90)
+    assert told() == (6, 3, 0)
+    for _ in range(31):
+        answered(work.database, new, rating="down")
+    assert told() == (6, 2, 32)
