@@ -11,9 +11,11 @@ from bot.models import PACKAGED_CHAT, chat_model, packaged_read
 from bot.reading import States
 from configs.settings import load_settings
 from finetune import accuracy, enough, responding, scorecard, signals
+from finetune.admission import accuracy_suite
 from finetune.fitted import FittedJudge
 from finetune.judge import supported_answer
 from finetune.meaning import Alignment, Meaning, Read
+from finetune.perturbations import Honest
 from finetune.responding import answer_quality
 from finetune.scorecard import ScorecardError
 from retrieval import embedding
@@ -272,3 +274,21 @@ def test_one_unsupported_sentence_makes_an_answer_doubtful():
     good = "The Harbour Museum opened in 1998 in Lisbon. Tickets cost 12 euros for adults."
     more = f"{good} Elvis Presley lived there until 1950."
     assert supported_answer(more, [PASSAGE], judge) < 0.7 * supported_answer(good, [PASSAGE], judge)
+
+
+def test_the_fitted_judge_notices_answers_turned_wrong_by_accuracy() -> None:
+    """At least as often as is asked of any other judge (`judge.min_suite`)."""
+    answers = [
+        "Guests may not bring dogs into the breakfast room.",
+        "The pool is not open to visitors on Sunday.",
+        "You do not need a passport for the ferry.",
+        "The tenant must not paint the walls of the kitchen.",
+        "Refunds are not paid in cash at the desk.",
+        "The form is not valid without a stamp of the office.",
+        "Bikes may not be left in the hall overnight.",
+        "The lift does not stop at the fourth floor.",
+        "Members do not pay for guided tours in winter.",
+        "Parcels are not accepted after closing time.",
+    ]
+    found = accuracy_suite(judge, [Honest("What is the rule?", one, (one,), (one,)) for one in answers])
+    assert {one.variant: one.share for one in found if one.n} == {"accuracy, negated": 1.0}

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from bot.models import PACKAGED_EMBEDDING, embedding_model
 from finetune import judges
-from finetune.admission import Labelled, admission, clearly_blind, honest_of, suite
+from finetune.admission import TURNED, Labelled, admission, clearly_blind, honest_of, suite
 from finetune.chat_judge import ChatJudge, grade_of
 from finetune.chat_model import ChatModel
 from finetune.fitted import FittedJudge
@@ -238,7 +238,8 @@ def test_what_the_fitted_judge_is_blind_to_stays_where_another_counts_on_other_m
         spec = {**SPEC, "kind": "chat", "model": "openai:g", "options": {"base_url": url, "api_key": "none"}}
         judge, tried = judges.admitted(spec, honest, labels(40, honest), fitted=Careless())
     assert tried.counts == ("support",) and judge.name == "chat:openai:g (support), fitted"
-    assert [one.partition(":")[0] for one in tried.blind] == ["copied"]
+    by_accuracy = ["copied", *(f"accuracy, {name}" for name in TURNED)]
+    assert [one.partition(":")[0] for one in tried.blind] == by_accuracy[: len(tried.blind)]
 
 
 @pytest.mark.parametrize(
