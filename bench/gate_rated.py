@@ -52,13 +52,13 @@ def _case(number: int, right: bool, loss: float) -> CaseScore:
     return CaseScore(f"c{number}", "planned", f"d{number // 2}", True, "", scores, loss, 20)
 
 
-def world(seed: int, *, gain: float, liked: float, disliked: float) -> tuple[Report, Report, Rated]:
+def world(seed: int, *, gain: float, liked: float, disliked: float, cases: int = CASES) -> tuple[Report, Report, Rated]:
     """The candidate's report, that of what serves, and what people said; right and wrong answers are rated so often."""
     rng, answers = np.random.default_rng(seed), Answers()
     ours: list[CaseScore] = []
     theirs: list[CaseScore] = []
     found: dict[str, bool] = {}
-    while len(theirs) < CASES:
+    while len(theirs) < cases:
         ease = rng.random()
         right = bool(ease < RIGHT)
         same = rng.random() < SAME

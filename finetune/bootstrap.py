@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
+TIE = 0.02
+"""Two grades so near to each other tell of no answer lost or won, however many last digits differ."""
 FEW = 5
 """Fewer pairs that differ are drawn too seldom: with three of them one draw in twenty has none at all."""
 
@@ -66,7 +68,8 @@ def resampled_strata(
     """The mean and its draws where the values of True and False stand for shares of 1 - `shares` and `shares` of both.
 
     Values of the stratum None keep their own share. `shares` are draws, one for each of the bootstrap's; both strata
-    must have values. Deviations are stretched as in `resampled_means`.
+    must have values. Deviations are stretched as in `resampled_means`. Where hardly a pair of a stratum differs, they
+    are at least as wide as the exact bound of what was not seen there, by the stratum's share.
     """
     value, kind = np.asarray(values, float), _kinds(strata)
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
@@ -81,7 +84,13 @@ def resampled_strata(
         sizes = draws @ np.bincount(place, weights=(kind == one).astype(float), minlength=count)
         found.append(np.where(sizes > 0, sums / np.maximum(sizes, 1e-9), means[one]))
     drawn = own * found[2] + (1 - own) * (shares * found[0] + (1 - shares) * found[1])
-    return mean, mean + _stretch(certain) * (drawn - mean)
+    draws = mean + _stretch(certain) * (drawn - mean)
+    share = float(np.median(shares))
+    for one, part in ((0, (1 - own) * share), (1, (1 - own) * (1 - share))):
+        mine = value[kind == one]
+        if len(mine) and int((np.abs(mine) > TIE).sum()) < FEW:
+            draws = _widened(draws, mine, mean=mean, by=_stretch(certain) * part)
+    return mean, draws
 
 
 def _certain(clusters: int, labels: int | None) -> int:
@@ -95,9 +104,9 @@ def anything(mean: float, samples: int) -> Floats:
 
 
 def few_differ(values: Sequence[float] | Floats, clusters: Sequence[str], draws: Floats) -> bool:
-    """Whether too few paired differences are not 0 to be drawn from, or a few documents happen to agree."""
+    """Whether too few pairs differ, by more than TIE, to be drawn from, or a few documents happen to agree."""
     alike = len(set(clusters)) < FEW and float(np.ptp(draws)) < 1e-9
-    return alike or int((np.abs(np.asarray(values, float)) > 1e-9).sum()) < FEW
+    return alike or int((np.abs(np.asarray(values, float)) > TIE).sum()) < FEW
 
 
 def as_wide_as_unseen(
@@ -111,9 +120,14 @@ def as_wide_as_unseen(
     value, count = np.asarray(values, float), len(set(clusters))
     if count < 2:
         return draws
+    return _widened(draws, value, mean=mean, by=_stretch(count))
+
+
+def _widened(draws: Floats, value: Floats, *, mean: float, by: float) -> Floats:
+    """Draws that are nowhere narrower than `by` times what was not seen among values."""
     places = (np.arange(len(draws)) + 0.5) / len(draws)
-    least = mean - _stretch(count) * _unseen(1 - places, int((value < 0).sum()), len(value))
-    most = mean + _stretch(count) * _unseen(places, int((value > 0).sum()), len(value))
+    least = mean - by * _unseen(1 - places, int((value < -TIE).sum()), len(value))
+    most = mean + by * _unseen(places, int((value > TIE).sum()), len(value))
     found: Floats = np.sort(draws)
     return np.where(places < 0.5, np.minimum(found, least), np.maximum(found, most))
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from finetune.bootstrap import Floats
 
-LEAST_CASES = 5
-"""Fewer cases of either kind say nothing of that kind: then no case is weighed."""
+LEAST_CASES = 1
+"""Of a kind without a case nothing can be said: then no case is weighed. Of few, `finetune/bootstrap.py` has bounds."""
 PRIOR = 4.0
 """Few: the rated ones are not a sample, and a firm prior would lean the share of wrong ones towards theirs."""
 _GRID: Floats = np.linspace(0.005, 0.995, 100)
@@ -66,9 +66,14 @@ class Rated:
         return drawn
 
     def sentence(self, name: str, *, among: Collection[str]) -> str:
-        """How a side's cases among the planned tasks' are weighed; empty where they are not."""
+        """How a side's cases among the planned tasks' are weighed, or what they cannot show; empty without any."""
         right = [value for case, value in self.right.items() if case in among]
         wrong = right.count(False)
+        if right and wrong == len(right):
+            return (
+                f"On {wrong} of the planned tasks' cases people had found the answer of {name} wrong, and on none of them "
+                "right: what a candidate loses of its right answers does not show. Thumbs-up add such cases."
+            )
         if min(wrong, len(right) - wrong) < LEAST_CASES:
             return ""
         low, share, high = np.quantile(self.wrong(seed=0, samples=2000), [0.025, 0.5, 0.975])
