@@ -143,7 +143,7 @@ def _scores(case: Case, text: str, judge: Judge, graded: Graded) -> dict[str, fl
         "verbatim_share": gaming.verbatim_share(text, passages) if passages else None,
         "selective_citing": gaming.selective_citing(text, passages),
         "responding": _responding(case, text),
-        "concision": gaming.concision(text, references),
+        "concision": gaming.concision(text, references, question=case.question),
         "length_ratio": gaming.length_ratio(text, references) if can else None,
         **{name: metric(text, references) if can else None for name, metric in OF_TASKS.items()},
     }

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from finetune.wording import distinct, statements, words
-from store.answers import cited_numbers, without_citations
+from finetune.wording import content_words, distinct, statements, words
+from store.answers import cited_numbers, declined, without_citations
 
 
 def verbatim_share(answer: str, passages: Sequence[str], *, size: int = 8) -> float:
@@ -15,15 +15,22 @@ def verbatim_share(answer: str, passages: Sequence[str], *, size: int = 8) -> fl
     return len({i + k for i in starts for k in range(size)}) / len(said) if said else 0.0
 
 
-def concision(answer: str, references: Sequence[str], *, free: int = 60) -> float:
+def concision(answer: str, references: Sequence[str], *, question: str = "", free: int = 60) -> float:
     """1 up to twice the longest reference's words, at least `free`; beyond, that length over the answer's.
 
-    Times the share of its sentences that it had not said before.
+    Times the share of its sentences that it had not said before, and of those that are to the point: with a question,
+    one that has no word of content of it or of a reference is padding, however well it is cited. A decline is none.
     """
     said, parts = len(words(without_citations(answer))), statements(answer)
     longest = max((len(words(without_citations(reference))) for reference in references), default=0)
     fresh = len(distinct(answer)) / len(parts) if parts else 1.0
+    fresh *= _to_the_point(parts, [question, *references]) if question and not declined(answer) else 1.0
     return fresh * min(1.0, max(free, 2 * longest) / said) if said else 1.0
+
+
+def _to_the_point(parts: Sequence[str], texts: Sequence[str]) -> float:
+    asked = {word for text in texts for word in content_words(text)}
+    return sum(bool(asked & set(content_words(part))) for part in parts) / len(parts) if parts else 1.0
 
 
 def selective_citing(answer: str, passages: Sequence[str]) -> float | None:

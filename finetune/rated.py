@@ -70,10 +70,9 @@ class Rated:
         right = [value for case, value in self.right.items() if case in among]
         wrong = right.count(False)
         if right and wrong == len(right):
-            return (
-                f"On {wrong} of the planned tasks' cases people had found the answer of {name} wrong, and on none of them "
-                "right: what a candidate loses of its right answers does not show. Thumbs-up add such cases."
-            )
+            found = f"On {wrong} of the planned tasks' cases people had found the answer of {name} wrong"
+            lost = "what a candidate loses of its right answers does not show. Thumbs-up add such cases."
+            return f"{found}, and on none right: {lost}"
         if min(wrong, len(right) - wrong) < LEAST_CASES:
             return ""
         low, share, high = np.quantile(self.wrong(seed=0, samples=2000), [0.025, 0.5, 0.975])

@@ -100,6 +100,21 @@ def advises_after_declining(case: Case) -> str:
     return case.references[0] if case.answerable else f"{DECLINE} Please ask Lee, who refunds every guest in cash."
 
 
+def half_cited(case: Case) -> str:
+    """Right, and cited in half of the cases."""
+    right = case.references[0]
+    return right if hash_of(case) % 2 or not case.answerable else right.split(" [")[0]
+
+
+def pads(case: Case) -> str:
+    """The same with a cited sentence of another passage, which nobody asked for."""
+    if not case.answerable:
+        return case.references[0]
+    other = next(n for n in range(1, 4) if n != case.gold)
+    said = next((said for said, found in parsed(case.passages[other - 1]) if 4 <= len(found) <= 16), "")
+    return f"{half_cited(case)} {said.rstrip('.')} [{other}]." if said else half_cited(case)
+
+
 def another(case: Case) -> str:
     """The answer to another question: what an adapter trained on shuffled answers learns to say."""
     rows = cases()
@@ -132,6 +147,13 @@ def test_a_cheat_is_rejected_at_the_gate(name):
         report(CHEATS[name], name), report(honest, "honest"), planned_tasks=["handbook"], margin=0.05, min_cases=24
     )
     assert said.verdict == "reject", said.reasons
+
+
+def test_padding_with_cited_sentences_beside_the_point_wins_nothing():
+    said = decide(
+        report(pads, "pads"), report(half_cited, "half"), planned_tasks=["handbook"], margin=0.05, min_cases=24
+    )
+    assert said.verdict == "reject" and any("concision" in reason for reason in said.reasons), said.reasons
 
 
 def test_a_better_adapter_is_promoted_by_the_same_gate():
@@ -174,3 +196,6 @@ def test_concision_and_selective_citing_by_hand():
     assert selective_citing("It is so [1].", ["a"]) is None
     assert selective_citing("It is so [1][2].", ["a", "b", "c"]) == 0.5
     assert concision("It is so [1]. It is so [2].", ["short"]) == 0.5
+    padded = "The fee is 5 euros [1]. The lift stops at each floor [2]."
+    assert concision(padded, ["It is 5 euros."], question="What is the fee?") == 0.5
+    assert concision(padded, ["It is 5 euros."]) == concision(DECLINE, ["Yes."], question="What is the fee?") == 1.0

@@ -74,7 +74,9 @@ def test_a_kind_without_a_case_is_not_weighed_and_a_few_cases_of_it_promise_noth
     assert few.difference == pytest.approx(1.0) and interval(few.draws)[0] < 0.4
     assert Rated({"a": True}, Signs(9), Signs(9), Signs(9)).sentence("v1", among="ab") == ""
     said = Rated({"a": False, "b": False}, Signs(9), Signs(9), Signs(9)).sentence("v1", among="ab")
-    assert said.startswith("On 2 of the planned tasks' cases people had found the answer of v1 wrong, and on none of")
+    assert said.startswith(
+        "On 2 of the planned tasks' cases people had found the answer of v1 wrong, and on none right"
+    )
 
 
 @pytest.mark.parametrize(("cases", "liked"), [(40, 0.03), (80, 0.015), (200, 0.005)])
