@@ -23,7 +23,7 @@ Short = Annotated[str | None, Query(max_length=100)]
 class FeedbackRequest(BaseModel):
     """What somebody says of an answer; `approved` is for reviewers, `user` for keys that act on behalf.
 
-    Without a rating it changes only what it names; with one, null too, it replaces all that was said.
+    It replaces all that was said; a word on approval without a rating changes only what it names.
     """
 
     exchange_id: Name
@@ -37,12 +37,13 @@ class FeedbackRequest(BaseModel):
     def unsaid(self) -> set[str]:
         """The fields that stay as they are."""
         said = self.model_fields_set
-        return set() if "rating" in said else {"rating", "reasons", "comment", "correction", "approved"} - said
+        alone = "approved" in said and "rating" not in said
+        return {"rating", "reasons", "comment", "correction"} - said if alone else set()
 
 
 @router.post("/feedback")
 def give_feedback(body: FeedbackRequest, caller: AnyCaller, parts: WithParts) -> dict[str, Any]:
-    """Rate or correct an answer; a second call with a rating replaces the first, rating null takes it back."""
+    """Rate or correct an answer; a second call replaces the first, rating null takes it back."""
     person = _rating_person(parts.database, caller, parts.access.person_for(caller, body.user), body)
     own_word = person.id == caller.person.id and caller.has(Role.REVIEWER)
     if body.approved and not caller.has(Role.REVIEWER):

@@ -41,7 +41,7 @@ def test_feedback_is_kept_and_a_second_call_replaces_the_first(client: TestClien
     assert client.post("/v1/feedback", json={"exchange_id": found, "rating": None}).json()["rating"] is None
 
 
-def test_feedback_without_a_rating_changes_only_what_it_names(client: TestClient, bot: QueuedBot) -> None:
+def test_a_word_on_approval_changes_only_what_it_names(client: TestClient, bot: QueuedBot) -> None:
     found = ask(client).json()["ratchet"]["exchange_id"]
     said = {"rating": "down", "reasons": ["Wrong"], "comment": "it is longer", "correction": "300 km [1]."}
 
@@ -53,11 +53,14 @@ def test_feedback_without_a_rating_changes_only_what_it_names(client: TestClient
 
     first = then("chat", **said)
     assert then("reviewer", approved=True) == first | {"approved": True}
-    assert then("reviewer", comment="checked") == first | {"approved": True, "comment": "checked"}
+    checked = {"approved": True, "comment": "checked"}
+    assert then("reviewer", **checked) == first | checked
     right = {"correction": "288 km [1].", "approved": True}
     assert then("reviewer", **right) == first | right | {"comment": "checked"}
     nothing = {"rating": None, "reasons": [], "comment": "", "correction": "", "approved": False, "rated_by": None}
     assert then("reviewer", rating=None) == nothing
+    then("chat", **said)
+    assert then("chat", correction="299 km.") == nothing | {"correction": "299 km."}
 
 
 @pytest.mark.parametrize(
