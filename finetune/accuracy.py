@@ -42,6 +42,7 @@ _ONE = re.compile(
 _WHOLE = re.compile(r"://|\bwww\.|(?:^|\s)[~.]{0,2}/\w")
 """An address or a path: the text is one answer, whatever its slashes are for, as a sentence is."""
 _SENTENCE_WORDS = 6
+"""Words from which on what begins with a capital and ends with a full stop is a sentence."""
 _UNSURE = re.compile(
     r"\b(?:as an ai|i(?:'m| am) sorry|could(?:n't| not) find|no (?:definitive|specific|official) |"
     r"not (?:clear|possible|sure|specified)"
@@ -52,7 +53,7 @@ _NUMBERED = re.compile(r"\b\w{3,}\d\b")
 _YEAR = re.compile(r"(?:1\d|20)\d\d")
 _SHORTEST_GLUED = 5
 """Letters from which an accepted answer within a longer word is looked at: systems lose the space before a link."""
-_SENTENCE = 4
+_SAYS_SOMETHING = 4
 """Different words with content from which on a negation in an accepted answer says something, and is no name."""
 _NEAR = 0.75
 """Words that share this much of their letter pairs count as one word misspelt."""
@@ -160,7 +161,7 @@ def _otherwise(question: str, answer: str, wanted: str) -> bool:
     aim = content_words(wanted)
     best = max(claims(answer) or [answer], key=lambda part: share_found(aim, content_words(part)))
     missed, instead = numbers(wanted) - numbers(answer), numbers(best) - numbers(wanted) - numbers(question)
-    turned = len(set(aim)) >= _SENTENCE and contradicts(wanted, best)
+    turned = len(set(aim)) >= _SAYS_SOMETHING and contradicts(wanted, best)
     return bool(missed and instead) or turned or marked_otherwise(wanted, answer)
 
 

@@ -147,7 +147,7 @@ def admission(
     """Try a judge; it counts on those of `metrics` on which people agree with it, and on none if the suite fails.
 
     The `fallback` scores where no other judge counts. Any other must be right on accuracy itself: there only labels of
-    answers to which a right one is known tell of it, and it must notice answers turned wrong by accuracy as well.
+    answers to which a right one is known tell of it. Whichever scores accuracy must notice answers turned wrong by it.
     Raises Invalid where it gives what is no score.
     """
     judge = Checked(judge)

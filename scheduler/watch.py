@@ -164,8 +164,8 @@ def look(
     """What the exchanges since the decision say of an adapter that is live or a canary.
 
     `watched` is for how long it was looked at so far (`scheduler/window.py`). A canary is watched for as long as it is
-    one; after `complete_canary_hours`, when others than testers have used it, it is to go live.
-    Without `unsupported` no judge is asked. Ratings of accounts younger than `new_account_days` do not count.
+    one; after `complete_canary_hours`, when others than testers have used it, it is to go live. Without `unsupported`
+    no judge is asked. Ratings of accounts younger than `new_account_days` do not count.
     """
     with database.read() as session:
         adapter = session.get(Adapter, adapter_id)
