@@ -1,16 +1,18 @@
 """The gate where people rate wrong and right answers unequally often, by simulation: weighed cases against plain ones.
 
-python -m bench.gate_rated               about seven minutes
+python -m bench.gate_rated               about 20 minutes
 python -m bench.gate_rated --cycles 20   fewer cycles a row, to try it
 
 What serves answers until 200 of its answers have become cases: a liked one, or a disliked one that somebody corrected
 (60 % of them). Two adapters that are equally good have the same outcome on 70 % of the questions. A sign, such as an
 answer that its passages do not bear out, shows in 55 % of wrong answers and in 20 % of right ones; it is looked for in
-the newest 1,000 of each kind. The peer is the same gate without weights, on the same cases.
+the newest 1,000 of each kind. The peer is the same gate without weights, on the same cases. Then with a task beside
+the planned one that goes wrong more or less often, 200 cases of each: the other peer takes one share of wrong answers
+for both.
 """
 
 import argparse
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -18,29 +20,32 @@ from bench.gate import SETTINGS
 from bench.table import show
 from finetune.evaluate import CaseScore, Report
 from finetune.gate import decide
-from finetune.rated import Rated, Signs
+from finetune.rated import Answers, Rated, Signs
 
 CASES = 200
 CORRECTED = 0.6
 SAME = 0.7
 SHOWS = {True: 0.20, False: 0.55}
 LOOKED = 1000
-RIGHT = 0.70
+ALONE = {"planned": 0.70}
+"""The share of right answers of what serves, by task."""
+HARD = {"planned": 0.50, "other": 0.85}
+EASY = {"planned": 0.85, "other": 0.50}
+ALIKE, OFTEN = ("all rated alike", 0.2, 0.2), ("wrong answers four times as often", 0.1, 0.4)
 KINDS = ("liked", "disliked", "unrated")
 
 
-@dataclass
-class Answers:
-    """What a side answered, by what people said: whether the sign shows, newest last."""
+class Shown:
+    """Whether the sign shows in each answer of a task, newest last, by what people said of it."""
 
-    shown: dict[str, list[bool]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    def __init__(self) -> None:
+        self.by_kind: dict[str, list[bool]] = {kind: [] for kind in KINDS}
 
-    def signs(self, kind: str) -> Signs:
-        found = self.shown[kind]
-        return Signs(len(found), len(found[-LOOKED:]), sum(found[-LOOKED:]))
+    def answers(self) -> Answers:
+        return Answers(*(Signs(len(f), len(f[-LOOKED:]), sum(f[-LOOKED:])) for f in self.by_kind.values()))
 
 
-def _case(number: int, right: bool, loss: float) -> CaseScore:
+def _case(task: str, number: int, right: bool, loss: float) -> CaseScore:
     scores: dict[str, float | None] = {
         "answer_accuracy": 0.85 if right else 0.25,
         "source_attribution": 0.8 if right else 0.5,
@@ -49,40 +54,63 @@ def _case(number: int, right: bool, loss: float) -> CaseScore:
         "concision": 1.0,
         "selective_citing": 0.9,
     }
-    return CaseScore(f"c{number}", "planned", f"d{number // 2}", True, "", scores, loss, 20)
+    return CaseScore(f"{task}{number}", task, f"{task}{number // 2}", True, "", scores, loss, 20)
 
 
-def world(seed: int, *, gain: float, liked: float, disliked: float, cases: int = CASES) -> tuple[Report, Report, Rated]:
-    """The candidate's report, that of what serves, and what people said; right and wrong answers are rated so often."""
-    rng, answers = np.random.default_rng(seed), Answers()
+def world(
+    seed: int, *, gain: float, liked: float, disliked: float, cases: int = CASES, right: Mapping[str, float] = ALONE
+) -> tuple[Report, Report, Rated]:
+    """The candidate's report, that of what serves, and what people said; right and wrong answers are rated so often.
+
+    `right` is the share of right answers of what serves, by task; the candidate's gain is the planned task's.
+    """
+    rng, shown = np.random.default_rng(seed), {task: Shown() for task in right}
     ours: list[CaseScore] = []
     theirs: list[CaseScore] = []
     found: dict[str, bool] = {}
-    while len(theirs) < cases:
-        ease = rng.random()
-        right = bool(ease < RIGHT)
-        same = rng.random() < SAME
-        candidate = bool((ease if same else rng.random()) < RIGHT + gain)
-        rated = rng.random() < (liked if right else disliked)
-        kind = ("liked" if right else "disliked") if rated else "unrated"
-        answers.shown[kind].append(bool(rng.random() < SHOWS[right]))
-        if rated and (right or rng.random() < CORRECTED):
+    for task, share in right.items():
+        more = gain if task == "planned" else 0.0
+        for number in range(cases):
+            rated = False
+            while not rated:
+                ease = rng.random()
+                was_right = bool(ease < share)
+                same = rng.random() < SAME
+                candidate = bool((ease if same else rng.random()) < share + more)
+                said = rng.random() < (liked if was_right else disliked)
+                kind = ("liked" if was_right else "disliked") if said else "unrated"
+                shown[task].by_kind[kind].append(bool(rng.random() < SHOWS[was_right]))
+                rated = said and (was_right or rng.random() < CORRECTED)
             loss = max(0.1, rng.normal(1, 0.2))
-            theirs.append(_case(len(theirs), right, loss))
-            ours.append(_case(len(ours), candidate, max(0.1, loss * (1 - 0.2 * gain) + rng.normal(0, 0.05))))
-            found[theirs[-1].case_id] = right
-    rated_ = Rated(found, *(answers.signs(kind) for kind in KINDS))
-    return Report("v2", "simulated", tuple(ours), ()), Report("v1", "simulated", tuple(theirs), ()), rated_
+            theirs.append(_case(task, number, was_right, loss))
+            ours.append(_case(task, number, candidate, max(0.1, loss * (1 - 0.2 * more) + rng.normal(0, 0.05))))
+            found[theirs[-1].case_id] = was_right
+    by_task = {task: one.answers() for task, one in shown.items()}
+    reports = (Report(name, "simulated", tuple(rows), ()) for name, rows in (("v2", ours), ("v1", theirs)))
+    return next(reports), next(reports), Rated(found, by_task)
 
 
-def row(what: str, cycles: int, *, gain: float, liked: float, disliked: float) -> dict[str, object]:
-    """How often each way promotes and rejects, and how far its estimate of the gain in right answers is off."""
-    said = {"weighed": {"promote": 0, "reject": 0}, "plain": {"promote": 0, "reject": 0}}
-    bias = {"weighed": 0.0, "plain": 0.0}
+def row(
+    what: str,
+    cycles: int,
+    *,
+    gain: float,
+    liked: float,
+    disliked: float,
+    right: Mapping[str, float] = ALONE,
+) -> dict[str, object]:
+    """How often each way promotes and rejects, and how far its estimate of the gain in right answers is off.
+
+    Beside tasks that go wrong more or less often, cases are also weighed by one share of wrong answers for all.
+    """
+    ways = ("weighed", "one share", "plain") if len(right) > 1 else ("weighed", "plain")
+    said = {way: {"promote": 0, "reject": 0} for way in ways}
+    bias = dict.fromkeys(ways, 0.0)
     for number in range(cycles):
-        candidate, serving, rated = world(number, gain=gain, liked=liked, disliked=disliked)
-        for way, known in (("weighed", {"v1": rated}), ("plain", None)):
-            verdict = decide(candidate, serving, planned_tasks=["planned"], rated=known, **SETTINGS)
+        candidate, serving, rated = world(number, gain=gain, liked=liked, disliked=disliked, right=right)
+        known = {"weighed": {"v1": rated}, "one share": {"v1": Rated(rated.right, {"all": rated.answers()})}}
+        for way in ways:
+            verdict = decide(candidate, serving, planned_tasks=["planned"], rated=known.get(way), **SETTINGS)
             if verdict.verdict in said[way]:
                 said[way][verdict.verdict] += 1
             [accuracy] = [d for d in verdict.deltas if d.role == "primary" and d.metric == "answer_accuracy"]
@@ -101,13 +129,20 @@ def main() -> None:
         row(f"{what}; {how}", cycles, gain=gain, liked=liked, disliked=disliked)
         for what, gain in (("equally good", 0.0), ("10 points better", 0.1), ("8 points worse", -0.08))
         for how, liked, disliked in (
-            ("all rated alike", 0.2, 0.2),
+            ALIKE,
             ("wrong answers twice as often", 0.1, 0.2),
-            ("wrong answers four times as often", 0.1, 0.4),
+            OFTEN,
             ("right answers three times as often", 0.3, 0.1),
         )
     ]
     show("gate_rated", rows, cases=CASES)
+    rows = [
+        row(f"{what}; {which}; {how}", cycles, gain=gain, liked=liked, disliked=disliked, right=right)
+        for what, gain in (("equally good", 0.0), ("10 points better", 0.1))
+        for which, right in (("hard beside an easy task", HARD), ("easy beside a hard task", EASY))
+        for how, liked, disliked in (ALIKE, OFTEN)
+    ]
+    show("gate_rated_tasks", rows, cases=CASES)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ looks worse. So the cases of either kind weigh as much as that kind has among al
 How many of the answers are wrong that nobody rated is not known. They are taken to be like the rated ones, as surely as
 PRIOR answers would tell, and told by a sign that wrong answers show more often than right ones: given what an answer
 is, whether it shows the sign is taken not to depend on its being rated (adjusted count, Forman 2008, Quantifying counts
-and costs via classification; here as a posterior).
+and costs via classification; here as a posterior). All of it is counted by task: a hard task goes wrong more often.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from finetune.bootstrap import Floats
 LEAST_CASES = 1
 """Of a kind without a case nothing can be said: then no case is weighed. Of few, `finetune/bootstrap.py` has bounds."""
 PRIOR = 4.0
-"""Few: the rated ones are not a sample, and a firm prior would lean the share of wrong ones towards theirs."""
+"""Few: the rated ones are no sample of all, nor all tasks of one, and a firm prior would lean towards theirs."""
 _GRID: Floats = np.linspace(0.005, 0.995, 100)
 
 
@@ -33,58 +33,101 @@ class Signs:
     looked: int = 0
     shown: int = 0
 
+    def __add__(self, other: "Signs") -> "Signs":
+        return Signs(self.answers + other.answers, self.looked + other.looked, self.shown + other.shown)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A side's answers by what people said of them."""
+
+    liked: Signs = Signs()
+    disliked: Signs = Signs()
+    unrated: Signs = Signs()
+
+    @property
+    def rated(self) -> int:
+        return self.liked.answers + self.disliked.answers
+
+    def __add__(self, other: "Answers") -> "Answers":
+        return Answers(self.liked + other.liked, self.disliked + other.disliked, self.unrated + other.unrated)
+
 
 @dataclass(frozen=True)
 class Rated:
-    """A side's answers by what people said, and the cases that came of them: was its own answer found right?"""
+    """What people said of a side's answers by task, and which cases came of them: was its own answer found right?"""
 
     right: Mapping[str, bool]
-    liked: Signs
-    disliked: Signs
-    unrated: Signs
+    by_task: Mapping[str, Answers]
 
-    def wrong(self, *, seed: int, samples: int) -> Floats:
-        """Draws of the share of wrong ones among all its answers, in [0, 1]."""
-        rng = np.random.default_rng(seed)
-        rated = self.liked.answers + self.disliked.answers
-        found = _share(self.disliked.answers, rated, rng, samples)
-        others = self._unrated(found, rng, samples)
-        shares: Floats = (found * rated + others * self.unrated.answers) / max(1, rated + self.unrated.answers)
+    def answers(self, tasks: Collection[str] | None = None) -> Answers:
+        """Those to some tasks; to all without any, or where nobody rated one of these."""
+        everything = sum(self.by_task.values(), Answers())
+        some = sum((found for task, found in self.by_task.items() if task in (tasks or ())), Answers())
+        return some if some.rated else everything
+
+    def wrong(self, tasks: Collection[str] | None = None, *, seed: int, samples: int) -> Floats:
+        """Draws of the share of wrong ones among its answers to these tasks, in [0, 1].
+
+        Tasks are taken to be like all of them, as surely as PRIOR answers of each kind would tell.
+        """
+        rng, here, everywhere = np.random.default_rng(seed), self.answers(tasks), self.answers()
+
+        def share(some: Callable[[Answers], int], of: Callable[[Answers], int]) -> Floats:
+            like = (some(everywhere), of(everywhere)) if here != everywhere else None
+            return _share(some(here), of(here), rng, samples, like=like)
+
+        found = share(lambda one: one.disliked.answers, lambda one: one.rated)
+        if_right = share(lambda one: one.liked.shown, lambda one: one.liked.looked)
+        if_wrong = share(lambda one: one.disliked.shown, lambda one: one.disliked.looked)
+        others = _unrated(here.unrated, found, if_right, if_wrong, rng)
+        total = max(1, here.rated + here.unrated.answers)
+        shares: Floats = (found * here.rated + others * here.unrated.answers) / total
         return shares
 
-    def _unrated(self, found: Floats, rng: np.random.Generator, samples: int) -> Floats:
-        """Draws of the share of wrong ones among those that nobody rated, each from its posterior on a grid."""
-        if_right = _share(self.liked.shown, self.liked.looked, rng, samples)
-        if_wrong = _share(self.disliked.shown, self.disliked.looked, rng, samples)
-        shows = np.clip(if_right[:, None] + (if_wrong - if_right)[:, None] * _GRID, 1e-6, 1 - 1e-6)
-        prior = (PRIOR * found[:, None] - 1) * np.log(_GRID) + (PRIOR * (1 - found)[:, None] - 1) * np.log(1 - _GRID)
-        seen, looked = self.unrated.shown, self.unrated.looked
-        weights = prior + seen * np.log(shows) + (looked - seen) * np.log(1 - shows)
-        chances = np.exp(weights - weights.max(axis=1, keepdims=True)).cumsum(axis=1)
-        places = (rng.random(samples)[:, None] * chances[:, -1:] > chances).sum(axis=1)
-        drawn: Floats = _GRID[np.minimum(places, len(_GRID) - 1)]
-        return drawn
+    def sentence(self, name: str, *, among: Mapping[str, str]) -> str:
+        """How a side's cases among the planned tasks' are weighed, or what they cannot show; empty without any.
 
-    def sentence(self, name: str, *, among: Collection[str]) -> str:
-        """How a side's cases among the planned tasks' are weighed, or what they cannot show; empty without any."""
+        `among` are the planned tasks' cases, each with its task.
+        """
         right = [value for case, value in self.right.items() if case in among]
         wrong = right.count(False)
         if right and wrong == len(right):
-            found = f"On {wrong} of the planned tasks' cases people had found the answer of {name} wrong"
+            many = f"On {wrong} of the planned tasks' cases people had found the answer of {name} wrong"
             lost = "what a candidate loses of its right answers does not show. Thumbs-up add such cases."
-            return f"{found}, and on none right: {lost}"
+            return f"{many}, and on none right: {lost}"
         if min(wrong, len(right) - wrong) < LEAST_CASES:
             return ""
-        low, share, high = np.quantile(self.wrong(seed=0, samples=2000), [0.025, 0.5, 0.975])
-        liked, disliked, unrated = self.liked.answers, self.disliked.answers, self.unrated
+        tasks = set(among.values())
+        low, share, high = np.quantile(self.wrong(tasks, seed=0, samples=2000), [0.025, 0.5, 0.975])
+        found = self.answers(tasks)
         return (
             f"On {len(right)} of the planned tasks' cases people had found the answer of {name} wrong ({wrong}) or "
-            f"right. They are weighed so that {share:.0%} are wrong, as of all its answers (95 % interval {low:.0%} to "
-            f"{high:.0%}): {disliked} of {disliked + liked} rated ones are, and of {unrated.answers} that nobody rated "
-            f"the judge looked at {unrated.looked}."
+            f"right. They are weighed so that {share:.0%} are wrong, as of all its answers there (95 % interval "
+            f"{low:.0%} to {high:.0%}): {found.disliked.answers} of {found.rated} rated ones are, and of "
+            f"{found.unrated.answers} that nobody rated the judge looked at {found.unrated.looked}."
         )
 
 
-def _share(some: int, of: int, rng: np.random.Generator, samples: int) -> Floats:
-    """Draws of a share of which so many were seen (Jeffreys prior)."""
-    return rng.beta(some + 0.5, of - some + 0.5, samples)
+def _unrated(unrated: Signs, found: Floats, if_right: Floats, if_wrong: Floats, rng: np.random.Generator) -> Floats:
+    """Draws of the share of wrong ones among those that nobody rated, each from its posterior on a grid.
+
+    `found` are draws of the share among the rated ones, `if_right` and `if_wrong` of how often either shows the sign.
+    """
+    shows = np.clip(if_right[:, None] + (if_wrong - if_right)[:, None] * _GRID, 1e-6, 1 - 1e-6)
+    prior = (PRIOR * found[:, None] - 1) * np.log(_GRID) + (PRIOR * (1 - found)[:, None] - 1) * np.log(1 - _GRID)
+    weights = prior + unrated.shown * np.log(shows) + (unrated.looked - unrated.shown) * np.log(1 - shows)
+    chances = np.exp(weights - weights.max(axis=1, keepdims=True)).cumsum(axis=1)
+    places = (rng.random(len(found))[:, None] * chances[:, -1:] > chances).sum(axis=1)
+    drawn: Floats = _GRID[np.minimum(places, len(_GRID) - 1)]
+    return drawn
+
+
+def _share(
+    some: int, of: int, rng: np.random.Generator, samples: int, *, like: tuple[int, int] | None = None
+) -> Floats:
+    """Draws of a share of which so many were seen (Jeffreys prior), or with a prior like what was seen of more."""
+    if like is None:
+        return rng.beta(some + 0.5, of - some + 0.5, samples)
+    expected = (like[0] + 0.5) / (like[1] + 1)
+    return rng.beta(some + PRIOR * expected, of - some + PRIOR * (1 - expected), samples)

@@ -3,6 +3,7 @@
 What curation does not hear, bursts and new accounts, counts as unrated here.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,14 @@ from sqlmodel import Session, col, select
 from finetune.examples import Kind, speaker
 from finetune.hearing import Hearing
 from finetune.hygiene import same_answer
-from finetune.rated import Rated, Signs
+from finetune.rated import Answers, Rated, Signs
 from scheduler.judged import unsupported
+from scheduler.tasks import UNCLASSIFIED
 from scheduler.workbench import Workbench, joined_at, reviewers_of
-from store.models import Exchange, ExchangeState, Feedback
+from store.models import Exchange, ExchangeState, Feedback, Label
 
 LOOKED_AT = 500
-"""Answers of each kind, the newest, that the judge looks at."""
+"""Answers of each kind, the newest of all tasks, that the judge looks at."""
 Row = Mapping[str, Any]
 
 
@@ -47,8 +49,9 @@ def _rated(
     right: Mapping[str, bool],
     judge: Callable[[str], bool | None] | None,
 ) -> Rated:
-    columns: list[Any] = [Exchange.id, Exchange.answer, Feedback]
+    columns: list[Any] = [Exchange.id, Exchange.answer, Label.task, Feedback]
     query = select(*columns).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
+    query = query.join(Label, col(Label.exchange_id) == col(Exchange.id), isouter=True)
     query = query.where(Exchange.adapter == name, Exchange.model == bench.base_model)
     query = query.where(Exchange.state == ExchangeState.FINISHED, col(Exchange.trainable))
     rows = session.exec(query.order_by(col(Exchange.created_at))).all()
@@ -58,14 +61,16 @@ def _rated(
         new_days=bench.new_account_days,
         most_per_hour=bench.most_ratings_per_hour,
     )
-    for exchange_id, _, feedback in rows:
+    for exchange_id, _, _, feedback in rows:
         if feedback is not None:
             hearing.enter(exchange_id, *speaker(feedback))
-    kinds: dict[str, list[str]] = {"liked": [], "disliked": [], "unrated": []}
-    for exchange_id, answer, feedback in rows:
+    kinds: dict[str, list[tuple[str, str]]] = {"liked": [], "disliked": [], "unrated": []}
+    for exchange_id, answer, task, feedback in rows:
         heard = feedback is not None and not hearing.unheard(exchange_id)
-        kinds[_kind(feedback, answer) if heard else "unrated"].append(exchange_id)
-    return Rated(right, **{kind: _signs(ids, judge) for kind, ids in kinds.items()})
+        kinds[_kind(feedback, answer) if heard else "unrated"].append((exchange_id, task or UNCLASSIFIED))
+    by_kind = {kind: signs_of(answers, judge) for kind, answers in kinds.items()}
+    tasks = sorted({task for signs in by_kind.values() for task in signs})
+    return Rated(right, {task: Answers(**{kind: signs[task] for kind, signs in by_kind.items()}) for task in tasks})
 
 
 def _kind(feedback: Feedback, answer: str) -> str:
@@ -73,7 +78,12 @@ def _kind(feedback: Feedback, answer: str) -> str:
     return "disliked" if wrong else "liked" if feedback.rating or feedback.correction else "unrated"
 
 
-def _signs(ids: Sequence[str], judge: Callable[[str], bool | None] | None) -> Signs:
-    said = [judge(exchange_id) for exchange_id in ids[-LOOKED_AT:]] if judge is not None else []
-    told = [one for one in said if one is not None]
-    return Signs(len(ids), len(told), sum(told))
+def signs_of(answers: Sequence[tuple[str, str]], judge: Callable[[str], bool | None] | None) -> defaultdict[str, Signs]:
+    """Of answers (id, task), oldest first, the signs by task; `judge` is asked about the newest LOOKED_AT."""
+    found = defaultdict[str, Signs](Signs)
+    for _, task in answers[:-LOOKED_AT]:
+        found[task] += Signs(1)
+    for exchange_id, task in answers[-LOOKED_AT:]:
+        said = judge(exchange_id) if judge is not None else None
+        found[task] += Signs(1) if said is None else Signs(1, 1, int(said))
+    return found

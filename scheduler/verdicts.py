@@ -50,7 +50,7 @@ def verdict_of(
         rated=rated,
     )
     weighed = (rated or {}).get(serving.model)
-    mine = {case.case_id for case in candidate.cases if case.task in planned}
+    mine = {case.case_id: case.task for case in candidate.cases if case.task in planned}
     how = weighed.sentence(serving.model, among=mine) if weighed else ""
     told = judging.told(bench, candidate, serving, said, planned)
     if looks and told:

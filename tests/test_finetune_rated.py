@@ -3,24 +3,24 @@
 import numpy as np
 import pytest
 
-from bench.gate_rated import KINDS, SHOWS, Answers, world
+from bench.gate_rated import ALIKE, EASY, HARD, OFTEN, SHOWS, Shown, world
 from finetune.bootstrap import interval, resampled_means, resampled_strata
 from finetune.comparison import Comparison, Rules, compared
 from finetune.gate import decide
-from finetune.rated import LEAST_CASES, Rated, Signs
+from finetune.rated import LEAST_CASES, Answers, Rated, Signs
 
 SAME = {"planned_tasks": ["planned"], "margin": 0.05, "loss_margin": 0.02, "min_cases": 24, "samples": 500}
 
 
 def rated(seed: int, *, wrong: float, liked: float, disliked: float, answers: int = 2000, sign: bool = True) -> Rated:
     """Answers of which a share is wrong, rated so often, with a sign that tells wrong ones from right ones or not."""
-    rng, found = np.random.default_rng(seed), Answers()
+    rng, found = np.random.default_rng(seed), Shown()
     for _ in range(answers):
         right = bool(rng.random() >= wrong)
         said = rng.random() < (liked if right else disliked)
         kind = ("liked" if right else "disliked") if said else "unrated"
-        found.shown[kind].append(bool(rng.random() < SHOWS[right or not sign]))
-    return Rated({}, *(found.signs(kind) for kind in KINDS))
+        found.by_kind[kind].append(bool(rng.random() < SHOWS[right or not sign]))
+    return Rated({}, {"planned": found.answers()})
 
 
 @pytest.mark.parametrize(("liked", "disliked"), [(0.2, 0.2), (0.1, 0.4), (0.3, 0.1)])
@@ -34,7 +34,8 @@ def test_the_share_of_wrong_answers_is_found_whatever_people_like_to_rate(liked:
 def test_without_a_sign_unrated_answers_are_taken_to_be_like_the_rated_ones_and_that_is_not_sure() -> None:
     told = rated(1, wrong=0.3, liked=0.2, disliked=0.2)
     blind = rated(1, wrong=0.3, liked=0.2, disliked=0.2, sign=False)
-    unseen = Rated({}, *(Signs(one.answers) for one in (told.liked, told.disliked, told.unrated)))
+    all_ = told.answers()
+    unseen = Rated({}, {"planned": Answers(*(Signs(one.answers) for one in (all_.liked, all_.disliked, all_.unrated)))})
     for one in (blind, unseen):
         draws = one.wrong(seed=1, samples=1000)
         assert np.median(draws) == pytest.approx(0.3, abs=0.08)
@@ -42,7 +43,7 @@ def test_without_a_sign_unrated_answers_are_taken_to_be_like_the_rated_ones_and_
 
 
 def test_where_everything_was_rated_the_share_is_what_they_said() -> None:
-    draws = Rated({}, Signs(700), Signs(300), Signs()).wrong(seed=1, samples=1000)
+    draws = Rated({}, {"planned": Answers(Signs(700), Signs(300))}).wrong(seed=1, samples=1000)
     assert np.median(draws) == pytest.approx(0.3, abs=0.01) and np.std(draws) < 0.02
 
 
@@ -72,8 +73,9 @@ def test_a_kind_without_a_case_is_not_weighed_and_a_few_cases_of_it_promise_noth
     assert told(0).difference == 1.0 and interval(told(0).draws)[0] == 1.0
     few = told(LEAST_CASES)
     assert few.difference == pytest.approx(1.0) and interval(few.draws)[0] < 0.4
-    assert Rated({"a": True}, Signs(9), Signs(9), Signs(9)).sentence("v1", among="ab") == ""
-    said = Rated({"a": False, "b": False}, Signs(9), Signs(9), Signs(9)).sentence("v1", among="ab")
+    among, answers = dict.fromkeys("ab", "planned"), {"planned": Answers(Signs(9), Signs(9), Signs(9))}
+    assert Rated({"a": True}, answers).sentence("v1", among=among) == ""
+    said = Rated({"a": False, "b": False}, answers).sentence("v1", among=among)
     assert said.startswith(
         "On 2 of the planned tasks' cases people had found the answer of v1 wrong, and on none right"
     )
@@ -104,5 +106,30 @@ def test_people_who_rate_mostly_what_is_right_do_not_hide_a_gain() -> None:
     assert decide(candidate, serving, **SAME).verdict != "promote"
     said = decide(candidate, serving, rated={"v1": known}, **SAME)
     assert said.verdict == "promote"
-    assert "cases people had found the answer of v1 wrong" in known.sentence("v1", among=known.right)
-    assert known.sentence("v1", among=()) == ""
+    assert "cases people had found the answer of v1 wrong" in known.sentence(
+        "v1", among=dict.fromkeys(known.right, "planned")
+    )
+    assert known.sentence("v1", among={}) == ""
+
+
+@pytest.mark.parametrize("how", [ALIKE, OFTEN])
+@pytest.mark.parametrize("right", [HARD, EASY])
+def test_a_task_has_its_own_share_of_wrong_answers(right: dict[str, float], how: tuple[str, float, float]) -> None:
+    known = [world(seed, gain=0, liked=how[1], disliked=how[2], right=right)[2] for seed in range(12)]
+    for task, share in right.items():
+        found = [np.median(one.wrong({task}, seed=1, samples=1000)) for one in known]
+        assert np.mean(found) == pytest.approx(1 - share, abs=0.05)
+    both = np.mean([np.median(one.wrong(seed=1, samples=1000)) for one in known])
+    assert both == pytest.approx(0.325, abs=0.1)
+
+
+def test_a_task_with_few_rated_answers_leans_on_the_others_and_one_without_any_is_taken_to_be_like_them() -> None:
+    much = Answers(Signs(800), Signs(200))
+    known = Rated(
+        {}, {"much": much, "little": Answers(Signs(0), Signs(2), Signs(50)), "none": Answers(unrated=Signs(9))}
+    )
+    little = known.wrong({"little"}, seed=1, samples=2000)
+    assert 0.2 < np.median(little) < 0.8 and np.std(little) > 0.1
+    assert known.answers({"none"}) == known.answers() and known.answers({"much", "none"}).rated == 1000
+    alone = Rated({}, {"much": much})
+    assert np.array_equal(alone.wrong({"much"}, seed=1, samples=99), alone.wrong(seed=1, samples=99))

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
-from finetune.rated import Signs
-from scheduler.rated import found_right, rated
+from finetune.rated import Answers, Signs
+from scheduler.rated import LOOKED_AT, found_right, rated, signs_of
 from scheduler.workbench import Workbench
 from store import exchanges, people
 from store.database import Database
-from store.models import Conversation, Exchange, Person, Role
+from store.models import Conversation, Exchange, Label, Person, Role
 from tests.test_finetune_dataset import GOOD, curated, logged
 from tests.test_scheduler_workbench import bench
 
@@ -73,7 +74,29 @@ def test_all_answers_of_an_adapter_are_counted_by_what_people_said(database: Dat
     answered(database, ann, model="another model")
     found = rated(work, ["v1", "base"], [case(1, "upvoted")])
     assert list(found) == ["v1"] and found["v1"].right == {"ex_1": True}
-    assert (found["v1"].liked, found["v1"].disliked, found["v1"].unrated) == (Signs(2), Signs(2), Signs(1))
+    assert found["v1"].by_task == {"unclassified": Answers(Signs(2), Signs(2), Signs(1))}
+
+
+def test_answers_are_counted_by_the_task_of_their_questions(work: Workbench) -> None:
+    ann = people.add(work.database, "ann", role=Role.CHAT, actor="test")
+    with work.database.write() as session:
+        session.add(Conversation(id="co_1", person_id=ann.id))
+    for rating in ("up", "down", None):
+        answered(work.database, ann, rating=rating)
+    with work.database.write() as session:
+        for row in session.exec(select(Exchange)).all()[:2]:
+            session.add(Label(exchange_id=row.id, task="technical", confidence=0.9, taxonomy="x"))
+    known = rated(work, ["v1"], [case(1, "upvoted")])["v1"]
+    assert known.by_task == {
+        "technical": Answers(Signs(1), Signs(1)),
+        "unclassified": Answers(unrated=Signs(1)),
+    }
+
+
+def test_the_newest_answers_are_those_that_the_judge_is_asked_about() -> None:
+    ids = [(str(n), "technical" if n % 2 else "creative") for n in range(LOOKED_AT + 10)]
+    found = signs_of(ids, lambda name: None if name == "509" else int(name) < 20)
+    assert found == {"technical": Signs(255, 249, 5), "creative": Signs(255, 250, 5)}
 
 
 def test_a_burst_and_a_new_account_do_not_move_the_share_of_wrong_answers(work: Workbench) -> None:
@@ -89,7 +112,8 @@ def test_a_burst_and_a_new_account_do_not_move_the_share_of_wrong_answers(work: 
 
     def told() -> tuple[int, int, int]:
         found = rated(kept, ["v1"], [case(1, "upvoted")])["v1"]
-        return found.liked.answers, found.disliked.answers, found.unrated.answers
+        all_ = found.answers()
+        return all_.liked.answers, all_.disliked.answers, all_.unrated.answers
 
     assert told() == (6, 2, 1)
     with work.database.write() as session:
