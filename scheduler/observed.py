@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlmodel import Session, col, select
 
+from scheduler.days import Observation
 from store.models import Exchange, ExchangeState, Feedback, Person, Role
 
 MOST_OF_ONE = 3
@@ -31,6 +32,7 @@ class Seen(NamedTuple):
     """What the watch knows of an exchange: no texts, of which a month is long."""
 
     id: str
+    at: datetime
     adapter: str
     state: str
     declined: bool
@@ -55,7 +57,8 @@ def seen(
     `until` then or later tells nothing of the time before. What somebody rated whose account was then younger than
     `new_account_days` counts as unrated, except a reviewer's.
     """
-    exchange: list[Any] = [Exchange.id, Exchange.adapter, Exchange.state, Exchange.declined, Exchange.person_id]
+    exchange: list[Any] = [Exchange.id, Exchange.created_at, Exchange.adapter, Exchange.state, Exchange.declined]
+    exchange.append(Exchange.person_id)
     feedback: list[Any] = [Feedback.rating, Feedback.rated_by, Feedback.rated_at, Person.created_at, Person.role]
     query = select(*exchange, *feedback).join(Feedback, col(Feedback.exchange_id) == col(Exchange.id), isouter=True)
     query = query.join(Person, col(Person.id) == col(Feedback.rated_by), isouter=True)
@@ -69,10 +72,10 @@ def seen(
 
 
 def _row(*row: Any, until: datetime | None, days: float) -> Seen:
-    identity, adapter, state, declined, asker, rating, rater, rated_at, joined, role = row
+    identity, at, adapter, state, declined, asker, rating, rater, rated_at, joined, role = row
     new = joined is not None and rated_at is not None and joined <= rated_at < joined + timedelta(days=days)
     unheard = (new and role == Role.CHAT) or (until is not None and rated_at is not None and rated_at >= until)
-    return Seen(identity, adapter, state, declined, asker, None if unheard else rating, rater or "", rated_at)
+    return Seen(identity, at, adapter, state, declined, asker, None if unheard else rating, rater or "", rated_at)
 
 
 Shows = Callable[[Seen], bool | None]
@@ -123,18 +126,19 @@ def signs(max_decline_rise: float, unsupported: Unsupported | None) -> list[Sign
 
 @dataclass(frozen=True)
 class Told:
-    """What a side tells of a sign, in the order of time: each observation with the person it comes from."""
+    """What a side tells of a sign, in the order of time."""
 
-    rows: tuple[tuple[bool, str], ...]
+    rows: tuple[Observation, ...]
 
     @classmethod
     def of(cls, rows: Sequence[Seen], sign: Sign) -> "Told":
         """Ratings in the order in which they were given, everything else in that of the exchanges."""
+        at = [(one.rated_at if sign.rated else one.at, one) for one in rows]
+        known = [(when, one) for when, one in at if when is not None]
         if sign.rated:
-            at = [(one.rated_at, one) for one in rows if one.rated_at is not None]
-            rows = [one for _, one in sorted(at, key=lambda pair: pair[0])]
-        told = ((sign.shows(one), one.rater if sign.rated else one.asker) for one in rows)
-        return cls(tuple((shows, person) for shows, person in told if shows is not None))
+            known.sort(key=lambda pair: pair[0])
+        told = ((sign.shows(one), one.rater if sign.rated else one.asker, when.date()) for when, one in known)
+        return cls(tuple(Observation(shows, person, day) for shows, person, day in told if shows is not None))
 
     def few(self, *, last: bool = False) -> "Told":
         """Of each person the first MOST_OF_ONE alone, or the last."""
@@ -144,20 +148,20 @@ class Told:
 
     def people(self) -> int:
         """How many different people show the sign."""
-        return len({person for shows, person in self.rows if shows})
+        return len({one.person for one in self.rows if one.shows})
 
     def shows(self) -> list[bool]:
-        """Each observation without its person."""
-        return [shows for shows, _ in self.rows]
+        """Each observation without its person and day."""
+        return [one.shows for one in self.rows]
 
     def opposite(self) -> "Told":
         """The same with yes and no exchanged."""
-        return Told(tuple((not shows, person) for shows, person in self.rows))
+        return Told(tuple(one._replace(shows=not one.shows) for one in self.rows))
 
 
-def _at_most(rows: Iterable[tuple[bool, str]]) -> Iterable[tuple[bool, str]]:
+def _at_most(rows: Iterable[Observation]) -> Iterable[Observation]:
     counted = Counter[str]()
-    for shows, person in rows:
-        counted[person] += 1
-        if counted[person] <= MOST_OF_ONE:
-            yield shows, person
+    for one in rows:
+        counted[one.person] += 1
+        if counted[one.person] <= MOST_OF_ONE:
+            yield one

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
+from scheduler.days import ALIKE, Days
+
 RISES = np.array([0.03, 0.06, 0.12, 0.24])
 """Each twice the one before: a rise in between is found nearly as soon by a neighbour as by itself."""
 LOG_WEIGHTS = np.log([0.10, 0.25, 0.45, 0.20])
@@ -45,18 +47,36 @@ def _log_mean(logs: Floats, weights: Floats) -> Floats:
     return np.asarray(top[..., 0] + np.log(np.exp(logs - top + weights).sum(axis=-1)))
 
 
-def paths_of_level(seen: Floats, level: float) -> Floats:
+def paths_of_level(
+    seen: Floats, level: float, *, correlation: float = 0.0, begins: Sequence[int] | None = None
+) -> Floats:
     """The log evidence after each observation that a stream's share is above `level`, however far below it is.
 
-    `seen` is in the order of time, shape (n,), or several streams at once, shape (streams, n); so is the result.
+    `seen` is in the order of time, shape (n,), or several streams at once, shape (streams, n); so is the result. With a
+    `correlation` of observations of one day, days whose first places are `begins`, each observation is predicted from
+    those of its day before it (beta-binomial), so that a bad day counts for less than as many observations.
     """
     level = min(max(level, SMALLEST), 1 - SMALLEST)
     shares, weights = _rises(level)
     if not len(shares):
         return np.zeros_like(seen)
+    if correlation and begins is not None:
+        return _paths_by_day(seen, level, shares, weights, 1 / correlation - 1, np.asarray(begins, int))
     yes = np.cumsum(seen, axis=-1)[..., None]
     no = np.arange(1, seen.shape[-1] + 1)[:, None] - yes
     return _log_mean(yes * np.log(shares / level) + no * np.log((1 - shares) / (1 - level)), weights)
+
+
+def _paths_by_day(
+    seen: Floats, level: float, shares: Floats, weights: Floats, known: float, begins: npt.NDArray[np.int_]
+) -> Floats:
+    """`paths_of_level` where a day's share scatters about its mean as `known` observations would tell it."""
+    before = np.cumsum(seen, axis=-1) - seen
+    yes = (before - before[..., begins])[..., None]
+    of = known + (np.arange(seen.shape[-1]) - begins)[:, None]
+    bet, null, now = (known * shares + yes) / of, (known * level + yes) / of, seen[..., None]
+    logs = now * np.log(bet / null) + (1 - now) * np.log((1 - bet) / (1 - null))
+    return _log_mean(np.cumsum(logs, axis=-2), weights)
 
 
 def at_least(yes: int, of: int, *, confidence: float = 0.95) -> float:
@@ -76,7 +96,14 @@ def _scale(alpha: float) -> float:
 
 
 def looks_until_above(
-    yes: int, of: int, seen: Sequence[bool] | Floats, *, alpha: float, tolerated: float = 0.0
+    yes: int,
+    of: int,
+    seen: Sequence[bool] | Floats,
+    *,
+    alpha: float,
+    tolerated: float = 0.0,
+    days: Days = ALIKE,
+    begins: Sequence[int] | None = None,
 ) -> int | None:
     """How many of `seen`, in the order of time, it takes to show a rise by more than `tolerated` over `yes` of `of`.
 
@@ -84,19 +111,24 @@ def looks_until_above(
     For any share before there are two independent p-values: u, how likely so few `yes` are (binomial), and one over the
     largest evidence ever that the share since is higher. The second is below min(1, c / u ** BEFORE_POWER) with a
     probability of `alpha` where c is such that this has a mean of `alpha` over a uniform u. As the share before is not
-    known, that must hold for every one.
+    known, that must hold for every one. Where `days` differed before, those seen before count as fewer, and so do
+    those of one day since, which start at the places of `begins`.
     """
     if not of or yes >= of:
         return None
     values, most, scale = np.asarray(seen, float), 0, math.log(_scale(alpha))
     likely = np.linspace(0, LEAST_LIKELY, CELLS + 1)
-    levels = stats.beta.ppf(-np.expm1(-likely[1:]), yes + 1, of - yes)
+    fewer = days.inflation()
+    levels = stats.beta.ppf(-np.expm1(-likely[1:]), yes / fewer + 1, (of - yes) / fewer)
     for unlikely, level in zip(likely, levels, strict=False):
         wanted = -(scale + BEFORE_POWER * unlikely)
         if wanted <= 0:
             break
         # A cell is held to the least that its levels ask for and to the highest of them: no level asks for more.
-        hit = paths_of_level(values, level + tolerated) >= wanted if level + tolerated < 1 else np.zeros(1, bool)
+        if level + tolerated >= 1:
+            return None
+        paths = paths_of_level(values, level + tolerated, correlation=days.correlation, begins=begins)
+        hit = paths >= wanted
         if not hit.any():
             return None
         most = max(most, int(hit.argmax()) + 1)

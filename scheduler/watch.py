@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from scheduler import sequential
+from scheduler.days import ALIKE, Days, begins
 from scheduler.observed import DISLIKED, Seen, Sign, Told, Unsupported, seen, signs
 from store import deployments
 from store.database import Database
@@ -48,18 +49,27 @@ class Watched:
 
 
 def rises(
-    others: Sequence[bool], seen: Sequence[bool], *, beside: bool, tolerated: float = 0.0, alpha: float = ALPHA
+    others: Sequence[bool],
+    seen: Sequence[bool],
+    *,
+    beside: bool,
+    tolerated: float = 0.0,
+    alpha: float = ALPHA,
+    days: Days = ALIKE,
+    begins: Sequence[int] | None = None,
 ) -> bool:
     """Whether a share is larger than it was, by more than `tolerated`: true by chance, ever, in `alpha` of the cases.
 
-    Both in the order of time. `beside` says that both ran at the same time; else the others give a level before.
+    Both in the order of time. `beside` says that both ran at the same time; else the others give a level before, whose
+    `days` may differ, and `begins` are the places in `seen` at which its days begin.
     """
     if len(others) < LEAST or len(seen) < LEAST:
         return False
     if beside:
         higher = sum(seen) / len(seen) - sum(others) / len(others) > tolerated
         return higher and sequential.enough(sequential.against_others(others, seen, tolerated=tolerated), alpha=alpha)
-    found = sequential.looks_until_above(sum(others), len(others), seen, alpha=alpha, tolerated=tolerated)
+    yes, of = sum(others), len(others)
+    found = sequential.looks_until_above(yes, of, seen, alpha=alpha, tolerated=tolerated, days=days, begins=begins)
     return found is not None
 
 
@@ -111,10 +121,22 @@ class _Sides:
     def harm(self, sign: Sign, *, few: bool) -> tuple[str, int]:
         """That a sign rose, as a sentence without its end, and how many people show it; empty when it did not."""
         was, is_ = self.told(sign, few=few)
-        alpha = ALPHA * sign.part
-        if not rises(was.shows(), is_.shows(), beside=self.beside, tolerated=sign.tolerated, alpha=alpha):
+        if not self._rose(was, is_, sign, alpha=ALPHA * sign.part):
             return "", 0
         return f"{sign.name} rose {_from_to(was, is_)} {sign.of} with {self.adapter_id}", is_.people()
+
+    def _rose(self, was: Told, is_: Told, sign: Sign, *, alpha: float) -> bool:
+        """Whether what the adapter shows is more than the others did; a day of failures before excuses none since."""
+        days = ALIKE if sign.anybody else Days.of(was.rows)
+        return rises(
+            was.shows(),
+            is_.shows(),
+            beside=self.beside,
+            tolerated=sign.tolerated,
+            alpha=alpha,
+            days=days,
+            begins=begins(is_.rows),
+        )
 
     def alarm(self, sign: Sign, *, at_the_end: bool = False) -> str:
         """That most of what the adapter did is bad, and too little is there to compare; empty when not."""
@@ -141,7 +163,7 @@ class _Sides:
         """That thumbs-down fell, and how many people are content."""
         was, is_ = self.told(DISLIKED, few=few)
         liked = is_.opposite()
-        if not rises(was.opposite().shows(), liked.shows(), beside=self.beside):
+        if not self._rose(was.opposite(), liked, DISLIKED, alpha=ALPHA):
             return "", 0
         return f"{DISLIKED.name} fell {_from_to(was, is_)} {DISLIKED.of} with {self.adapter_id}", liked.people()
 

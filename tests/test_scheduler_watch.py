@@ -144,15 +144,16 @@ def answered(
     adapter: str = "",
     rating: str | None = None,
     alone: bool = False,
+    days: int = 0,
     **values: object,
 ) -> None:
     """Exchanges before the swap, answered by the base, or after it, answered by v1; of as many people as count.
 
-    They are rated in the order of the calls, on their side of the swap; `alone` are those of ann.
+    They are rated in the order of the calls, on their side of the swap; `alone` are those of ann, `days` earlier ones.
     """
     asking = [ann] if alone else crowd(database, math.ceil(number / MOST_OF_ONE))
     for i in range(number):
-        at = SWAP + timedelta(seconds=i + 1) * (1 if after else -1)
+        at = SWAP + timedelta(seconds=i + 1) * (1 if after else -1) - timedelta(days=days)
         person = asking[i % len(asking)]
         row = Exchange(
             conversation_id="co_1",
