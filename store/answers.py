@@ -43,6 +43,8 @@ _MISSING = (
     rf"(?:^(?:passage|document|context)|(?:^|[,;:] |\b(?:but|and|that|as|since|because) ){_NAMED})"
     rf"(?: \d[\d ,]*(?:and \d+)?)?(?: (?:you )?(?:provided|given|shown|above|here))? (?:do|does|did){_NOT}"
     rf"(?: \w+ly)? {_SAY}\b",
+    rf"(?:^|[,;:] |\b(?:but|and|that|as|since|because) ){_NAMED} {_SAY}s? nothing\b",
+    rf"^nothing (?:is|was) (?:said|{_SAID})\b[^.;:]{{0,80}}? in {_NAMED}\W*$",
     rf"^(?:no (?:document|passage|source|text)|(?:no|neither of|nothing in) {_NAMED}|none of {_NAMED})"
     rf"(?: (?:here|above))? {_SAY}s?\b",
     rf"^no {_FACTS} (?:about|on|of|regarding|concerning)\b.* (?:available|found|given|provided|in {_NAMED})[.!]?$",
