@@ -119,21 +119,27 @@ def approve(
         ):
             return row
         else:
-            replaced = serving.adapter
-            if share < EVERYBODY:
-                _check_loaded(session, replaced)
-            _supersede_approved(session, actor)
-            move(session, adapter_id, S.APPROVED, actor=actor, comment=comment, decided_at=now(), replaced=replaced)
-            if share == EVERYBODY:
-                deploy(session, adapter_id, actor=actor, comment=comment)
-            else:
-                deploy(session, replaced, actor=actor, comment=comment, canary=adapter_id, share=share, testers=ids)
+            _send_live(session, row, serving.adapter, actor=actor, comment=comment, share=share, testers=ids)
     if stale:
         raise Conflict(
             f"adapter {adapter_id} was compared with {row.compared_with}, but {serving.adapter} serves now.",
             "It will be evaluated again against the adapter that serves now.",
         )
     return row
+
+
+def _send_live(
+    session: Session, row: Adapter, replaced: str, *, actor: str, comment: str, share: float, testers: Sequence[str]
+) -> None:
+    """Point requests at an approved adapter: all of them, or a share beside what it is to replace."""
+    if share < EVERYBODY:
+        _check_loaded(session, replaced)
+    _supersede_approved(session, actor)
+    move(session, row.id, S.APPROVED, actor=actor, comment=comment, decided_at=now(), replaced=replaced)
+    if share == EVERYBODY:
+        deploy(session, row.id, actor=actor, comment=comment)
+    else:
+        deploy(session, replaced, actor=actor, comment=comment, canary=row.id, share=share, testers=testers)
 
 
 def _check_files(
