@@ -33,12 +33,21 @@ class World:
     counts: Mapping[str, int]
     seed: int
     discordance: Mapping[str, float]
+    unequal: bool = False
+    """Documents by Zipf's law, the largest with a quarter of a task's cases, in place of three cases each."""
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
         self.base = {task: self.rng.random(count) < LEVEL for task, count in self.counts.items()}
         self.graded = {task: self.rng.beta(2, 1.5, count) for task, count in self.counts.items()}
+        self.documents = {task: self._documents(count) for task, count in self.counts.items()}
+
+    def _documents(self, cases: int) -> list[int]:
+        if not self.unequal:
+            return [place // CASES_OF_A_DOCUMENT for place in range(cases)]
+        often = 1 / np.arange(1, cases // CASES_OF_A_DOCUMENT + 1)
+        return [int(one) for one in self.rng.choice(len(often), size=cases, p=often / often.sum())]
 
     def report(self, name: str, gains: Mapping[str, float]) -> Report:
         """An adapter that is better than the base by `gains` (points as shares) in each task."""
@@ -60,7 +69,7 @@ class World:
             CaseScore(
                 f"{task}-{i}",
                 task,
-                f"{task}-{i // CASES_OF_A_DOCUMENT}",
+                f"{task}-{self.documents[task][i]}",
                 True,
                 "",
                 {
@@ -87,11 +96,12 @@ def verdicts(
     discordance: Mapping[str, float],
     seed: int = 0,
     anchored: bool = True,
+    unequal: bool = False,
 ) -> dict[str, int]:
     """What the gate says of an adapter in `cycles` worlds; the task `planned` is the planned one."""
     found = {"promote": 0, "reject": 0, "not_enough_evidence": 0}
     for number in range(cycles):
-        world = World(counts, seed + number, discordance)
+        world = World(counts, seed + number, discordance, unequal)
         anchor = world.report("base", {}) if anchored else None
         said = decide(
             world.report("v2", gains), world.report("v1", {}), planned_tasks=["planned"], anchor=anchor, **SETTINGS
@@ -123,6 +133,7 @@ def _main_rows(cycles: int) -> list[dict[str, Any]]:
     return [
         _row("equally good", "promoted <= 2.5 %", even, {}, cycles),
         _row("equally good, no anchor", "", even, {}, cycles // 4, anchored=False),
+        _row("equally good, unequal documents", "promoted <= 2.5 %", even, {}, cycles, anchored=False, unequal=True),
         _row("+ 5 points", "promoted >= 80 %", {"planned": 600}, {"planned": 0.05}, cycles, anchored=False),
         _row("+ 5 points, two other tasks", "promoted >= 80 %", large, {"planned": 0.05}, cycles, anchored=False),
         _row("+ 5 points, anchor too", "", large, {"planned": 0.05}, cycles // 4),

@@ -124,7 +124,15 @@ def main() -> None:
     """Simulate, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, default=1_000, help="of a row")
-    cycles = parser.parse_args().cycles
+    parser.add_argument("--part", choices=["rated", "tasks"])
+    options = parser.parse_args()
+    if options.part in (None, "rated"):
+        _rated(options.cycles)
+    if options.part in (None, "tasks"):
+        _tasks(options.cycles)
+
+
+def _rated(cycles: int) -> None:
     rows = [
         row(f"{what}; {how}", cycles, gain=gain, liked=liked, disliked=disliked)
         for what, gain in (("equally good", 0.0), ("10 points better", 0.1), ("8 points worse", -0.08))
@@ -136,6 +144,9 @@ def main() -> None:
         )
     ]
     show("gate_rated", rows, cases=CASES)
+
+
+def _tasks(cycles: int) -> None:
     rows = [
         row(f"{what}; {which}; {how}", cycles, gain=gain, liked=liked, disliked=disliked, right=right)
         for what, gain in (("equally good", 0.0), ("10 points better", 0.1))

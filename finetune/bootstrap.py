@@ -14,6 +14,9 @@ TIE = 0.02
 FEW = 5
 """Fewer pairs that differ are drawn too seldom: with three of them one draw in twenty has none at all."""
 
+LEAST_EQUAL = 8
+"""Clusters of whatever sizes count as so many equal ones, if there are so many: fewer would be far too careful."""
+
 
 @lru_cache(maxsize=64)
 def _drawn(clusters: int, seed: int, samples: int) -> Floats:
@@ -22,10 +25,17 @@ def _drawn(clusters: int, seed: int, samples: int) -> Floats:
     return drawn.astype(float)
 
 
-def _stretch(clusters: int) -> float:
-    """What deviations are multiplied by: with few documents a plain bootstrap promises too much."""
-    few = stats.t.ppf(0.975, clusters - 1) / stats.norm.ppf(0.975)
-    return float(few * math.sqrt(clusters / (clusters - 1)))
+def _stretch(sizes: Floats, most: int | None = None) -> float:
+    """What deviations are multiplied by, of clusters of such sizes: with few a plain bootstrap promises too much.
+
+    Unequal ones count as fewer (Carter, Schnepel and Steigerwald, "Asymptotic behavior of a t-test robust to cluster
+    heterogeneity", 2017), but as LEAST_EQUAL, as whether a large one is drawn scatters the draws already. With `most`
+    they count as at most so many.
+    """
+    clusters = min(len(sizes), most or len(sizes))
+    equal = max(float(sizes.sum() ** 2 / (sizes**2).sum()), LEAST_EQUAL)
+    few = stats.t.ppf(0.975, min(clusters, equal) - 1) / stats.norm.ppf(0.975)
+    return float(few) * math.sqrt(clusters / (clusters - 1))
 
 
 def resampled_means(
@@ -39,20 +49,19 @@ def resampled_means(
 ) -> Floats:
     """Weighted means of `samples` draws of whole clusters with replacement (cluster bootstrap, Davison & Hinkley 1997).
 
-    Deviations from the mean are stretched by t(G-1) / z and sqrt(G / (G-1)) for G clusters: with few documents a
-    plain bootstrap promises too much. One cluster alone says nothing about others: the result is then wider than
-    any difference of two shares can be. Where `labels` of so many cases decide, they count as at most so many clusters.
+    Deviations from the mean are stretched by t(G-1) / z and sqrt(G / (G-1)) for G clusters, of which unequal ones count
+    as fewer. One cluster alone says nothing about others: the result is then wider than any difference of two shares
+    can be. Where `labels` of so many cases decide, they count as at most so many clusters.
     """
     value, weight = np.asarray(values, float), np.asarray(weights if weights is not None else [1.0] * len(values))
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
     count, mean = len(names), float(np.average(value, weights=weight))
-    certain = _certain(count, labels)
-    if certain < 2:
+    if min(count, count if labels is None else labels) < 2:
         return anything(mean, samples)
     sums = np.bincount(place, weights=value * weight, minlength=count)
-    sizes = np.bincount(place, weights=weight, minlength=count)
+    sizes: Floats = np.bincount(place, weights=weight, minlength=count).astype(float)
     draws = _drawn(count, seed, samples)
-    result: Floats = mean + _stretch(certain) * ((draws @ sums) / (draws @ sizes) - mean)
+    result: Floats = mean + _stretch(sizes, labels) * ((draws @ sums) / (draws @ sizes) - mean)
     return result
 
 
@@ -75,27 +84,22 @@ def resampled_strata(
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
     count, own, means = len(names), float(np.mean(kind == 2)), _means(value, kind)
     mean = stratified_mean(values, strata, shares)
-    certain = _certain(count, labels)
-    if certain < 2:
+    if min(count, count if labels is None else labels) < 2:
         return mean, anything(mean, len(shares))
+    stretch = _stretch(np.bincount(place).astype(float), labels)
     draws, found = _drawn(count, seed, len(shares)), []
     for one in range(3):
         sums = draws @ np.bincount(place, weights=value * (kind == one), minlength=count)
         sizes = draws @ np.bincount(place, weights=(kind == one).astype(float), minlength=count)
         found.append(np.where(sizes > 0, sums / np.maximum(sizes, 1e-9), means[one]))
     drawn = own * found[2] + (1 - own) * (shares * found[0] + (1 - shares) * found[1])
-    draws = mean + _stretch(certain) * (drawn - mean)
+    draws = mean + stretch * (drawn - mean)
     share = float(np.median(shares))
     for one, part in ((0, (1 - own) * share), (1, (1 - own) * (1 - share))):
         mine = value[kind == one]
         if len(mine) and int((np.abs(mine) > TIE).sum()) < FEW:
-            draws = _widened(draws, mine, mean=mean, by=_stretch(certain) * part)
+            draws = _widened(draws, mine, mean=mean, by=stretch * part)
     return mean, draws
-
-
-def _certain(clusters: int, labels: int | None) -> int:
-    """How many clusters deviations are stretched as for: labels of a few cases tell no more than a few clusters."""
-    return clusters if labels is None else min(clusters, labels)
 
 
 def anything(mean: float, samples: int) -> Floats:
@@ -117,10 +121,10 @@ def as_wide_as_unseen(
     `values` are paired differences in [-1, 1]. Of n cases of which k are lost, a share of up to the upper
     Clopper-Pearson bound may be (of none about 3.7 / n at 97.5 %), stretched as in `resampled_means`.
     """
-    value, count = np.asarray(values, float), len(set(clusters))
-    if count < 2:
+    value, sizes = np.asarray(values, float), np.unique(np.asarray(clusters), return_counts=True)[1].astype(float)
+    if len(sizes) < 2:
         return draws
-    return _widened(draws, value, mean=mean, by=_stretch(count))
+    return _widened(draws, value, mean=mean, by=_stretch(sizes))
 
 
 def _widened(draws: Floats, value: Floats, *, mean: float, by: float) -> Floats:

@@ -159,6 +159,21 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(documents):
     assert 0.90 <= held / 200 <= 0.99
 
 
+@pytest.mark.parametrize("documents", [12, 30, 60])
+def test_a_few_large_documents_do_not_make_intervals_too_short(documents: int) -> None:
+    """Documents by Zipf's law, each of which leans to one side: the lower end of 95 % is above 0 in 2.5 %."""
+    rng, often = np.random.default_rng(2), 1 / np.arange(1, documents + 1)
+    above, runs = 0, 1_200
+    for trial in range(runs):
+        place = rng.choice(documents, size=5 * documents, p=often / often.sum())
+        leaning = np.clip(rng.normal(0, 0.5, documents), -0.95, 0.95)[place]
+        up = rng.random(len(place)) < (1 + leaning) / 2
+        values = np.where(rng.random(len(place)) < 0.3, np.where(up, 1.0, -1.0), 0.0)
+        draws = resampled_means(values.tolist(), [str(one) for one in place], seed=trial % 32, samples=400)
+        above += interval(draws)[0] > 0
+    assert 0.01 <= above / runs <= 0.032
+
+
 def test_the_judge_that_selects_training_data_does_not_evaluate() -> None:
     with pytest.raises(Invalid, match='the judge "words" is of the family that selects training data, "words"'):
         same = {"base_model": "tiny", "max_tokens": 8, "batch": 1, "seed": 1}
