@@ -1,7 +1,9 @@
 """Means over documents that could have been others: draws of whole clusters, and intervals of them (pure)."""
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +13,10 @@ from scipy import stats
 Floats = NDArray[np.float64]
 TIE = 0.02
 """Two grades so near to each other tell of no answer lost or won, however many last digits differ."""
+OWN = 5
+"""Fewer values of a kind tell little of their task: there all tasks' values stand for them."""
+Stratum = tuple[str, bool]
+"""The task of a case, and whether people found the answer right that brought it about."""
 FEW = 5
 """Fewer pairs that differ are drawn too seldom: with three of them one draw in twenty has none at all."""
 
@@ -68,38 +74,35 @@ def resampled_means(
 def resampled_strata(
     values: Sequence[float],
     clusters: Sequence[str],
-    strata: Sequence[bool | None],
-    shares: Floats,
+    strata: Sequence[Stratum | None],
+    shares: Mapping[str, Floats],
     *,
     labels: int | None = None,
     seed: int = 0,
 ) -> tuple[float, Floats]:
-    """The mean and its draws where the values of True and False stand for shares of 1 - `shares` and `shares` of both.
+    """The mean and its draws where a task's values of False stand for a share of it, those of True for the rest.
 
-    Values of the stratum None keep their own share. `shares` are draws, one for each of the bootstrap's; both strata
-    must have values. Deviations are stretched as in `resampled_means`. Where hardly a pair of a stratum differs, they
-    are at least as wide as the exact bound of what was not seen there, by the stratum's share.
+    A task has the weight of its values, and values without a stratum keep their own. `shares` are draws by task, one
+    for each of the bootstrap's. Of a kind of which a task has fewer than OWN values, all tasks' values stand for its
+    own; both kinds must have values. Deviations are stretched as in `resampled_means`. Where hardly a pair of a part
+    differs, they are at least as wide as the exact bounds of what was not seen there, by the part's weight.
     """
-    value, kind = np.asarray(values, float), _kinds(strata)
-    names, place = np.unique(np.asarray(clusters), return_inverse=True)
-    count, own, means = len(names), float(np.mean(kind == 2)), _means(value, kind)
-    mean = stratified_mean(values, strata, shares)
+    value, (names, place) = np.asarray(values, float), np.unique(np.asarray(clusters), return_inverse=True)
+    parts, count, some = _parts(strata, shares), len(names), len(next(iter(shares.values())))
+    mean = sum(part.mean(value) for part in parts)
     if min(count, count if labels is None else labels) < 2:
-        return mean, anything(mean, len(shares))
+        return mean, anything(mean, some)
     stretch = _stretch(np.bincount(place).astype(float), labels)
-    draws, found = _drawn(count, seed, len(shares)), []
-    for one in range(3):
-        sums = draws @ np.bincount(place, weights=value * (kind == one), minlength=count)
-        sizes = draws @ np.bincount(place, weights=(kind == one).astype(float), minlength=count)
-        found.append(np.where(sizes > 0, sums / np.maximum(sizes, 1e-9), means[one]))
-    drawn = own * found[2] + (1 - own) * (shares * found[0] + (1 - shares) * found[1])
+    draws, drawn, few = _drawn(count, seed, some), np.zeros(some), []
+    for part in parts:
+        mine = value[part.of]
+        sums = draws @ np.bincount(place, weights=value * part.of, minlength=count)
+        sizes = draws @ np.bincount(place, weights=part.of.astype(float), minlength=count)
+        drawn += part.weight * np.where(sizes > 0, sums / np.maximum(sizes, 1e-9), mine.mean())
+        if part.known and int((np.abs(mine) > TIE).sum()) < FEW:
+            few.append((mine, stretch * float(np.median(part.weight))))
     draws = mean + stretch * (drawn - mean)
-    share = float(np.median(shares))
-    for one, part in ((0, (1 - own) * share), (1, (1 - own) * (1 - share))):
-        mine = value[kind == one]
-        if len(mine) and int((np.abs(mine) > TIE).sum()) < FEW:
-            draws = _widened(draws, mine, mean=mean, by=stretch * part)
-    return mean, draws
+    return mean, _widened(draws, few, mean=mean) if few else draws
 
 
 def anything(mean: float, samples: int) -> Floats:
@@ -124,16 +127,18 @@ def as_wide_as_unseen(
     value, sizes = np.asarray(values, float), np.unique(np.asarray(clusters), return_counts=True)[1].astype(float)
     if len(sizes) < 2:
         return draws
-    return _widened(draws, value, mean=mean, by=_stretch(sizes))
+    return _widened(draws, [(value, _stretch(sizes))], mean=mean)
 
 
-def _widened(draws: Floats, value: Floats, *, mean: float, by: float) -> Floats:
-    """Draws that are nowhere narrower than `by` times what was not seen among values."""
+def _widened(draws: Floats, parts: Sequence[tuple[Floats, float]], *, mean: float) -> Floats:
+    """Draws that are nowhere narrower than what was not seen among the values of each part, times its factor."""
     places = (np.arange(len(draws)) + 0.5) / len(draws)
-    least = mean - by * _unseen(1 - places, int((value < -TIE).sum()), len(value))
-    most = mean + by * _unseen(places, int((value > TIE).sum()), len(value))
-    found: Floats = np.sort(draws)
-    return np.where(places < 0.5, np.minimum(found, least), np.maximum(found, most))
+    lost = [by * _unseen(1 - places, int((value < -TIE).sum()), len(value)) for value, by in parts]
+    won = [by * _unseen(places, int((value > TIE).sum()), len(value)) for value, by in parts]
+    least, most = (np.sqrt(np.sum(np.square(one), axis=0)) for one in (lost, won))
+    found = np.sort(draws)
+    wide: Floats = np.where(places < 0.5, np.minimum(found, mean - least), np.maximum(found, mean + most))
+    return wide
 
 
 def _unseen(confidence: Floats, seen: int, of: int) -> Floats:
@@ -144,21 +149,38 @@ def _unseen(confidence: Floats, seen: int, of: int) -> Floats:
     return np.maximum(bounds, 0.0)
 
 
-def stratified_mean(values: Sequence[float], strata: Sequence[bool | None], shares: Floats) -> float:
-    """The mean of `resampled_strata` alone, at the median of `shares`."""
-    kind, share = _kinds(strata), float(np.median(shares))
-    own, (wrong, right, others) = float(np.mean(kind == 2)), _means(np.asarray(values, float), kind)
-    return own * others + (1 - own) * (share * wrong + (1 - share) * right)
+def stratified_mean(values: Sequence[float], strata: Sequence[Stratum | None], shares: Mapping[str, Floats]) -> float:
+    """The mean of `resampled_strata` alone, at the medians of `shares`."""
+    return sum(part.mean(np.asarray(values, float)) for part in _parts(strata, shares))
 
 
-def _kinds(strata: Sequence[bool | None]) -> NDArray[np.int_]:
-    """False, True and None as 0, 1 and 2."""
-    return np.array([2 if one is None else int(one) for one in strata])
+@dataclass(frozen=True)
+class _Part:
+    """Which values stand for draws of which weight; `known` is it of what kind they are."""
+
+    of: NDArray[np.bool_]
+    weight: Floats
+    known: bool
+
+    def mean(self, values: Floats) -> float:
+        return float(np.median(self.weight)) * float(values[self.of].mean())
 
 
-def _means(values: Floats, kinds: NDArray[np.int_]) -> list[float]:
-    """The mean of each kind; 0 for one without values."""
-    return [float(values[kinds == kind].mean()) if (kinds == kind).any() else 0.0 for kind in range(3)]
+def _parts(strata: Sequence[Stratum | None], shares: Mapping[str, Floats]) -> list[_Part]:
+    """By kind and task; one of all tasks where some have few values of a kind, and one for what is of no stratum."""
+    tasks = np.array([None if one is None else one[0] for one in strata], object)
+    kinds = {kind: np.array([one is not None and one[1] == kind for one in strata]) for kind in (False, True)}
+    none = ~(kinds[False] | kinds[True])
+    weights = defaultdict[tuple[bool, str | None], Floats](lambda: np.zeros(len(next(iter(shares.values())))))
+    for task in sorted({one[0] for one in strata if one is not None}):
+        for kind, share in ((False, shares[task]), (True, 1 - shares[task])):
+            enough = (kinds[kind] & (tasks == task)).sum() >= OWN
+            weights[kind, task if enough else None] += share * float(np.mean(tasks == task))
+    parts = [
+        _Part(kinds[kind] if task is None else kinds[kind] & (tasks == task), weight, known=True)
+        for (kind, task), weight in weights.items()
+    ]
+    return [*parts, _Part(none, np.array([np.mean(none)]), known=False)] if none.any() else parts
 
 
 def interval(draws: Floats, *, confidence: float = 0.95) -> tuple[float, float]:

@@ -5,7 +5,7 @@ weights of retrieval. Intervals are paired bootstraps over clusters; several pri
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from finetune.bootstrap import (
     Floats,
+    Stratum,
     anything,
     as_wide_as_unseen,
     few_differ,
@@ -123,30 +124,31 @@ def compared(
     rules: Rules,
     *,
     against: str = SERVING,
-    right: Sequence[bool | None] = (),
-    wrong: Floats | None = None,
+    strata: Sequence[Stratum | None] = (),
+    wrong: Mapping[str, Floats] | None = None,
     labels: Sequence[tuple[float, str]] | None = None,
 ) -> Comparison | None:
     """The paired comparison over rows of (candidate's value, the other's, cluster); None where there are none.
 
-    `right` says of each row whether people found the other's own answer right, None where that is not why it is there;
-    `wrong` are draws of the share of wrong ones among all its answers, by which such rows are weighed where there are
-    LEAST_CASES of either kind (`finetune/rated.py`). Where people's labels correct the values, `labels` are their own
-    differences with their clusters: what was not seen is then bounded by these few, however many rows there are.
+    `strata` says of each row its task and whether people found the other's own answer right, None where that is not why
+    it is there; `wrong` are draws of the share of wrong ones among its answers by task, by which such rows are weighed
+    where there are LEAST_CASES of either kind (`finetune/rated.py`). Where people's labels correct the values, `labels`
+    are their own differences with their clusters: what was not seen is then bounded by these few, however many rows
+    there are.
     """
     if not rows:
         return None
     ours, theirs = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows], float)
-    clusters, kinds = [row[2] for row in rows], list(right) or [None] * len(rows)
+    clusters, kinds = [row[2] for row in rows], [one[1] for one in strata if one is not None]
     gains, told = ours - theirs, None if labels is None else len(labels)
     if metric == LOSS:
         gains = -gains / max(float(theirs.mean()), 1e-9)
-    if wrong is None or min(kinds.count(True), kinds.count(False)) < LEAST_CASES:
+    if not wrong or min(kinds.count(True), kinds.count(False)) < LEAST_CASES:
         draws = resampled_means(gains.tolist(), clusters, seed=rules.seed, samples=rules.samples, labels=told)
         candidate, serving, difference = float(ours.mean()), float(theirs.mean()), float(gains.mean())
     else:
-        difference, draws = resampled_strata(gains.tolist(), clusters, kinds, wrong, seed=rules.seed, labels=told)
-        candidate, serving = (stratified_mean(one.tolist(), kinds, wrong) for one in (ours, theirs))
+        difference, draws = resampled_strata(gains.tolist(), clusters, strata, wrong, seed=rules.seed, labels=told)
+        candidate, serving = (stratified_mean(one.tolist(), strata, wrong) for one in (ours, theirs))
     # A loss is a mean over many tokens: where it is the same to the last bit everywhere, so are the models there.
     seen, where = gains, clusters
     if labels is not None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from finetune.bootstrap import Floats, Stratum
 from finetune.comparison import (
     LOSS,
     SERVING,
@@ -66,11 +67,24 @@ def _pairs(candidate: Report, serving: Report) -> list[Pair]:
 
 @dataclass(frozen=True)
 class _Other:
-    """Whom the candidate is held against: its name, what people said of its own answers, and of the cases' ones."""
+    """Whom the candidate is held against: which cases its answers brought about, how many are wrong by task, labels."""
 
     name: str
-    rated: Rated | None
+    right: Mapping[str, bool]
+    wrong: Mapping[str, Floats]
     heard: Heard
+
+    @classmethod
+    def of(cls, name: str, rated: Rated | None, said: Heard, rules: Rules) -> "_Other":
+        if rated is None:
+            return cls(name, {}, {}, said)
+        tasks = sorted({case.task for case in said.other.cases if case.case_id in rated.right})
+        return cls(name, rated.right, rated.shares(tasks, seed=rules.seed, samples=rules.samples), said)
+
+    def stratum(self, case: CaseScore) -> Stratum | None:
+        """The case's task and whether people found right what brought it about; None where nobody's word did."""
+        right = self.right.get(case.case_id)
+        return None if right is None else (case.task, right)
 
 
 def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, against: _Other) -> Comparison | None:
@@ -83,12 +97,10 @@ def _compare(metric: str, task: str, pairs: Sequence[Pair], rules: Rules, agains
         pairs, told = against.heard.by_judge(names), None
     found = [(value_of(mine, metric), value_of(other, metric), mine) for mine, other in pairs]
     both = [(a, b, case) for a, b, case in found if a is not None and b is not None]
-    rows, rated = [(a, b, case.cluster) for a, b, case in both], against.rated
-    right, wrong = [rated.right.get(case.case_id) if rated else None for *_, case in both], None
-    if rated and any(one is not None for one in right):
-        wrong = rated.wrong({case.task for *_, case in both}, seed=rules.seed, samples=rules.samples)
+    rows, strata = [(a, b, case.cluster) for a, b, case in both], [against.stratum(case) for *_, case in both]
     labels = None if told is None else [(told[one.case_id], one.cluster) for one, _ in pairs if one.case_id in told]
-    return compared(metric, task, rows, rules, against=against.name, right=right, wrong=wrong, labels=labels)
+    shares = against.wrong
+    return compared(metric, task, rows, rules, against=against.name, strata=strata, wrong=shares, labels=labels)
 
 
 def _groups(pairs: Sequence[Pair], smallest: int) -> dict[str, list[Pair]]:
@@ -183,13 +195,13 @@ def decide(
         _pairs(candidate, other)
         return heard(candidate, other, said or {}, planned=planned_tasks, least=min_labels)
 
-    serves = _Other(SERVING, (rated or {}).get(serving.model), beside(serving))
+    serves = _Other.of(SERVING, (rated or {}).get(serving.model), beside(serving), rules)
     found = _beside(planned_tasks, primary, rules, serves)
     if not found:
         none = f"No held-out case of the planned tasks ({', '.join(planned_tasks) or 'none'}) has a primary metric."
         return Verdict("not_enough_evidence", (none,), (), min_cases, PLANNED)
     if anchor is not None and anchor.model != serving.model:
-        first = _Other(f"the anchor {anchor.model}", (rated or {}).get(anchor.model), beside(anchor))
+        first = _Other.of(f"the anchor {anchor.model}", (rated or {}).get(anchor.model), beside(anchor), rules)
         found += _beside(planned_tasks, primary, rules, first)
     pairs = _pairs(serves.heard.candidate, serves.heard.other)
     shown = [one for metric in SHOWN if (one := _compare(metric, ALL, pairs, rules, serves))]

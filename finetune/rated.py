@@ -11,7 +11,8 @@ is, whether it shows the sign is taken not to depend on its being rated (adjuste
 and costs via classification; here as a posterior). All of it is counted by task: a hard task goes wrong more often.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,18 +61,17 @@ class Rated:
     right: Mapping[str, bool]
     by_task: Mapping[str, Answers]
 
-    def answers(self, tasks: Collection[str] | None = None) -> Answers:
-        """Those to some tasks; to all without any, or where nobody rated one of these."""
-        everything = sum(self.by_task.values(), Answers())
-        some = sum((found for task, found in self.by_task.items() if task in (tasks or ())), Answers())
-        return some if some.rated else everything
+    def answers(self, task: str | None = None) -> Answers:
+        """Those to a task; to all without one, or where nobody rated any of it."""
+        some = self.by_task.get(task, Answers()) if task is not None else Answers()
+        return some if some.rated else sum(self.by_task.values(), Answers())
 
-    def wrong(self, tasks: Collection[str] | None = None, *, seed: int, samples: int) -> Floats:
-        """Draws of the share of wrong ones among its answers to these tasks, in [0, 1].
+    def wrong(self, task: str | None = None, *, seed: int, samples: int) -> Floats:
+        """Draws of the share of wrong ones among its answers to a task, in [0, 1].
 
-        Tasks are taken to be like all of them, as surely as PRIOR answers of each kind would tell.
+        A task is taken to be like all of them, as surely as PRIOR answers of each kind would tell.
         """
-        rng, here, everywhere = np.random.default_rng(seed), self.answers(tasks), self.answers()
+        rng, here, everywhere = np.random.default_rng(seed), self.answers(task), self.answers()
 
         def share(some: Callable[[Answers], int], of: Callable[[Answers], int]) -> Floats:
             like = (some(everywhere), of(everywhere)) if here != everywhere else None
@@ -84,6 +84,10 @@ class Rated:
         total = max(1, here.rated + here.unrated.answers)
         shares: Floats = (found * here.rated + others * here.unrated.answers) / total
         return shares
+
+    def shares(self, tasks: Sequence[str], *, seed: int, samples: int) -> dict[str, Floats]:
+        """For each task draws of its own."""
+        return {task: self.wrong(task, seed=seed + place, samples=samples) for place, task in enumerate(tasks)}
 
     def sentence(self, name: str, *, among: Mapping[str, str]) -> str:
         """How a side's cases among the planned tasks' are weighed, or what they cannot show; empty without any.
@@ -98,14 +102,18 @@ class Rated:
             return f"{many}, and on none right: {lost}"
         if min(wrong, len(right) - wrong) < LEAST_CASES:
             return ""
-        tasks = set(among.values())
-        low, share, high = np.quantile(self.wrong(tasks, seed=0, samples=2000), [0.025, 0.5, 0.975])
-        found = self.answers(tasks)
+        own = Counter(task for case, task in among.items() if case in self.right)
+        shares = self.shares(sorted(own), seed=0, samples=2000)
+        whole = np.sum([shares[task] * many / own.total() for task, many in own.items()], axis=0)
+        low, share, high = np.quantile(whole, [0.025, 0.5, 0.975])
+        told = [task for task in own if self.by_task.get(task, Answers()).rated]
+        found = sum((self.by_task[task] for task in told), Answers()) if len(told) == len(own) else self.answers()
+        which = "its answers to such questions" if len(told) == len(own) else "all its answers"
         return (
             f"On {len(right)} of the planned tasks' cases people had found the answer of {name} wrong ({wrong}) or "
-            f"right. They are weighed so that {share:.0%} are wrong, as of all its answers there (95 % interval "
-            f"{low:.0%} to {high:.0%}): {found.disliked.answers} of {found.rated} rated ones are, and of "
-            f"{found.unrated.answers} that nobody rated the judge looked at {found.unrated.looked}."
+            f"right. They are weighed so that {share:.0%} are wrong, as of {which} (95 % interval {low:.0%} to "
+            f"{high:.0%}): {found.disliked.answers} of {found.rated} rated ones are, and of {found.unrated.answers} "
+            f"that nobody rated the judge looked at {found.unrated.looked}."
         )
 
 

@@ -1,10 +1,12 @@
 """Claims about how cases are weighed that came of what people rated: neither their mood nor ours decides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bench.gate_rated import ALIKE, EASY, HARD, OFTEN, SHOWS, Shown, world
-from finetune.bootstrap import interval, resampled_means, resampled_strata
+from finetune.bootstrap import interval, resampled_means, resampled_strata, stratified_mean
 from finetune.comparison import Comparison, Rules, compared
 from finetune.gate import decide
 from finetune.rated import LEAST_CASES, Answers, Rated, Signs
@@ -49,15 +51,32 @@ def test_where_everything_was_rated_the_share_is_what_they_said() -> None:
 
 def test_strata_that_have_their_own_share_are_weighed_by_it_and_others_are_left_alone() -> None:
     values, clusters = [1.0, 1.0, 0.0, 0.0, 0.5, 0.5], list("abcdef")
-    strata = [False, False, True, True, None, None]
-    mean, draws = resampled_strata(values, clusters, strata, np.full(2000, 0.1))
-    assert mean == pytest.approx(4 / 6 * 0.1 + 2 / 6 * 0.5)
-    assert np.mean(draws) == pytest.approx(mean, abs=0.02)
-    plain, same = resampled_strata(values, clusters, strata, np.full(2000, 0.5))
+    strata = [("t", False), ("t", False), ("t", True), ("t", True), None, None]
+    mean, draws = resampled_strata(values, clusters, strata, {"t": np.full(2000, 0.1)})
+    assert mean == pytest.approx(4 / 6 * 0.1 + 2 / 6 * 0.5) == stratified_mean(values, strata, {"t": np.full(9, 0.1)})
+    assert np.mean(draws) == pytest.approx(mean, abs=0.06)
+    plain, same = resampled_strata(values, clusters, strata, {"t": np.full(2000, 0.5)})
     assert plain == pytest.approx(np.mean(values))
-    assert np.mean(same) == pytest.approx(np.mean(resampled_means(values, clusters)), abs=0.02)
-    one, wide = resampled_strata(values, ["a"] * 6, strata, np.full(2000, 0.5))
+    assert np.mean(same) == pytest.approx(np.mean(resampled_means(values, clusters)), abs=0.06)
+    one, wide = resampled_strata(values, ["a"] * 6, strata, {"t": np.full(2000, 0.5)})
     assert (one, wide.min(), wide.max()) == pytest.approx((plain, plain - 2, plain + 2))
+
+
+def test_each_task_has_the_weight_of_its_cases_and_its_own_share_and_means() -> None:
+    """30 cases of a hard task, all won, and 10 of an easy one, all lost."""
+    strata = [("hard", n % 2 == 0) for n in range(30)] + [("easy", n % 2 == 0) for n in range(10)]
+    values = [1.0 if right else 0.5 for _, right in strata[:30]] + [-1.0 if right else 0.0 for _, right in strata[30:]]
+    shares = {"hard": np.full(9, 0.4), "easy": np.full(9, 0.1)}
+    hard, easy = 0.4 * 0.5 + 0.6 * 1.0, 0.1 * 0.0 + 0.9 * -1.0
+    assert stratified_mean(values, strata, shares) == pytest.approx(0.75 * hard + 0.25 * easy)
+
+
+def test_a_task_with_few_cases_of_a_kind_borrows_those_of_all() -> None:
+    strata = [("much", n % 2 == 0) for n in range(36)] + [("little", True)] * 3 + [("little", False)]
+    values = [0.2 if right else 0.4 for _, right in strata[:36]] + [1.0] * 4
+    shares = {"much": np.full(9, 0.5), "little": np.full(9, 0.25)}
+    right, wrong = (18 * 0.2 + 3 * 1.0) / 21, (18 * 0.4 + 1.0) / 19
+    assert stratified_mean(values, strata, shares) == pytest.approx(0.9 * 0.3 + 0.1 * (0.25 * wrong + 0.75 * right))
 
 
 def test_a_kind_without_a_case_is_not_weighed_and_a_few_cases_of_it_promise_nothing() -> None:
@@ -65,8 +84,10 @@ def test_a_kind_without_a_case_is_not_weighed_and_a_few_cases_of_it_promise_noth
     shares = np.full(500, 0.3)
 
     def told(right: int) -> Comparison:
-        kinds = [False] * (20 - right) + [True] * right
-        found = compared("answer_accuracy", "planned", rows, Rules(samples=500), right=kinds, wrong=shares)
+        kinds = [("planned", False)] * (20 - right) + [("planned", True)] * right
+        found = compared(
+            "answer_accuracy", "planned", rows, Rules(samples=500), strata=kinds, wrong={"planned": shares}
+        )
         assert found is not None
         return found
 
@@ -112,12 +133,27 @@ def test_people_who_rate_mostly_what_is_right_do_not_hide_a_gain() -> None:
     assert known.sentence("v1", among={}) == ""
 
 
+def test_tasks_that_are_rated_seldom_weigh_as_much_as_their_cases() -> None:
+    """Both planned: a hard task rated seldom, so that most of the log is of it, and an easy one rated often."""
+    off = []
+    for seed in range(25):
+        hard = world(seed, gain=0.0, liked=0.05, disliked=0.05, cases=50, right={"planned": 0.5})
+        easy = world(seed + 100, gain=0.0, liked=0.4, disliked=0.4, cases=250, right={"easy": 0.9})
+        candidate, serving = (replace(hard[side], cases=hard[side].cases + easy[side].cases) for side in (0, 1))
+        known = Rated(hard[2].right | easy[2].right, {**hard[2].by_task, **easy[2].by_task})
+        found = decide(candidate, serving, rated={"v1": known}, **(SAME | {"planned_tasks": ["planned", "easy"]}))
+        off += [
+            one.difference / 0.6 for one in found.deltas if one.role == "primary" and one.metric == "answer_accuracy"
+        ]
+    assert len(off) == 25 and np.mean(off) == pytest.approx(0, abs=0.02)
+
+
 @pytest.mark.parametrize("how", [ALIKE, OFTEN])
 @pytest.mark.parametrize("right", [HARD, EASY])
 def test_a_task_has_its_own_share_of_wrong_answers(right: dict[str, float], how: tuple[str, float, float]) -> None:
     known = [world(seed, gain=0, liked=how[1], disliked=how[2], right=right)[2] for seed in range(12)]
     for task, share in right.items():
-        found = [np.median(one.wrong({task}, seed=1, samples=1000)) for one in known]
+        found = [np.median(one.wrong(task, seed=1, samples=1000)) for one in known]
         assert np.mean(found) == pytest.approx(1 - share, abs=0.05)
     both = np.mean([np.median(one.wrong(seed=1, samples=1000)) for one in known])
     assert both == pytest.approx(0.325, abs=0.1)
@@ -128,8 +164,11 @@ def test_a_task_with_few_rated_answers_leans_on_the_others_and_one_without_any_i
     known = Rated(
         {}, {"much": much, "little": Answers(Signs(0), Signs(2), Signs(50)), "none": Answers(unrated=Signs(9))}
     )
-    little = known.wrong({"little"}, seed=1, samples=2000)
+    little = known.wrong("little", seed=1, samples=2000)
     assert 0.2 < np.median(little) < 0.8 and np.std(little) > 0.1
-    assert known.answers({"none"}) == known.answers() and known.answers({"much", "none"}).rated == 1000
+    assert known.answers("none") == known.answers("renamed") == known.answers() and known.answers("much").rated == 1000
+    said = Rated({"a": True, "b": False}, known.by_task).sentence
+    assert "as of its answers to such questions" in said("v1", among={"a": "much", "b": "little"})
+    assert "as of all its answers" in said("v1", among={"a": "much", "b": "renamed"})
     alone = Rated({}, {"much": much})
-    assert np.array_equal(alone.wrong({"much"}, seed=1, samples=99), alone.wrong(seed=1, samples=99))
+    assert np.array_equal(alone.wrong("much", seed=1, samples=99), alone.wrong(seed=1, samples=99))
