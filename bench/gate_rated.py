@@ -6,13 +6,14 @@ python -m bench.gate_rated --cycles 20   fewer cycles a row, to try it
 What serves answers until 200 of its answers have become cases: a liked one, or a disliked one that somebody corrected
 (60 % of them). Two adapters that are equally good have the same outcome on 70 % of the questions. A sign, such as an
 answer that its passages do not bear out, shows in 55 % of wrong answers and in 20 % of right ones; it is looked for in
-the newest 1,000 of each kind. The peer is the same gate without weights, on the same cases. Then with a task beside
-the planned one that goes wrong more or less often, 200 cases of each: the other peer takes one share of wrong answers
-for both.
+as many of the newest of each kind and task as the gate looks at. The peer is the same gate without weights, on the
+same cases. Then with a task beside the planned one that goes wrong more or less often, 200 cases of each: the other
+peer takes one share of wrong answers for both. Then with two planned tasks, a hard one that is rated seldom.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -21,16 +22,18 @@ from bench.table import show
 from finetune.evaluate import CaseScore, Report
 from finetune.gate import decide
 from finetune.rated import Answers, Rated, Signs
+from scheduler.rated import LOOKED_AT
 
 CASES = 200
 CORRECTED = 0.6
 SAME = 0.7
 SHOWS = {True: 0.20, False: 0.55}
-LOOKED = 1000
 ALONE = {"planned": 0.70}
 """The share of right answers of what serves, by task."""
 HARD = {"planned": 0.50, "other": 0.85}
 EASY = {"planned": 0.85, "other": 0.50}
+BOTH = {"planned": 0.50, "planned too": 0.85}
+BESIDE: dict[str, Any] = {"liked": 0.2, "disliked": 0.2, "right": BOTH, "seldom": 0.25}
 ALIKE, OFTEN = ("all rated alike", 0.2, 0.2), ("wrong answers four times as often", 0.1, 0.4)
 KINDS = ("liked", "disliked", "unrated")
 
@@ -42,7 +45,7 @@ class Shown:
         self.by_kind: dict[str, list[bool]] = {kind: [] for kind in KINDS}
 
     def answers(self) -> Answers:
-        return Answers(*(Signs(len(f), len(f[-LOOKED:]), sum(f[-LOOKED:])) for f in self.by_kind.values()))
+        return Answers(*(Signs(len(f), len(f[-LOOKED_AT:]), sum(f[-LOOKED_AT:])) for f in self.by_kind.values()))
 
 
 def _case(task: str, number: int, right: bool, loss: float) -> CaseScore:
@@ -57,19 +60,32 @@ def _case(task: str, number: int, right: bool, loss: float) -> CaseScore:
     return CaseScore(f"{task}{number}", task, f"{task}{number // 2}", True, "", scores, loss, 20)
 
 
+def planned(tasks: Iterable[str]) -> list[str]:
+    """Those that the plan is for."""
+    return [task for task in tasks if task.startswith("planned")]
+
+
 def world(
-    seed: int, *, gain: float, liked: float, disliked: float, cases: int = CASES, right: Mapping[str, float] = ALONE
+    seed: int,
+    *,
+    gain: float,
+    liked: float,
+    disliked: float,
+    cases: int = CASES,
+    right: Mapping[str, float] = ALONE,
+    seldom: float = 1.0,
 ) -> tuple[Report, Report, Rated]:
     """The candidate's report, that of what serves, and what people said; right and wrong answers are rated so often.
 
-    `right` is the share of right answers of what serves, by task; the candidate's gain is the planned task's.
+    `right` is the share of right answers of what serves, by task; the candidate gains in the planned ones. The first is
+    rated `seldom` for each rating of the others.
     """
     rng, shown = np.random.default_rng(seed), {task: Shown() for task in right}
     ours: list[CaseScore] = []
     theirs: list[CaseScore] = []
     found: dict[str, bool] = {}
     for task, share in right.items():
-        more = gain if task == "planned" else 0.0
+        more, often = gain if task in planned(right) else 0.0, seldom if task == "planned" else 1.0
         for number in range(cases):
             rated = False
             while not rated:
@@ -77,7 +93,7 @@ def world(
                 was_right = bool(ease < share)
                 same = rng.random() < SAME
                 candidate = bool((ease if same else rng.random()) < share + more)
-                said = rng.random() < (liked if was_right else disliked)
+                said = rng.random() < often * (liked if was_right else disliked)
                 kind = ("liked" if was_right else "disliked") if said else "unrated"
                 shown[task].by_kind[kind].append(bool(rng.random() < SHOWS[was_right]))
                 rated = said and (was_right or rng.random() < CORRECTED)
@@ -98,6 +114,7 @@ def row(
     liked: float,
     disliked: float,
     right: Mapping[str, float] = ALONE,
+    seldom: float = 1.0,
 ) -> dict[str, object]:
     """How often each way promotes and rejects, and how far its estimate of the gain in right answers is off.
 
@@ -107,10 +124,10 @@ def row(
     said = {way: {"promote": 0, "reject": 0} for way in ways}
     bias = dict.fromkeys(ways, 0.0)
     for number in range(cycles):
-        candidate, serving, rated = world(number, gain=gain, liked=liked, disliked=disliked, right=right)
+        candidate, serving, rated = world(number, gain=gain, liked=liked, disliked=disliked, right=right, seldom=seldom)
         known = {"weighed": {"v1": rated}, "one share": {"v1": Rated(rated.right, {"all": rated.answers()})}}
         for way in ways:
-            verdict = decide(candidate, serving, planned_tasks=["planned"], rated=known.get(way), **SETTINGS)
+            verdict = decide(candidate, serving, planned_tasks=planned(right), rated=known.get(way), **SETTINGS)
             if verdict.verdict in said[way]:
                 said[way][verdict.verdict] += 1
             [accuracy] = [d for d in verdict.deltas if d.role == "primary" and d.metric == "answer_accuracy"]
@@ -152,6 +169,10 @@ def _tasks(cycles: int) -> None:
         for what, gain in (("equally good", 0.0), ("10 points better", 0.1))
         for which, right in (("hard beside an easy task", HARD), ("easy beside a hard task", EASY))
         for how, liked, disliked in (ALIKE, OFTEN)
+    ]
+    rows += [
+        row(f"{what}; both planned, the hard one rated a quarter as often", cycles, gain=gain, **BESIDE)
+        for what, gain in (("equally good", 0.0), ("10 points better", 0.1))
     ]
     show("gate_rated_tasks", rows, cases=CASES)
 

@@ -4,7 +4,7 @@ What curation does not hear, bursts and new accounts, counts as unrated here.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -19,7 +19,7 @@ from scheduler.workbench import Workbench, joined_at, reviewers_of
 from store.models import Exchange, ExchangeState, Feedback, Label
 
 LOOKED_AT = 500
-"""Answers of each kind, the newest of all tasks, that the judge looks at."""
+"""Answers of each kind to each task that has cases, the newest, that the judge looks at."""
 Row = Mapping[str, Any]
 
 
@@ -68,7 +68,8 @@ def _rated(
     for exchange_id, answer, task, feedback in rows:
         heard = feedback is not None and not hearing.unheard(exchange_id)
         kinds[_kind(feedback, answer) if heard else "unrated"].append((exchange_id, task or UNCLASSIFIED))
-    by_kind = {kind: signs_of(answers, judge) for kind, answers in kinds.items()}
+    among = {task or UNCLASSIFIED for exchange_id, _, task, _ in rows if exchange_id in right}
+    by_kind = {kind: signs_of(answers, judge, among=among) for kind, answers in kinds.items()}
     tasks = sorted({task for signs in by_kind.values() for task in signs})
     return Rated(right, {task: Answers(**{kind: signs[task] for kind, signs in by_kind.items()}) for task in tasks})
 
@@ -78,12 +79,13 @@ def _kind(feedback: Feedback, answer: str) -> str:
     return "disliked" if wrong else "liked" if feedback.rating or feedback.correction else "unrated"
 
 
-def signs_of(answers: Sequence[tuple[str, str]], judge: Callable[[str], bool | None] | None) -> defaultdict[str, Signs]:
-    """Of answers (id, task), oldest first, the signs by task; `judge` is asked about the newest LOOKED_AT."""
+def signs_of(
+    answers: Sequence[tuple[str, str]], judge: Callable[[str], bool | None] | None, *, among: Collection[str]
+) -> defaultdict[str, Signs]:
+    """By task of answers (id, task), oldest first; `judge` is asked of the newest LOOKED_AT of each task `among`."""
     found = defaultdict[str, Signs](Signs)
-    for _, task in answers[:-LOOKED_AT]:
-        found[task] += Signs(1)
-    for exchange_id, task in answers[-LOOKED_AT:]:
-        said = judge(exchange_id) if judge is not None else None
+    for exchange_id, task in reversed(answers):
+        looks = judge is not None and task in among and found[task].answers < LOOKED_AT
+        said = judge(exchange_id) if judge is not None and looks else None
         found[task] += Signs(1) if said is None else Signs(1, 1, int(said))
     return found

@@ -93,10 +93,18 @@ def test_answers_are_counted_by_the_task_of_their_questions(work: Workbench) -> 
     }
 
 
-def test_the_newest_answers_are_those_that_the_judge_is_asked_about() -> None:
-    ids = [(str(n), "technical" if n % 2 else "creative") for n in range(LOOKED_AT + 10)]
-    found = signs_of(ids, lambda name: None if name == "509" else int(name) < 20)
-    assert found == {"technical": Signs(255, 249, 5), "creative": Signs(255, 250, 5)}
+def test_the_newest_answers_to_each_task_that_has_cases_are_those_that_the_judge_is_asked_about() -> None:
+    ids = [(str(n), "rare" if n % 10 == 0 else "usual" if n % 2 else "other") for n in range(4 * LOOKED_AT)]
+    asked = list[str]()
+
+    def judge(name: str) -> bool | None:
+        asked.append(name)
+        return None if name == str(4 * LOOKED_AT - 10) else int(name) < 20
+
+    found = signs_of(ids, judge, among={"rare", "usual"})
+    assert found == {"rare": Signs(200, 199, 2), "usual": Signs(1_000, LOOKED_AT, 0), "other": Signs(800)}
+    assert min(int(name) for name in asked if int(name) % 2) == 2 * LOOKED_AT + 1
+    assert signs_of(ids, None, among={"rare"})["rare"] == Signs(200)
 
 
 def test_a_burst_and_a_new_account_do_not_move_the_share_of_wrong_answers(work: Workbench) -> None:
