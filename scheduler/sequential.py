@@ -118,7 +118,7 @@ def looks_until_above(
         return None
     values, most, scale = np.asarray(seen, float), 0, math.log(_scale(alpha))
     likely = np.linspace(0, LEAST_LIKELY, CELLS + 1)
-    fewer = days.inflation()
+    fewer = days.inflation(yes / of)
     levels = stats.beta.ppf(-np.expm1(-likely[1:]), yes / fewer + 1, (of - yes) / fewer)
     for unlikely, level in zip(likely, levels, strict=False):
         wanted = -(scale + BEFORE_POWER * unlikely)
@@ -127,7 +127,8 @@ def looks_until_above(
         # A cell is held to the least that its levels ask for and to the highest of them: no level asks for more.
         if level + tolerated >= 1:
             return None
-        paths = paths_of_level(values, level + tolerated, correlation=days.correlation, begins=begins)
+        at_most = level + tolerated
+        paths = paths_of_level(values, at_most, correlation=days.alike(at_most), begins=begins)
         hit = paths >= wanted
         if not hit.any():
             return None

@@ -7,7 +7,7 @@ asked about.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from scheduler import sequential
@@ -86,6 +86,8 @@ class _Sides:
     others: Sequence[Sequence[Seen]]
     beside: bool
     testers: frozenset[str] = frozenset()
+    _told: dict[tuple[str, bool], tuple[Told, Told]] = field(default_factory=dict)
+    _days: dict[str, Days] = field(default_factory=dict)
 
     @property
     def choice(self) -> str:
@@ -100,6 +102,12 @@ class _Sides:
 
     def told(self, sign: Sign, *, few: bool) -> tuple[Told, Told]:
         """What the others and the adapter tell of a sign, of each person a `few` observations or all."""
+        key = sign.name, few
+        if key not in self._told:
+            self._told[key] = self._before(sign, few=few), self._since(sign, few=few)
+        return self._told[key]
+
+    def _before(self, sign: Sign, *, few: bool) -> Told:
         was = Told(())
         for rows in (self._public(side, sign) for side in self.others):
             near = rows if sign.most is None else rows[: sign.most] if self.beside else rows[-sign.most :]
@@ -107,8 +115,21 @@ class _Sides:
             was = was.few(last=not self.beside) if few else was
             if len(was.rows) >= LEAST:
                 break
+        return was
+
+    def _since(self, sign: Sign, *, few: bool) -> Told:
         is_ = Told.of(self._public(self.after, sign)[: sign.most], sign)
-        return was, is_.few() if few else is_
+        return is_.few() if few else is_
+
+    def days(self, sign: Sign) -> Days:
+        """How much days differed before, whoever served; a day of failures excuses none since."""
+        if self.beside or sign.anybody:
+            return ALIKE
+        if sign.name not in self._days:
+            rows = self.others[-1] if sign.most is None else self.others[-1][-sign.most :]
+            served = [[one for one in rows if one.adapter == name] for name in {one.adapter for one in rows}]
+            self._days[sign.name] = Days.of(*(Told.of(one, sign).few(last=True).rows for one in served))
+        return self._days[sign.name]
 
     def used_by_others_than_testers(self) -> bool:
         """Whether anybody has used the adapter whom its share, not a name, has brought to it."""
@@ -126,16 +147,15 @@ class _Sides:
         return f"{sign.name} rose {_from_to(was, is_)} {sign.of} with {self.adapter_id}", is_.people()
 
     def _rose(self, was: Told, is_: Told, sign: Sign, *, alpha: float) -> bool:
-        """Whether what the adapter shows is more than the others did; a day of failures before excuses none since."""
-        days = ALIKE if sign.anybody else Days.of(was.rows)
+        """Whether what the adapter shows is more than the others did, by more than days differ."""
         return rises(
             was.shows(),
             is_.shows(),
             beside=self.beside,
             tolerated=sign.tolerated,
             alpha=alpha,
-            days=days,
-            begins=begins(is_.rows),
+            days=self.days(sign),
+            begins=None if self.beside else begins(is_.rows),
         )
 
     def alarm(self, sign: Sign, *, at_the_end: bool = False) -> str:
