@@ -7,6 +7,7 @@ that is found best. What they are worth together is the business of `finetune/sc
 import re
 from functools import lru_cache
 
+from finetune.denials import turned_round
 from finetune.times import names_others
 from finetune.values import marked_otherwise
 from finetune.wording import claims, content_words, contradicts, numbers, share_found, words
@@ -161,7 +162,8 @@ def _otherwise(question: str, answer: str, wanted: str) -> bool:
     aim = content_words(wanted)
     best = max(claims(answer) or [answer], key=lambda part: share_found(aim, content_words(part)))
     missed, instead = numbers(wanted) - numbers(answer), numbers(best) - numbers(wanted) - numbers(question)
-    turned = len(set(aim)) >= _SAYS_SOMETHING and contradicts(wanted, best)
+    long = len(set(aim)) >= _SAYS_SOMETHING
+    turned = contradicts(wanted, best) if long else turned_round(question, answer, wanted)
     return bool(missed and instead) or turned or marked_otherwise(wanted, answer)
 
 

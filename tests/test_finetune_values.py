@@ -82,3 +82,37 @@ def test_an_answer_turned_into_its_opposite_is_no_right_one(right: str, wrong: s
     assert JUDGE.accuracy("What is the rule?", right, [right]) > 0.9
     assert JUDGE.accuracy("What is the rule?", wrong, [right]) < 0.5
     assert not accuracy.says_otherwise("Who sang it?", "Panic! at the Disco did not write it.", "Panic! at the Disco")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "reference"),
+    [
+        ("How long is the Aare?", "The Aare is not 288 kilometres long.", "288 kilometres"),
+        ("When does support end?", "Support does not end in June 2027.", "June 2027"),
+        ("Who wrote Faust?", "Goethe did not write Faust.", "Goethe"),
+        ("Who wrote Faust?", "It was not Goethe.", "Goethe"),
+        ("Where is the cache stored?", "The cache is never stored in /var/cache.", "In /var/cache."),
+        ("May I mix the oils?", "You may mix both oils.", "You must not mix both oils."),
+        ("Is water damage covered?", "Water damage is covered.", "It is not covered."),
+    ],
+)
+def test_the_denial_of_a_short_right_answer_says_otherwise(question: str, answer: str, reference: str) -> None:
+    assert accuracy.says_otherwise(question, answer, reference)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "reference"),
+    [
+        ("Who wrote Faust?", "Goethe, not Schiller, wrote Faust.", "Goethe"),
+        ("Who wrote Faust?", "Goethe wrote Faust. Goethe did not write Hamlet.", "Goethe"),
+        ("When does support end?", "Support does not end until June 2027.", "June 2027"),
+        ("How many came?", "No fewer than 288 came.", "288"),
+        ("May I mix the oils?", "Do not mix both oils.", "You must not mix both oils."),
+        ("May I mix the oils?", "It is forbidden to mix the oils.", "You must not mix both oils."),
+        ("Who does not pay?", "Children do not pay.", "Children"),
+        ("Is there a limit?", "There is no limit.", "no limit"),
+        ("Which plan is free?", "Only the basic plan is free, not the pro plan.", "basic plan"),
+    ],
+)
+def test_a_short_right_answer_beside_a_negation_says_nothing_else(question: str, answer: str, reference: str) -> None:
+    assert not accuracy.says_otherwise(question, answer, reference)
