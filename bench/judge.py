@@ -34,6 +34,7 @@ from bench.retrieval_sets import DATA
 from bench.table import show
 from bot.models import packaged_read
 from finetune import accuracy, perturbations, responding, scorecard, signals
+from finetune.denials import contradicted
 from finetune.fitted import OTHERWISE
 from finetune.judge import WordJudge, supported_answer
 from finetune.meaning import Meaning
@@ -58,6 +59,9 @@ def _claims(meaning: Meaning) -> list[dict[str, Any]]:
                 card = judge_fit.support_card([r for r, p in zip(rows, parts, strict=True) if p != part], using)
                 into[name][parts == part] = scores(card, values[parts == part])
         elsewhere[name] = scores(judge_fit.support_card(rows, using), judge_fit.support_rows(others, using))
+    for ours, of in ((found, rows), (crossed, rows), (elsewhere, others)):
+        halved = np.array([OTHERWISE if contradicted(r.claim, "\n".join(r.references)) else 1.0 for r in of])
+        ours |= {name: values * halved for name, values in ours.items()}
     found |= simple
     crossed |= simple
     elsewhere |= simple_elsewhere

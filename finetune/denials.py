@@ -1,4 +1,4 @@
-"""Does an answer deny a short right one, or affirm one that denies? (pure)
+"""Does a text say otherwise than one that it shares its words with? (pure)
 
 A longer reference is compared word by word (`finetune/wording.py`); of a name or a number the words say too little, so
 that here the clause counts in which it stands.
@@ -6,7 +6,8 @@ that here the clause counts in which it stands.
 
 import re
 
-from finetune.wording import claims, content_words, denies, words
+from finetune.values import marked_otherwise
+from finetune.wording import claims, content_words, denies, numbers, share_found, words
 
 _CLAUSE = re.compile(r"[,;:()]|\bbut\b|\s[-\u2013\u2014]\s", re.IGNORECASE)
 _LIMITS = re.compile(
@@ -24,6 +25,27 @@ _REFUSING = re.compile(
 """What denies without a negation."""
 _ABOUT = 0.5
 """The share of a clause's other words that the question must have: else it denies something else."""
+_ALIKE = 0.6
+"""The share of a claim's words from which on a sentence speaks of the same."""
+_SAME = 0.9
+"""The share of a claim's words from which on a sentence says the same, if it does not deny it."""
+
+
+def contradicted(claim: str, passage: str) -> bool:
+    """Whether a passage has another value in the place of a claim's, or its nearest sentence denies what that says.
+
+    A value is a number, its sign, currency or unit. Only one of two sentences with the same words may deny.
+    """
+    if marked_otherwise(claim, passage):
+        return True
+    aim = [word for word in content_words(claim) if not denies(word)]
+    best = max(claims(passage) or [passage], key=lambda sentence: share_found(aim, content_words(sentence)))
+    found, missed = share_found(aim, content_words(best)), numbers(claim) - numbers(passage)
+    if missed and found >= _ALIKE and numbers(best) - numbers(claim):
+        return True
+    alike = found >= _SAME and share_found(content_words(best), aim) >= _ALIKE
+    plain = not any(what.search(text) for what in (_LIMITS, _REFUSING) for text in (claim, best))
+    return alike and plain and denies(claim) != denies(best)
 
 
 def turned_round(question: str, answer: str, wanted: str) -> bool:

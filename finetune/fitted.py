@@ -10,9 +10,9 @@ from functools import lru_cache
 from finetune import enough, scorecard, signals
 from finetune.accuracy import DIRECTIONS as RIGHT
 from finetune.accuracy import right_signals, says_otherwise
+from finetune.denials import contradicted
 from finetune.meaning import Meaning, Read
 from finetune.metrics import answer_accuracy
-from finetune.values import marked_otherwise
 from store.answers import declined
 
 States = Callable[[Sequence[tuple[str, str]]], scorecard.Floats]
@@ -51,14 +51,17 @@ class FittedJudge:
         return scorecard.shipped(part if self._meaning is None else f"{part}+meaning", names)
 
     def support(self, claim: str, passage: str) -> float:
-        """The probability that people find the claim supported by the passage; 0 for an empty one."""
+        """The probability that people find the claim supported by the passage; 0 for an empty one.
+
+        Half of it where the passage contradicts the claim, however many words they share.
+        """
         found = signals.support_signals(claim, passage)
         if not any(found):
             return 0.0
         if self._meaning is not None:
             found = signals.meant_signals(claim, passage, self._meaning)
         borne_out = self._card("support", signals.DIRECTIONS, signals.MEANING).probability(found)
-        return OTHERWISE * borne_out if marked_otherwise(claim, passage) else borne_out
+        return OTHERWISE * borne_out if contradicted(claim, passage) else borne_out
 
     def accuracy(self, question: str, answer: str, references: Sequence[str]) -> float:
         """The probability that people find the answer right, given right ones; best over the references.
