@@ -57,4 +57,4 @@ def sentence(error: ValidationError, file: Path) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown setting {key} (from {file.name} or the environment): remove it or correct its name."
-    return f"setting {key} is {first['input']!r}: {first['msg']}."
+    return f"setting {key} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}."

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from configs.limits import DECIDING
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import load_tasks
 
@@ -47,6 +48,31 @@ def test_settings_are_frozen() -> None:
 def test_what_cannot_be_used_is_named(environment: dict[str, str], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         load_settings(environment)
+
+
+@pytest.mark.parametrize(
+    ("primary", "said"),
+    [
+        ("[]", "no metric would decide, expected some of source_attribution, answer_accuracy, "),
+        (
+            "[source_atribution]",
+            '"source_atribution" is no metric that may decide, expected some of source_attribution',
+        ),
+        ("[answer_accuracy, verbatim_share]", '"verbatim_share" is no metric that may decide'),
+        ("[perplexity]", '"perplexity" is no metric that may decide'),
+        ("[loss]", '"loss" is no metric that may decide'),
+        ("[responding]", '"responding" is no metric that may decide'),
+        ("[groundedness, groundedness]", '"groundedness" is named twice, expected each once'),
+    ],
+)
+def test_a_primary_that_may_not_decide_is_refused_with_those_that_may(primary: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^setting gate\.primary is \[.*\]: {re.escape(said)}.*\.$"):
+        load_settings({"RATCHET__GATE__PRIMARY": primary})
+
+
+def test_every_metric_that_may_decide_can_be_a_primary() -> None:
+    for name in DECIDING:
+        assert load_settings({"RATCHET__GATE__PRIMARY": f"[{name}]"}).gate.primary == [name]
 
 
 def test_an_unknown_key_of_a_file_is_named_with_the_file(tmp_path: Path) -> None:
