@@ -41,6 +41,10 @@ def _switch(value: object) -> object:
     return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
+Minutes = Annotated[float, Field(le=525_600)]
+Hours = Annotated[float, Field(le=876_000)]
+Days = Annotated[float, Field(le=36_500)]
+"""Spans of time end after a year of minutes, or a century: the calendar of Python must hold what they are added to."""
 Cron = Annotated[str, AfterValidator(_five_fields)]
 Primary = Annotated[list[str], AfterValidator(_deciding)]
 Switch = Annotated[str, BeforeValidator(_switch), Field(pattern="^(auto|on|off)$")]

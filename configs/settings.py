@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from configs.limits import Cron, Primary, Switch
+from configs.limits import Cron, Days, Hours, Minutes, Primary, Switch
 from configs.reading import SettingsError as SettingsError
 from configs.reading import merge, parsed, put, read, sentence
 from configs.tasks import Taxonomy, load_tasks
@@ -29,7 +29,7 @@ SHORT = {
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class Server(_Section):
@@ -88,7 +88,7 @@ class Retrieval(_Section):
     documents: list[str]
     max_file_mb: int = Field(ge=1)
     max_pages: int = Field(ge=1)
-    parse_seconds: int = Field(ge=1)
+    parse_seconds: int = Field(ge=1, le=86_400)
 
 
 class Vllm(_Section):
@@ -119,7 +119,7 @@ class Training(_Section):
     strategy_comment: str
     min_examples: int = Field(ge=2)
     max_examples: int = Field(ge=2)
-    max_minutes: float = Field(gt=0)
+    max_minutes: Minutes = Field(gt=0)
     max_passes: int | None = Field(default=None, ge=1)
     max_tokens: int = Field(ge=64)
     scale_learning_rate: bool
@@ -127,7 +127,7 @@ class Training(_Section):
     replay_share: float = Field(ge=0, le=0.5)
     redact: str = Field(pattern="^(patterns|presidio|off)$")
     redact_model: str
-    new_account_days: float = Field(ge=0)
+    new_account_days: Days = Field(ge=0)
     most_ratings_per_hour: int = Field(ge=0)
     stop_share: float = Field(ge=0, le=0.5)
     other_orders: int = Field(ge=0, le=10)
@@ -190,16 +190,16 @@ class Scheduler(_Section):
 
     embedded: bool
     cron: Cron
-    approval_days: float = Field(gt=0)
+    approval_days: Days = Field(gt=0)
     keep_datasets: int = Field(ge=0)
 
 
 class Watch(_Section):
     """After a swap."""
 
-    hours: float = Field(ge=0)
+    hours: Hours = Field(ge=0)
     max_decline_rise: float = Field(ge=0, le=1)
-    complete_canary_hours: float | None = Field(default=None, ge=0)
+    complete_canary_hours: Hours | None = Field(default=None, ge=0)
 
 
 class Settings(_Section):

@@ -75,6 +75,45 @@ def test_every_metric_that_may_decide_can_be_a_primary() -> None:
         assert load_settings({"RATCHET__GATE__PRIMARY": f"[{name}]"}).gate.primary == [name]
 
 
+SPANS = {
+    "watch.hours": 876_000,
+    "watch.complete_canary_hours": 876_000,
+    "scheduler.approval_days": 36_500,
+    "training.new_account_days": 36_500,
+    "training.max_minutes": 525_600,
+    "retrieval.parse_seconds": 86_400,
+}
+
+
+def setting(key: str, value: object) -> dict[str, str]:
+    return {f"RATCHET__{key.upper().replace('.', '__')}": str(value)}
+
+
+@pytest.mark.parametrize(("key", "most"), SPANS.items())
+def test_a_span_of_time_ends_and_what_is_longer_or_no_number_is_refused(key: str, most: int) -> None:
+    section, name = key.split(".")
+    longest = getattr(getattr(load_settings(setting(key, most)), section), name)
+    assert longest == most
+    with pytest.raises(SettingsError, match=rf"^setting {key} is {most + 1}: .* less than or equal to {most}\.$"):
+        load_settings(setting(key, most + 1))
+    for value in (".inf", ".nan", "-.inf"):
+        with pytest.raises(SettingsError, match=rf"^setting {key} is -?(inf|nan): .* a finite number"):
+            load_settings(setting(key, value))
+
+
+def test_every_number_of_the_settings_is_finite() -> None:
+    floats = [
+        f"{section}.{name}"
+        for section, values in load_settings({}).model_dump().items()
+        for name, value in (values.items() if isinstance(values, dict) else ())
+        if isinstance(value, float)
+    ]
+    assert len(floats) > 15
+    for key in floats:
+        with pytest.raises(SettingsError, match=rf"^setting {key} is nan"):
+            load_settings(setting(key, ".nan"))
+
+
 def test_an_unknown_key_of_a_file_is_named_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("server: {prt: 9}\n")
     with pytest.raises(SettingsError, match=r"unknown setting server\.prt \(from mine\.yaml"):
