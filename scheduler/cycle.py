@@ -55,7 +55,7 @@ def work(bench: Workbench, claim: cycles.Claim) -> None:
     except Invalid as error:
         _failed(bench, claim, f"{error} {error.hint}".strip())
     except Exception as error:  # the job boundary: the traceback is kept in the cycle's row
-        _failed(bench, claim, f"{error}\n{traceback.format_exc(limit=-4)}")
+        _failed(bench, claim, f"{str(error) or type(error).__name__}\n{traceback.format_exc(limit=-4)}")
 
 
 def _failed(bench: Workbench, claim: cycles.Claim, error: str) -> None:
