@@ -30,7 +30,7 @@ NOTHING_HELD_OUT = "No example is held out, so that nothing could tell whether t
 
 
 def work(bench: Workbench, claim: cycles.Claim) -> None:
-    """Do one claimed step; the only place that catches everything, so that no error stops the scheduler."""
+    """Do one claimed step; it catches everything, so that no error stops the scheduler."""
     with bench.database.read() as session:
         cycle = cycles.get(session, claim.cycle_id)
     try:
