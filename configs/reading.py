@@ -14,7 +14,7 @@ class SettingsError(Exception):
 def read(path: Path) -> dict[str, Any]:
     """The sections of a settings file; raises SettingsError."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise SettingsError(f"the settings file {path} cannot be read: {error}") from error
     if not isinstance(values, dict):

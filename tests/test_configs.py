@@ -129,6 +129,14 @@ def test_a_file_need_only_name_what_differs_and_the_environment_wins(tmp_path: P
     assert settings.server.max_upload_mb == load_settings({}).server.max_upload_mb
 
 
+def test_files_that_begin_with_a_byte_order_mark_are_read_as_without(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("server: {port: 9000}\n", encoding="utf-8-sig")
+    (tmp_path / "tasks.yaml").write_text(yaml.safe_dump({"tasks": task("legal")}), encoding="utf-8-sig")
+    (tmp_path / "plain.yaml").write_text(yaml.safe_dump({"tasks": task("legal")}))
+    assert load_settings({"RATCHET_CONFIG": str(tmp_path / "mine.yaml")}).server.port == 9000
+    assert load_tasks(tmp_path / "tasks.yaml") == load_tasks(tmp_path / "plain.yaml")
+
+
 def test_production_loads() -> None:
     assert load_settings({"RATCHET_CONFIG": "configs/production.yaml"}).server.open_chat is False
 
