@@ -14,7 +14,7 @@ from sqlmodel import Session, col, or_, select
 
 from bot import api_exchanges, api_golden, api_labels, api_rankings, api_views
 from bot.api_parts import Admin, Name, Text, WithPage, WithParts, admin_only, ask_scheduler, listing
-from bot.asked import asked_for
+from bot.asked import asked_for, watch_asks
 from store import (
     adapters,
     audit,
@@ -27,7 +27,7 @@ from store import (
     staleness,
 )
 from store.errors import Invalid
-from store.models import AdapterState, AuditEntry, Cycle, CycleState, Schedule, now
+from store.models import AdapterState, AuditEntry, Cycle, Schedule, now
 
 NEXT_TIMES = 5
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(admin_only)])
@@ -77,11 +77,7 @@ def overview(parts: WithParts, admin: Admin) -> dict[str, Any]:
         open_cycles = cycles.open_ones(session)
         shown = [_cycle_view(session, row) for row in open_cycles]
         counts = {"people": people.count(session), "corrections": exchanges.to_approve(session)}
-        asked = [
-            {"cycle_id": c.id, "adapter": c.adapter_id, "sentence": said, "canary": c.adapter_id == row.canary}
-            for c in open_cycles
-            if c.state == CycleState.WATCHING and (said := cycles.asks(session, c.id))
-        ]
+        asked = watch_asks(session, row, open_cycles)
     schedule = show_schedule(parts)
     return {
         **api_views.deployment(row, names),

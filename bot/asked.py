@@ -1,4 +1,4 @@
-"""What admins have asked for of an adapter that too few people agree to yet, for the others to see and agree to.
+"""What is asked of admins: to agree to what others want of an adapter, and to answer for one that is watched.
 
 It decides nothing: who counts is `store/approvals.py`.
 """
@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlmodel import Session
 
-from store import adapters, approvals, people
-from store.models import Adapter, AuditEntry, Deployment
+from store import adapters, approvals, cycles, people
+from store.models import Adapter, AuditEntry, Cycle, CycleState, Deployment
+
+LONGEST_REASON = 300
 
 
 def asked_for(
@@ -40,3 +42,30 @@ def _shown(session: Session, row: Adapter, agreed: list[AuditEntry], me: str) ->
         "by": [{"name": names.get(one.actor, one.actor), "comment": one.comment} for one in agreed],
         "mine": any(entry.actor == me for entry in agreed),
     }
+
+
+def watch_asks(session: Session, serving: Deployment, open_cycles: Sequence[Cycle]) -> list[dict[str, Any]]:
+    """What the watch asks of what is deployed, as sentences; of a watch that `failed` it may be tried again."""
+    asked = [
+        (one, said)
+        for one in open_cycles
+        if one.state == CycleState.WATCHING and (said := cycles.asks(session, one.id))
+    ]
+    deployed = [one for one in (serving.adapter, serving.canary) if one is not None]
+    failed = [(one, _unwatched(one)) for one in cycles.failed_watches(session, deployed)]
+    return [
+        {
+            "cycle_id": one.id,
+            "adapter": one.adapter_id,
+            "sentence": said,
+            "canary": one.adapter_id == serving.canary,
+            "failed": one.state == CycleState.FAILED,
+        }
+        for one, said in failed + asked
+    ]
+
+
+def _unwatched(cycle: Cycle) -> str:
+    """That nobody looks after an adapter, with the first line of what went wrong."""
+    why = next(iter(cycle.error.strip().splitlines()), "it said nothing")[:LONGEST_REASON].rstrip(". ")
+    return f"the watch of {cycle.adapter_id} failed ({why}): try again, or roll it back."

@@ -14,7 +14,7 @@ class SettingsError(Exception):
 def read(path: Path) -> dict[str, Any]:
     """The sections of a settings file; raises SettingsError."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise SettingsError(f"the settings file {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
@@ -57,4 +57,4 @@ def sentence(error: ValidationError, file: Path) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown setting {key} (from {file.name} or the environment): remove it or correct its name."
-    return f"setting {key} is {first['input']!r}: {first['msg']}."
+    return f"setting {key} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}."

@@ -5,13 +5,12 @@ It reads no other source and keeps no global: each `__main__` loads the settings
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from croniter import CroniterError, croniter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from configs.limits import Cron, Days, Hours, Minutes, Primary, Switch
 from configs.reading import SettingsError as SettingsError
 from configs.reading import merge, parsed, put, read, sentence
 from configs.tasks import Taxonomy, load_tasks
@@ -30,12 +29,7 @@ SHORT = {
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
-
-def _switch(value: object) -> object:
-    """YAML reads on, off and yes as true and false."""
-    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class Server(_Section):
@@ -94,7 +88,7 @@ class Retrieval(_Section):
     documents: list[str]
     max_file_mb: int = Field(ge=1)
     max_pages: int = Field(ge=1)
-    parse_seconds: int = Field(ge=1)
+    parse_seconds: int = Field(ge=1, le=86_400)
 
 
 class Vllm(_Section):
@@ -125,7 +119,7 @@ class Training(_Section):
     strategy_comment: str
     min_examples: int = Field(ge=2)
     max_examples: int = Field(ge=2)
-    max_minutes: float = Field(gt=0)
+    max_minutes: Minutes = Field(gt=0)
     max_passes: int | None = Field(default=None, ge=1)
     max_tokens: int = Field(ge=64)
     scale_learning_rate: bool
@@ -133,12 +127,12 @@ class Training(_Section):
     replay_share: float = Field(ge=0, le=0.5)
     redact: str = Field(pattern="^(patterns|presidio|off)$")
     redact_model: str
-    new_account_days: float = Field(ge=0)
+    new_account_days: Days = Field(ge=0)
     most_ratings_per_hour: int = Field(ge=0)
     stop_share: float = Field(ge=0, le=0.5)
     other_orders: int = Field(ge=0, le=10)
     memory_mb: int = Field(ge=0)
-    qlora: Annotated[str, BeforeValidator(_switch), Field(pattern="^(auto|on|off)$")]
+    qlora: Switch
     processes: int = Field(ge=0)
     preference: str = Field(pattern="^(auto|dpo|kto|off)$")
     min_preferences: int = Field(ge=2)
@@ -182,7 +176,7 @@ class Judge(_Section):
 class Gate(_Section):
     """Deciding on a candidate."""
 
-    primary: list[str]
+    primary: Primary
     margin: float = Field(ge=0, le=1)
     loss_margin: float = Field(ge=0, le=1)
     min_cases: int = Field(ge=2)
@@ -191,31 +185,21 @@ class Gate(_Section):
     min_labels: int = Field(ge=2)
 
 
-def _five_fields(cron: str) -> str:
-    try:
-        croniter(cron, datetime.now(UTC)).get_next(datetime)
-    except (CroniterError, ValueError, KeyError) as error:
-        raise ValueError(f'expected a moment to come in cron fields, such as "0 2 * * *" ({error})') from error
-    if len(cron.split()) != 5:
-        raise ValueError('expected the five fields of cron, such as "0 2 * * *"')
-    return cron
-
-
 class Scheduler(_Section):
     """When cycles run, and what stays of them."""
 
     embedded: bool
-    cron: Annotated[str, AfterValidator(_five_fields)]
-    approval_days: float = Field(gt=0)
+    cron: Cron
+    approval_days: Days = Field(gt=0)
     keep_datasets: int = Field(ge=0)
 
 
 class Watch(_Section):
     """After a swap."""
 
-    hours: float = Field(ge=0)
+    hours: Hours = Field(ge=0)
     max_decline_rise: float = Field(ge=0, le=1)
-    complete_canary_hours: float | None = Field(default=None, ge=0)
+    complete_canary_hours: Hours | None = Field(default=None, ge=0)
 
 
 class Settings(_Section):

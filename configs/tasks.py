@@ -111,7 +111,7 @@ def load_tasks(path: Path, adopted: Path | None = None) -> Taxonomy:
 def _read(path: Path) -> tuple[Taxonomy, str]:
     """The taxonomy in one file, and its text."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
         taxonomy = Taxonomy.model_validate(yaml.load(text, Loader=_UniqueKeys))  # noqa: S506, a SafeLoader
     except ValidationError as error:
         first = error.errors()[0]

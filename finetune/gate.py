@@ -30,18 +30,31 @@ from finetune.evaluate import ALL, CaseScore, Report, value_of
 from finetune.people import LEAST, METRIC, Heard, Said, heard
 from finetune.rated import Rated
 from finetune.settling import verdict
+from finetune.task_metrics import OF_TASKS
 
 OTHER = "other tasks"
 PLANNED = "planned tasks"
 SHOWN = ("responding", "context_relevance", "citation_recall", "citation_precision", "right_citation", "verbatim_share")
 OVERALL = ("decline_correct", "groundedness", "concision", "selective_citing")
 """Guarded over all cases: wrong declining, unsupported words, and answers that game the others (docs/quality.md)."""
+DECIDING = (
+    *("source_attribution", "answer_accuracy", "groundedness", "decline_correct"),
+    *("context_relevance", "citation_recall", "citation_precision", "right_citation"),
+    *OF_TASKS,
+)
+"""What may be a primary: it scores a case's answer, in [0, 1], higher is better. What tells of gaming only guards."""
 
 Pair = tuple[CaseScore, CaseScore]
 
 
 class GateInputError(ValueError):
     """Two reports that cannot be compared: the message says what was found and what was expected."""
+
+
+def _check_primary(primary: Sequence[str]) -> None:
+    refused = [metric for metric in primary if metric not in DECIDING]
+    if refused:
+        raise GateInputError(f'Found the primary "{refused[0]}", expected some of {", ".join(DECIDING)}.')
 
 
 def _pairs(candidate: Report, serving: Report) -> list[Pair]:
@@ -188,7 +201,10 @@ def decide(
     guardrail holds when its interval lies above minus the margin; fails when the interval lies wholly below 0 or, from
     `min_task_cases` cases, the point estimate is below minus `hard_margin`; and with too few cases to certify the
     margin holds when its point estimate is within it and the held-out loss over all cases holds.
+
+    Raises GateInputError for reports that cannot be compared, and for a primary that is not of DECIDING.
     """
+    _check_primary(primary)
     rules = Rules(margin, hard_margin, loss_margin, min_cases, min_task_cases, confidence, seed, samples, min_labels)
 
     def beside(other: Report) -> Heard:

@@ -83,7 +83,7 @@ def _keep(bench: Workbench, made: dict[str, Any], *, comment: str, actor: str) -
 
 def _adopted(path: Path) -> dict[str, Any]:
     try:
-        kept = yaml.safe_load(path.read_text()) if path.exists() else {}
+        kept = yaml.safe_load(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
         return dict((kept or {}).get("tasks") or {})
     except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise Invalid(f"{path.name} cannot be read: {error}.", "Correct it or move it away.") from error

@@ -30,7 +30,7 @@ NOTHING_HELD_OUT = "No example is held out, so that nothing could tell whether t
 
 
 def work(bench: Workbench, claim: cycles.Claim) -> None:
-    """Do one claimed step; the only place that catches everything, so that no error stops the scheduler."""
+    """Do one claimed step; it catches everything, so that no error stops the scheduler."""
     with bench.database.read() as session:
         cycle = cycles.get(session, claim.cycle_id)
     try:
@@ -55,7 +55,7 @@ def work(bench: Workbench, claim: cycles.Claim) -> None:
     except Invalid as error:
         _failed(bench, claim, f"{error} {error.hint}".strip())
     except Exception as error:  # the job boundary: the traceback is kept in the cycle's row
-        _failed(bench, claim, f"{error}\n{traceback.format_exc(limit=-4)}")
+        _failed(bench, claim, f"{str(error) or type(error).__name__}\n{traceback.format_exc(limit=-4)}")
 
 
 def _failed(bench: Workbench, claim: cycles.Claim, error: str) -> None:

@@ -8,6 +8,7 @@ Another one watches adapters: a harmful one must not stay because the next cycle
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -52,6 +53,7 @@ class Ticker:
         self._process = processes.register(bench.database, "scheduler")
         self._answer = answers or answer
         self._kept = Kept()
+        self._said: dict[str, str] = {}
         self._beside = {self._count: threading.Thread(), self._watch: threading.Thread()}
 
     def run(self) -> None:
@@ -72,21 +74,47 @@ class Ticker:
         self._stop.set()
 
     def tick(self) -> None:
-        """Say that we live, start what is due, follow decisions, answer the pages; see that the threads go on."""
+        """Say that we live, start what is due, follow decisions, answer the pages; see that the threads go on.
+
+        What goes wrong in one of these keeps none of the others from being done, and is said once while it lasts.
+        """
         if self._parent is not None and os.getppid() != self._parent:
             self.stop()
             return
+        first = (self._beat, self._take_settings, self._start_due, self._follow_decisions)
+        for part in (*first, self._keep_threads, self._answer_pages):
+            try:
+                part()
+            except Exception as error:  # the next tick tries again
+                self._say_once(part.__name__, f"{type(error).__name__}: {error}")
+            else:
+                self._said.pop(part.__name__, None)
+
+    def _say_once(self, part: str, error: str) -> None:
+        if self._said.get(part) != error:
+            self._said[part] = error
+            said = f"the scheduler could not {part.strip('_').replace('_', ' ')}, and goes on: {error}"
+            print(said, traceback.format_exc(limit=-4), sep="\n", file=sys.stderr, flush=True)
+
+    def _beat(self) -> None:
         processes.beat(self._bench.database, self._process)
+
+    def _take_settings(self) -> None:
         self._bench = self._renew(self._bench)
-        self._start_due()
+
+    def _follow_decisions(self) -> None:
         decisions.follow_decisions(self._bench)
+
+    def _keep_threads(self) -> None:
         for round_, thread in self._beside.items():
             if not thread.is_alive():
                 self._beside[round_] = threading.Thread(target=self._again, args=(round_,), daemon=True)
                 self._beside[round_].start()
+
+    def _answer_pages(self) -> None:
         while (asked := requests.take(self._bench.database, but=SLOW)) is not None:
             requests.answer(self._bench.database, asked.id, self._answer(self._bench, asked))
-            self._bench = self._renew(self._bench)
+            self._take_settings()
 
     def _again(self, once: Callable[[], None]) -> None:
         """Do something again and again; a database that cannot be reached now may be there the next time."""

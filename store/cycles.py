@@ -222,6 +222,13 @@ def asks(session: Session, cycle_id: str) -> str:
     return str(step.progress.get("asks", "")) if step is not None and step.finished_at is None else ""
 
 
+def failed_watches(session: Session, adapter_ids: Sequence[str]) -> list[Cycle]:
+    """The cycles whose watch of one of these adapters failed for good, newest first: nobody looks after it then."""
+    query = select(Cycle).where(Cycle.state == CycleState.FAILED, Cycle.step == WATCH)
+    query = query.where(col(Cycle.adapter_id).in_(adapter_ids))
+    return list(session.exec(query.order_by(col(Cycle.created_at).desc())))
+
+
 def undecided(cycle: Cycle) -> bool:
     """Whether the gate of a cycle has decided once and could not tell; it may be deciding again now."""
     return bool(cycle.results.get("gate", {}).get("verdict") == Outcome.NOT_ENOUGH_EVIDENCE)

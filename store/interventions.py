@@ -100,6 +100,10 @@ def retry(database: Database, cycle_id: str, *, actor: str) -> Cycle:
             raise Conflict(f"cycle {other} is running.", "Wait for its end, or cancel it.")
         cycle.state, cycle.attempts, cycle.error, cycle.finished_at = state, 0, "", None
         session.add(cycle)
+        step = session.get(CycleStep, (cycle.id, cycle.step))
+        if step is not None:
+            step.error = ""
+            session.add(step)
         audit.record(session, actor=actor, action="cycle.retried", subject=cycle_id, details={"step": cycle.step})
         return cycle
 

@@ -7,9 +7,9 @@ from store.errors import Invalid, NotFound
 
 
 def all_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file; raises NotFound or Invalid."""
+    """The lines of a UTF-8 file, without the mark that some editors begin it with; raises NotFound or Invalid."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise Invalid(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}.", "Save it as UTF-8.") from error
     except OSError as error:

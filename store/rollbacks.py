@@ -20,12 +20,14 @@ def rollback(
     """Take the deployed adapter back and return to the one it replaced, or to `to` (`base` is always possible).
 
     While a canary runs it is the canary that is taken back, and what serves the others stays; `to` ends it as well.
-    With `of` only that adapter is taken back: what serves beside a canary too, and the canary goes on then.
+    With `of` only that adapter is taken back: what serves beside a canary too, and the canary goes on then. An empty
+    name, as of a field that was left empty, names none.
 
     Raises Conflict when the base already serves, the target never was live, or `of` is not deployed; NotFound for an
     unknown adapter; Invalid without a comment, or with both `to` and `of`.
     """
     need_comment(comment, "rolling back")
+    to, of = to or None, of or None
     if to is not None and of is not None:
         raise Invalid(
             f"found both: return to {to}, and take {of} back.", "Name the one to return to, or the one to take back."

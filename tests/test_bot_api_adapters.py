@@ -185,6 +185,15 @@ def test_what_serves_beside_a_canary_is_taken_back_and_the_canary_goes_on(client
     assert (state(bot.database, first), state(bot.database, second)) == ("rolled_back", "canary")
 
 
+def test_an_empty_name_of_what_to_return_to_or_to_take_back_names_none(client: TestClient, bot: QueuedBot) -> None:
+    adapter = approve(client, bot, share=0.5)
+    for body in ({"to": ""}, {"of": ""}, {"to": "", "of": ""}, {"to": BASE, "of": ""}):
+        back = client.post("/v1/admin/rollback", json={"comment": "enough", **body})
+        assert (back.status_code, back.json()["adapter"], back.json()["canary"]) == (200, BASE, None)
+        assert state(bot.database, adapter) == "rolled_back"
+        adapter = approve(client, bot, share=0.5)
+
+
 def test_which_of_those_taken_back_were_live_is_told(client: TestClient, bot: QueuedBot) -> None:
     first = approve(client, bot)
     client.post("/v1/admin/rollback", json=COMMENT)

@@ -341,7 +341,8 @@ def test_what_the_watch_asks_is_shown_and_keeping_ends_it(client: TestClient, bo
     assert claim is not None
     cycles.renew(bot.database, claim, progress={"asks": "keep it or roll it back."})
     asked = client.get("/v1/admin/overview").json()["watch_asks"]
-    assert asked == [{"cycle_id": row.id, "adapter": "v1", "sentence": "keep it or roll it back.", "canary": False}]
+    said = {"sentence": "keep it or roll it back.", "canary": False, "failed": False}
+    assert asked == [{"cycle_id": row.id, "adapter": "v1", **said}]
     silent = client.post(url, json={})
     assert (silent.status_code, error(silent)["message"]) == (422, "keeping an adapter needs a comment that says why.")
     kept = client.post(url, json={"comment": "nobody complains"}).json()

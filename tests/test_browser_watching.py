@@ -73,3 +73,23 @@ def test_what_the_watch_asks_of_a_live_adapter_beside_a_canary_is_answered_by_ro
     expect(page.locator("#toast")).to_contain_text(f"{first} is taken back.")
     assert (state(bot.database, first), state(bot.database, second)) == ("rolled_back", "canary")
     until(lambda: (bot.live.serving.adapter, bot.live.serving.canary) == (BASE, second))
+
+
+def test_a_canary_whose_watch_failed_is_listed_and_tried_again(page: Page, bot: QueuedBot) -> None:
+    adapter = approved(bot, share=0.1)
+    with bot.database.write() as session:
+        why = "the log is out of reach.\nTraceback (most recent call last):\n  …"
+        session.add(Cycle(id="cy_1", slot_key="1", adapter_id=adapter, state="failed", step="watch", error=why))
+        session.add(CycleStep(cycle_id="cy_1", name="watch", position=0, state="failed", error=why))
+    open_section(page, "Adapters")
+    open_section(page, "Overview")
+    waiting = page.get_by_role("region", name="Waiting for you")
+    failed = f"{adapter}: the watch of {adapter} failed (the log is out of reach): try again, or roll it back."
+    expect(waiting.get_by_role("listitem")).to_contain_text(failed)
+    expect(waiting.get_by_role("button", name="Roll it back")).to_be_visible()
+    assert waiting.get_by_role("button", name="Keep it").count() == 0
+    assert waiting.get_by_role("link", name="Complete it").count() == 0
+    waiting.get_by_role("button", name="Try again").click()
+    expect(page.locator("#toast")).to_contain_text(f"{adapter} is watched again.")
+    with bot.database.read() as session:
+        assert session.get_one(Cycle, "cy_1").state == "watching"

@@ -8,6 +8,7 @@ import pytest
 import finetune.__main__
 import scheduler.__main__
 import store.__main__
+from store.lines import text_lines
 
 Main = Callable[[list[str]], int]
 OF: dict[str, Main] = {
@@ -50,6 +51,18 @@ def test_what_a_person_can_act_on_is_a_sentence_and_status_1(
     assert OF[program](arguments) == 1
     said = capsys.readouterr().err
     assert sentence in said and "Traceback" not in said
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read_as_without(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = '{"claim": "It is 40 km long.", "passages": ["The road is 40 km long."]}\n'
+    (data / "rows").write_text(row, encoding="utf-8-sig")
+    assert OF["finetune"](["judge", "--metric", "support", str(data / "rows")]) == 0, capsys.readouterr().err
+    messages = '[{"role": "user", "content": "How long?"}, {"role": "assistant", "content": "40 km."}]'
+    (data / "log").write_text(f'{{"messages": {messages}}}\n', encoding="utf-8-sig")
+    assert OF["store"](["import", str(data / "log"), "--format", "openai"]) == 0, capsys.readouterr().err
+    assert list(text_lines(data / "rows")) == [(1, row.rstrip())]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from configs.limits import DECIDING
 from configs.settings import ROOT, Settings, SettingsError, load_settings
 from configs.tasks import load_tasks
 
@@ -49,6 +50,70 @@ def test_what_cannot_be_used_is_named(environment: dict[str, str], sentence: str
         load_settings(environment)
 
 
+@pytest.mark.parametrize(
+    ("primary", "said"),
+    [
+        ("[]", "no metric would decide, expected some of source_attribution, answer_accuracy, "),
+        (
+            "[source_atribution]",
+            '"source_atribution" is no metric that may decide, expected some of source_attribution',
+        ),
+        ("[answer_accuracy, verbatim_share]", '"verbatim_share" is no metric that may decide'),
+        ("[perplexity]", '"perplexity" is no metric that may decide'),
+        ("[loss]", '"loss" is no metric that may decide'),
+        ("[responding]", '"responding" is no metric that may decide'),
+        ("[groundedness, groundedness]", '"groundedness" is named twice, expected each once'),
+    ],
+)
+def test_a_primary_that_may_not_decide_is_refused_with_those_that_may(primary: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^setting gate\.primary is \[.*\]: {re.escape(said)}.*\.$"):
+        load_settings({"RATCHET__GATE__PRIMARY": primary})
+
+
+def test_every_metric_that_may_decide_can_be_a_primary() -> None:
+    for name in DECIDING:
+        assert load_settings({"RATCHET__GATE__PRIMARY": f"[{name}]"}).gate.primary == [name]
+
+
+SPANS = {
+    "watch.hours": 876_000,
+    "watch.complete_canary_hours": 876_000,
+    "scheduler.approval_days": 36_500,
+    "training.new_account_days": 36_500,
+    "training.max_minutes": 525_600,
+    "retrieval.parse_seconds": 86_400,
+}
+
+
+def setting(key: str, value: object) -> dict[str, str]:
+    return {f"RATCHET__{key.upper().replace('.', '__')}": str(value)}
+
+
+@pytest.mark.parametrize(("key", "most"), SPANS.items())
+def test_a_span_of_time_ends_and_what_is_longer_or_no_number_is_refused(key: str, most: int) -> None:
+    section, name = key.split(".")
+    longest = getattr(getattr(load_settings(setting(key, most)), section), name)
+    assert longest == most
+    with pytest.raises(SettingsError, match=rf"^setting {key} is {most + 1}: .* less than or equal to {most}\.$"):
+        load_settings(setting(key, most + 1))
+    for value in (".inf", ".nan", "-.inf"):
+        with pytest.raises(SettingsError, match=rf"^setting {key} is -?(inf|nan): .* a finite number"):
+            load_settings(setting(key, value))
+
+
+def test_every_number_of_the_settings_is_finite() -> None:
+    floats = [
+        f"{section}.{name}"
+        for section, values in load_settings({}).model_dump().items()
+        for name, value in (values.items() if isinstance(values, dict) else ())
+        if isinstance(value, float)
+    ]
+    assert len(floats) > 15
+    for key in floats:
+        with pytest.raises(SettingsError, match=rf"^setting {key} is nan"):
+            load_settings(setting(key, ".nan"))
+
+
 def test_an_unknown_key_of_a_file_is_named_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("server: {prt: 9}\n")
     with pytest.raises(SettingsError, match=r"unknown setting server\.prt \(from mine\.yaml"):
@@ -62,6 +127,14 @@ def test_a_file_need_only_name_what_differs_and_the_environment_wins(tmp_path: P
     )
     assert (settings.server.port, settings.server.host, settings.gate.margin) == (9001, "0.0.0.0", 0.1)
     assert settings.server.max_upload_mb == load_settings({}).server.max_upload_mb
+
+
+def test_files_that_begin_with_a_byte_order_mark_are_read_as_without(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("server: {port: 9000}\n", encoding="utf-8-sig")
+    (tmp_path / "tasks.yaml").write_text(yaml.safe_dump({"tasks": task("legal")}), encoding="utf-8-sig")
+    (tmp_path / "plain.yaml").write_text(yaml.safe_dump({"tasks": task("legal")}))
+    assert load_settings({"RATCHET_CONFIG": str(tmp_path / "mine.yaml")}).server.port == 9000
+    assert load_tasks(tmp_path / "tasks.yaml") == load_tasks(tmp_path / "plain.yaml")
 
 
 def test_production_loads() -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from finetune.evaluate import CaseScore, Report
-from finetune.gate import GateInputError, Verdict, decide
+from configs import limits
+from finetune.evaluate import Answer, Case, CaseScore, Report, score_case
+from finetune.fitted import FittedJudge
+from finetune.gate import DECIDING, GateInputError, Verdict, decide
 
 
 def score(number: int, task: str, *, attribution=0.5, accuracy=0.5, decline=1.0, ground=0.5, loss: float | None = 2.0):
@@ -340,3 +342,18 @@ def test_an_open_guardrail_beyond_its_margin_asks_for_the_cases_that_would_show_
     held = gate(candidate, serving, margin=0.05)
     assert held.verdict == "not_enough_evidence" and "guardrail is still open" in held.reasons[0]
     assert held.cases_needed is not None and 40 < held.cases_needed < 1_000
+
+
+def test_the_settings_accept_as_primaries_what_the_gate_does_and_evaluations_score_it():
+    case = Case("c1", "facts", "How long is it?", (), ("It is 40 km long.",), ("40 km.",), True, 1, "doc", True)
+    scored = score_case(case, Answer("It is 40 km long [1]."), FittedJudge()).scores
+    assert limits.DECIDING == DECIDING
+    assert set(DECIDING) <= set(scored)
+    assert not {"verbatim_share", "length_ratio", "concision", "selective_citing", "responding"} & set(DECIDING)
+
+
+@pytest.mark.parametrize("metric", ["verbatim_share", "loss", "source_atribution"])
+def test_copying_loss_and_what_is_no_metric_never_lead(metric: str):
+    same = steady()
+    with pytest.raises(GateInputError, match=f'Found the primary "{metric}", expected some of source_attribution, '):
+        gate(same, same, primary=["answer_accuracy", metric])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bot.asked import watch_asks
 from scheduler import cycle
 from scheduler.decisions import follow_decisions
 from scheduler.workbench import Workbench
@@ -179,3 +180,49 @@ def test_what_the_watch_asked_is_gone_when_its_reason_is(database: Database) -> 
     look(database, cycle_id, hours=24)
     with database.read() as session:
         assert cycles.asks(session, cycle_id) == ""
+
+
+def asked(database: Database) -> list[dict[str, Any]]:
+    """What the overview lists of the watch."""
+    with database.read() as session:
+        return watch_asks(session, deployments.deployment(session), cycles.open_ones(session))
+
+
+def unwatched(database: Database, *, share: float = 1) -> tuple[str, str]:
+    """A cycle whose watch failed for good, and its adapter, which is deployed."""
+    cycle_id, adapter = waiting(database)
+    deployments.approve(database, adapter, actor="ann", comment="good", share=share)
+    deployments.loaded(database, adapter)
+    for _ in range(cycles.MAX_ATTEMPTS):
+        row = look(database, cycle_id, hours=float("inf"))
+    assert row.state == CycleState.FAILED
+    return cycle_id, adapter
+
+
+@pytest.mark.parametrize("share", [1, 0.5])
+def test_an_adapter_whose_watch_failed_is_asked_about_until_it_is_watched_again(
+    database: Database, share: float
+) -> None:
+    cycle_id, adapter = unwatched(database, share=share)
+    said = f"the watch of {adapter} failed (cannot convert float infinity to integer): try again, or roll it back."
+    shown = {"cycle_id": cycle_id, "adapter": adapter, "sentence": said, "canary": share < 1, "failed": True}
+    assert asked(database) == [shown]
+    interventions.retry(database, cycle_id, actor="ann")
+    assert asked(database) == []
+    assert look(database, cycle_id, hours=24).state == CycleState.WATCHING
+    with database.read() as session:
+        assert [step.error for step in cycles.steps(session, cycle_id)] == ["", ""]
+
+
+def test_a_canary_whose_watch_failed_is_asked_about_after_it_was_completed(database: Database) -> None:
+    _, adapter = unwatched(database, share=0.5)
+    deployments.change_canary(database, actor="ann", comment="all well", share=1)
+    assert [(one["adapter"], one["canary"], one["failed"]) for one in asked(database)] == [(adapter, False, True)]
+
+
+def test_an_adapter_whose_watch_failed_is_asked_about_until_it_is_taken_back(database: Database) -> None:
+    cycle_id, adapter = unwatched(database)
+    with pytest.raises(Conflict, match="is failed: it watches no adapter"):
+        interventions.keep(database, cycle_id, actor="ann", comment="looks fine")
+    rollbacks.rollback(database, actor="ann", comment="nobody looks", of=adapter)
+    assert asked(database) == []

@@ -20,7 +20,7 @@ from scheduler.workbench import Workbench
 from store import requests
 from store.database import Database
 from store.errors import Unavailable
-from store.models import BASE, Ask, Cycle, CycleState, Deployment, Outcome, Person, Process, now
+from store.models import BASE, Adapter, AdapterState, Ask, Cycle, CycleState, Deployment, Outcome, Person, Process, now
 from tests.queued import until
 from tests.test_scheduler_watch import ann as ann
 from tests.test_scheduler_watch import answered
@@ -204,3 +204,27 @@ def test_the_scheduler_goes_on_once_the_database_is_back(
             return session.get_one(Cycle, "cy_1").attempts > 0
 
     until(taken)
+
+
+def test_what_goes_wrong_in_one_part_of_a_tick_is_said_once_and_stops_no_other(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def renew(_: Workbench) -> Workbench:
+        raise OverflowError("date value out of range")
+
+    ticker = Ticker(bench(database, tmp_path), cron="0 0 1 1 *", renew=renew, answers=Slow())
+    with database.write() as session:
+        session.add(Adapter(id="v1", state=AdapterState.RETIRED))
+        session.add(Cycle(id="cy_1", slot_key="1", adapter_id="v1", state=CycleState.AWAITING_APPROVAL))
+        session.add(Ask(kind="run_cycle"))
+        before = session.exec(select(Process.heartbeat)).one()
+    ticker.tick()
+    ticker.tick()
+    ticker.stop()
+    with database.read() as session:
+        assert session.exec(select(Process.heartbeat)).one() > before
+        assert session.get_one(Cycle, "cy_1").outcome == Outcome.PROMOTED
+        assert session.exec(select(Ask.answer)).one() == {"kind": "run_cycle"}
+    said = capsys.readouterr().err
+    assert said.count("the scheduler could not take settings, and goes on: OverflowError: date value out of range") == 1
+    assert "in renew" in said

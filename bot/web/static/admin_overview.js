@@ -126,31 +126,7 @@ function waiting(found, load) {
         h("li", {}, h("a", { href: "/admin/adapters" }, `A larger share of ${one.adapter}`), " – ", ...wish(one, load)),
       ),
     ...(found.watch_asks ?? []).map((one) =>
-      h(
-        "li",
-        {},
-        h("b", {}, one.adapter),
-        `: ${one.sentence} `,
-        one.canary
-          ? h("a", { href: "/admin/adapters" }, "Complete it")
-          : reasoned("Keep it", {
-              title: `Keep ${one.adapter}?`,
-              text: "The watch had no verdict. The other answer is to roll back.",
-              path: `/v1/admin/cycles/${one.cycle_id}/keep`,
-              kind: "primary",
-              done: `${one.adapter} stays.`,
-              load,
-            }),
-        " ",
-        reasoned("Roll it back", {
-          title: `Take ${one.adapter} back?`,
-          text: "What it replaced answers new questions within a second; what runs beside it goes on.",
-          path: "/v1/admin/rollback",
-          extra: () => ({ of: one.adapter }),
-          done: `${one.adapter} is taken back.`,
-          load,
-        }),
-      ),
+      h("li", {}, h("b", {}, one.adapter), `: ${one.sentence} `, answering(one, load), " ", backing(one, load)),
     ),
     found.counts.corrections
       ? h(
@@ -175,6 +151,35 @@ function waiting(found, load) {
         ),
   );
 }
+
+/** What can be done where the watch asks, but for a rollback: nothing is kept whose watch failed, or as a canary. */
+function answering(one, load) {
+  if (one.failed)
+    return act("Try again", () => call("POST", `/v1/admin/cycles/${one.cycle_id}/retry`), {
+      kind: "primary",
+      done: `${one.adapter} is watched again.`,
+      load,
+    });
+  if (one.canary) return h("a", { href: "/admin/adapters" }, "Complete it");
+  return reasoned("Keep it", {
+    title: `Keep ${one.adapter}?`,
+    text: "The watch had no verdict. The other answer is to roll back.",
+    path: `/v1/admin/cycles/${one.cycle_id}/keep`,
+    kind: "primary",
+    done: `${one.adapter} stays.`,
+    load,
+  });
+}
+
+const backing = (one, load) =>
+  reasoned("Roll it back", {
+    title: `Take ${one.adapter} back?`,
+    text: "What it replaced answers new questions within a second; what runs beside it goes on.",
+    path: "/v1/admin/rollback",
+    extra: () => ({ of: one.adapter }),
+    done: `${one.adapter} is taken back.`,
+    load,
+  });
 
 /** Rolling back in one click, with a reason. */
 export function takeBack(found, load) {
