@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from starlette.testclient import TestClient
 
 from bot.adapters import WEIGHTS
 from bot.dossier import ERASED, SHOWN, measured, sliced, steps_of, told_by, wins_and_losses
-from bot.dossier_cycle import contenders
+from bot.dossier_cycle import contenders, cost
 from scheduler.decisions import judged
 from store import adapters, people
-from store.models import BASE, Adapter, AdapterState, Cycle, Exchange
+from store.models import BASE, Adapter, AdapterState, Cycle, CycleStep, Exchange, now
 from store.signing import KEY, Signer
 from tests.queued import QueuedBot, ask, error, queued_bot, until
 from tests.test_store_adapters import state
@@ -335,6 +336,18 @@ def test_the_ways_of_training_that_were_tried_are_told_with_what_became_of_each(
     waiting = contenders(Cycle(slot_key="x", results={"train": {"variants": tried}}))
     assert [one["why"] for one in waiting] == ["Left the tournament.", None, None]
     assert contenders(None) == contenders(Cycle(slot_key="x", results={})) == []
+
+
+def test_a_day_of_watching_is_no_cost_of_the_cycle() -> None:
+    begun, times = now(), {"train": 60, "evaluate": 30, "watch": 86_400}
+    done = {name: begun + timedelta(seconds=seconds) for name, seconds in times.items()}
+    steps = [
+        CycleStep(cycle_id="cy_1", name=name, position=1, started_at=begun, finished_at=end)
+        for name, end in done.items()
+    ]
+    found = cost(None, steps)
+    assert (found["evaluate_seconds"], found["cycle_seconds"]) == (30.0, 90.0)
+    assert cost(None, steps[2:])["cycle_seconds"] is None
 
 
 WAYS = [("single", "v1", "Left the tournament."), ("multi", "v2", ""), ("progressive", "v3", "")]
