@@ -49,7 +49,7 @@ def case(name: str, score: float | None, text: str = "It is long [1].") -> dict[
 def gated(bot: QueuedBot, data: Path, exchange: str) -> str:
     """An adapter that a cycle trained, evaluated on one logged exchange, and signed."""
     funnel = {"exchanges": 9, "left out: not to be trained on": 2, "left out: stale": 4, "train: correction": 3}
-    results = {"curate": {"funnel": funnel, "held_out": 1}, "train": {"seconds": 12.5, "tokens": 900}}
+    results = {"curate": {"funnel": funnel, "held_out": 1}, "train": {"seconds": 12.5, "tokens": 900, "peak_mb": 1216}}
     plan = {"expected": {"source_attribution": 0.5}}
     row = adapters.create(bot.database, actor="test", cycle_id="cy_1", base_model="tiny")
     folder = data / adapters.FOLDER / "v1-1"
@@ -102,6 +102,7 @@ def test_a_dossier_tells_data_cost_and_expectation(client: TestClient, adapter: 
     assert found["data"]["kinds"] == {"correction": 2}
     assert found["data"]["funnel"][0] == {"rule": "stale", "removed": 4, "left": 5}
     assert (found["cost"]["train_seconds"], found["cost"]["evaluate_seconds"]) == (12.5, None)
+    assert found["cost"]["peak_mb"] == 1216
     assert found["expectation"] == {
         "expected": "source attribution +0.50",
         "found": "source attribution +0.60 (+0.40 to +0.80)",
