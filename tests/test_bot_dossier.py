@@ -222,6 +222,38 @@ def test_a_second_person_must_agree_before_anything_is_deployed(
     until(lambda: state(bot.database, adapter) == "live")
 
 
+def test_a_dossier_keeps_who_approved_when_somebody_asks_for_more(
+    client: TestClient, bot: QueuedBot, adapter: str
+) -> None:
+    second = people.add(bot.database, "second", role="admin", actor="test")
+    bot.keys["second"] = people.add_key(bot.database, second, actor="test")
+
+    def says(who: str, path: str, comment: str, share: float) -> None:
+        body = {"comment": comment, "share": share}
+        assert client.post(f"/v1/admin/{path}", json=body, headers=bot.headers(who)).status_code == 200
+
+    says("admin", f"adapters/{adapter}/approve", "cites better", 0.5)
+    says("second", f"adapters/{adapter}/approve", "I agree", 0.5)
+    until(lambda: state(bot.database, adapter) == "canary")
+    says("second", "canary", "all well", 1)
+    found = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
+    [approved] = found["decisions"]
+    made = {**approved, "share": 0.5, "testers": []}
+    told = [(one["name"], one["share"], one["comment"], one["made"], one["open"]) for one in found["approvals"]]
+    assert told == [
+        ("admin", 0.5, "cites better", [made], False),
+        ("second", 0.5, "I agree", [made], False),
+        ("second", 1.0, "all well", [], True),
+    ]
+    client.post("/v1/admin/rollback", json={"comment": "people complain"})
+    after = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
+    assert after["approvals"] == [{**one, "open": False} for one in found["approvals"]]
+    assert [(one["state"], one["name"]) for one in after["decisions"]] == [
+        ("approved", "second"),
+        ("rolled_back", "admin"),
+    ]
+
+
 def test_a_dossier_tells_who_decided_when_and_why(client: TestClient, bot: QueuedBot, tmp_path: Path) -> None:
     exchange = ask(client, headers=bot.headers("chat")).json()["ratchet"]["exchange_id"]
     adapter = gated(bot, tmp_path, exchange)
