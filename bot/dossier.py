@@ -11,7 +11,8 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from bot.dossier_cycle import contenders, cost, expectation, rule
-from store import adapters, approvals, people
+from store import adapters, approvals, deployments, people
+from store.agreements import Agreement, agreements
 from store.models import Adapter, AdapterState, AuditEntry, Cycle, CycleStep, Exchange, Feedback
 from store.signing import SIGNATURE, Signer, signed_text
 from store.staleness import learned_from
@@ -48,10 +49,9 @@ def dossier(
     changed = changes(row)
     compared = wins_and_losses(row.report, _primaries(row.verdict))
     wins, losses = ([{**one, **logged_case(session, one["id"])} for one in part] for part in compared)
-    given = approvals.given(session, row)
-    testers = [tester for entry in given for tester in approvals.terms_of(entry)[1]]
+    given = agreements(session, row, deployments.deployment(session), needed=approvers)
     decided = decisions(session, row)
-    names = people.names(session, [*(entry.actor for entry in (*given, *decided)), *testers])
+    names = people.names(session, [*_named(given), *(entry.actor for entry in decided)])
     return {
         "adapter": row.id,
         "cycle_id": row.cycle_id,
@@ -75,7 +75,7 @@ def dossier(
         "contenders": contenders(cycle),
         "cost": cost(cycle, steps),
         "expectation": expectation(cycle, row.verdict),
-        "approvals": [_agreement(entry, names) for entry in given],
+        "approvals": [_agreement(one, names) for one in given],
         "decisions": [{"state": DECIDED[entry.action], **_said(entry, names)} for entry in decided],
         "approvers": approvers,
         "digests": digests(row, signer, data),
@@ -93,9 +93,25 @@ def _said(entry: AuditEntry, names: Mapping[str, str]) -> dict[str, Any]:
     return {**said, "at": entry.at.isoformat()}
 
 
-def _agreement(entry: AuditEntry, names: Mapping[str, str]) -> dict[str, Any]:
-    share, testers = approvals.terms_of(entry)
-    return {**_said(entry, names), "share": share, "testers": [names.get(one, one) for one in testers]}
+def _named(given: Sequence[Agreement]) -> set[str]:
+    """Everybody whose name is told with agreements, by id."""
+    made = [effect for one in given for effect in one.made]
+    testers = [*(approvals.terms_of(one.entry)[1] for one in given), *(effect.testers for effect in made)]
+    return {one.entry.actor for one in given}.union((effect.entry.actor for effect in made), *testers)
+
+
+def _agreement(one: Agreement, names: Mapping[str, str]) -> dict[str, Any]:
+    """An agreement with its terms, the decisions that it `made`, and whether it is `open`, for more people to join."""
+    made = [
+        {"state": effect.state, **_said(effect.entry, names), **_terms((effect.share, effect.testers), names)}
+        for effect in one.made
+    ]
+    return {**_said(one.entry, names), **_terms(approvals.terms_of(one.entry), names), "made": made, "open": one.open}
+
+
+def _terms(terms: tuple[float, list[str]], names: Mapping[str, str]) -> dict[str, Any]:
+    share, testers = terms
+    return {"share": share, "testers": [names.get(one, one) for one in testers]}
 
 
 def changes(row: Adapter) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from typing import Any
 
 from store.models import Cycle, CycleStep
 
+WATCH = "watch"
+"""The step that waits for what people ask: it takes as long as it is told to, and costs nothing."""
+
 
 def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
     """One rule of the gate with its difference, interval and sentence."""
@@ -14,12 +17,12 @@ def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cost(cycle: Cycle | None, steps: Sequence[CycleStep]) -> dict[str, Any]:
-    """Seconds, tokens and memory that the cycle took."""
+    """Seconds, tokens and memory that the cycle took; its seconds are those of all steps but the watch."""
     train = (cycle.results if cycle else {}).get("train", {})
     spent = {
         step.name: (step.finished_at - step.started_at).total_seconds()
         for step in steps
-        if step.finished_at is not None
+        if step.finished_at is not None and step.name != WATCH
     }
     return {
         "train_seconds": train.get("seconds"),

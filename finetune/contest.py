@@ -16,12 +16,13 @@ TOTALS = ("steps", "tokens", "too_long", "seconds")
 
 
 def contest(job: Mapping[str, Any], *, base_digest: str, show: Show) -> dict[str, Any]:
-    """Train the `runs` of a job, each with its name, phases and `out`; returns what each came to, and totals.
+    """Train the `runs` of a job, each with its name, phases and `out`; returns what each came to, totals, `peak_mb`.
 
     A run has its `rounds`: the share of the examples it trained on, its steps and the loss it was judged by. One that
     left early has `left`, the reason as a sentence. A run with `preference` goes on from the first finalist's adapter;
     such runs come last.
     """
+    show = peak = Peak(show)
     runs = [run for run in job["runs"] if "preference" not in run]
     alive = list(range(len(runs)))
     done: dict[int, dict[str, Any]] = {}
@@ -50,7 +51,21 @@ def contest(job: Mapping[str, Any], *, base_digest: str, show: Show) -> dict[str
     every = [*tries, *finals, *made[len(runs) :]]
     totals = {name: round(sum(one[name] for one in every), 1) for name in TOTALS}
     rate = round(totals["tokens"] / max(totals["seconds"], 1e-9), 1)
-    return {**totals, "tokens_per_second": rate, "loss": finals[0]["loss"], "runs": made}
+    return {**totals, "tokens_per_second": rate, "loss": finals[0]["loss"], "peak_mb": peak.mb, "runs": made}
+
+
+class Peak:
+    """Passes progress on, and keeps the most memory that any of it told, of all runs: `mb`, None where none did."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+        self.mb: int | None = None
+
+    def __call__(self, progress: dict[str, Any]) -> None:
+        """Progress of a run."""
+        if "memory_mb" in progress:
+            self.mb = max(self.mb or 0, progress["memory_mb"])
+        self._show(progress)
 
 
 def _run(job: Mapping[str, Any], run: Mapping[str, Any], share: float, base_digest: str, show: Show) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from store.errors import Invalid
 from store.models import BASE, Adapter, AdapterState, Cycle, CycleState, Outcome
 from store.signing import Signer
 
-KEPT = ("steps", "tokens", "seconds", "tokens_per_second", "loss", "too_long")
+KEPT = ("steps", "tokens", "seconds", "tokens_per_second", "loss", "too_long", "peak_mb")
 TOLD = ("name", "rounds", "probe_loss")
 
 

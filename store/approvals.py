@@ -49,7 +49,7 @@ def open_terms(session: Session, row: Adapter, *, needed: int, above: float = -1
     Each admin's last word counts; the newest terms come first, and of each who agreed first.
     """
     found = dict[tuple[float, tuple[str, ...]], list[AuditEntry]]()
-    for entry in sorted(_last(session, row).values(), key=lambda one: one.id or 0):
+    for entry in last_words(session, row):
         share, testers = terms_of(entry)
         found.setdefault((share, tuple(testers)), []).append(entry)
     waiting = [agreed for (share, _), agreed in found.items() if share > above and len(agreed) < needed]
@@ -61,12 +61,19 @@ def _entries(row: Adapter) -> SelectOfScalar[AuditEntry]:
     return query.order_by(col(AuditEntry.id))
 
 
+def bound(session: Session, row: Adapter) -> list[AuditEntry]:
+    """All agreements with exactly this adapter, dataset and report, oldest first, whoever agreed and to whatever."""
+    digests = _digests(row)
+    return [entry for entry in session.exec(_entries(row)) if digests.items() <= entry.details.items()]
+
+
+def last_words(session: Session, row: Adapter) -> list[AuditEntry]:
+    """Each admin's last agreement, oldest first."""
+    return sorted(_last(session, row).values(), key=lambda entry: entry.id or 0)
+
+
 def _last(session: Session, row: Adapter) -> dict[str, AuditEntry]:
-    bound, found = _bound(row), dict[str, AuditEntry]()
-    for entry in session.exec(_entries(row)):
-        if bound.items() <= entry.details.items() and _is_admin(session, entry.actor):
-            found[entry.actor] = entry
-    return found
+    return {entry.actor: entry for entry in bound(session, row) if _is_admin(session, entry.actor)}
 
 
 def enough(
@@ -86,7 +93,9 @@ def enough(
     if mine is not None and terms_of(mine) == (share, sorted(testers)):
         more = needed - len(given(session, row))
         raise Conflict(f"you have approved adapter {row.id} already; {more} more must.", "Ask another admin.")
-    audit.record(session, actor=actor, action=AGREED, subject=row.id, comment=comment, details={**_bound(row), **terms})
+    audit.record(
+        session, actor=actor, action=AGREED, subject=row.id, comment=comment, details={**_digests(row), **terms}
+    )
     session.flush()
     return len(given(session, row)) >= needed
 
@@ -96,5 +105,5 @@ def _is_admin(session: Session, actor: str) -> bool:
     return person is not None and person.role == Role.ADMIN and person.erased_at is None
 
 
-def _bound(row: Adapter) -> dict[str, Any]:
+def _digests(row: Adapter) -> dict[str, Any]:
     return {"digest": row.digest, "dataset": row.dataset_digest, "report": row.report_digest}

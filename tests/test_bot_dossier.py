@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from starlette.testclient import TestClient
 
 from bot.adapters import WEIGHTS
 from bot.dossier import ERASED, SHOWN, measured, sliced, steps_of, told_by, wins_and_losses
-from bot.dossier_cycle import contenders
+from bot.dossier_cycle import contenders, cost
 from scheduler.decisions import judged
 from store import adapters, people
-from store.models import BASE, Adapter, AdapterState, Cycle, Exchange
+from store.models import BASE, Adapter, AdapterState, Cycle, CycleStep, Exchange, now
 from store.signing import KEY, Signer
 from tests.queued import QueuedBot, ask, error, queued_bot, until
 from tests.test_store_adapters import state
@@ -48,7 +49,7 @@ def case(name: str, score: float | None, text: str = "It is long [1].") -> dict[
 def gated(bot: QueuedBot, data: Path, exchange: str) -> str:
     """An adapter that a cycle trained, evaluated on one logged exchange, and signed."""
     funnel = {"exchanges": 9, "left out: not to be trained on": 2, "left out: stale": 4, "train: correction": 3}
-    results = {"curate": {"funnel": funnel, "held_out": 1}, "train": {"seconds": 12.5, "tokens": 900}}
+    results = {"curate": {"funnel": funnel, "held_out": 1}, "train": {"seconds": 12.5, "tokens": 900, "peak_mb": 1216}}
     plan = {"expected": {"source_attribution": 0.5}}
     row = adapters.create(bot.database, actor="test", cycle_id="cy_1", base_model="tiny")
     folder = data / adapters.FOLDER / "v1-1"
@@ -101,6 +102,7 @@ def test_a_dossier_tells_data_cost_and_expectation(client: TestClient, adapter: 
     assert found["data"]["kinds"] == {"correction": 2}
     assert found["data"]["funnel"][0] == {"rule": "stale", "removed": 4, "left": 5}
     assert (found["cost"]["train_seconds"], found["cost"]["evaluate_seconds"]) == (12.5, None)
+    assert found["cost"]["peak_mb"] == 1216
     assert found["expectation"] == {
         "expected": "source attribution +0.50",
         "found": "source attribution +0.60 (+0.40 to +0.80)",
@@ -220,6 +222,38 @@ def test_a_second_person_must_agree_before_anything_is_deployed(
     until(lambda: state(bot.database, adapter) == "live")
 
 
+def test_a_dossier_keeps_who_approved_when_somebody_asks_for_more(
+    client: TestClient, bot: QueuedBot, adapter: str
+) -> None:
+    second = people.add(bot.database, "second", role="admin", actor="test")
+    bot.keys["second"] = people.add_key(bot.database, second, actor="test")
+
+    def says(who: str, path: str, comment: str, share: float) -> None:
+        body = {"comment": comment, "share": share}
+        assert client.post(f"/v1/admin/{path}", json=body, headers=bot.headers(who)).status_code == 200
+
+    says("admin", f"adapters/{adapter}/approve", "cites better", 0.5)
+    says("second", f"adapters/{adapter}/approve", "I agree", 0.5)
+    until(lambda: state(bot.database, adapter) == "canary")
+    says("second", "canary", "all well", 1)
+    found = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
+    [approved] = found["decisions"]
+    made = {**approved, "share": 0.5, "testers": []}
+    told = [(one["name"], one["share"], one["comment"], one["made"], one["open"]) for one in found["approvals"]]
+    assert told == [
+        ("admin", 0.5, "cites better", [made], False),
+        ("second", 0.5, "I agree", [made], False),
+        ("second", 1.0, "all well", [], True),
+    ]
+    client.post("/v1/admin/rollback", json={"comment": "people complain"})
+    after = client.get(f"/v1/admin/adapters/{adapter}/dossier").json()
+    assert after["approvals"] == [{**one, "open": False} for one in found["approvals"]]
+    assert [(one["state"], one["name"]) for one in after["decisions"]] == [
+        ("approved", "second"),
+        ("rolled_back", "admin"),
+    ]
+
+
 def test_a_dossier_tells_who_decided_when_and_why(client: TestClient, bot: QueuedBot, tmp_path: Path) -> None:
     exchange = ask(client, headers=bot.headers("chat")).json()["ratchet"]["exchange_id"]
     adapter = gated(bot, tmp_path, exchange)
@@ -335,6 +369,18 @@ def test_the_ways_of_training_that_were_tried_are_told_with_what_became_of_each(
     waiting = contenders(Cycle(slot_key="x", results={"train": {"variants": tried}}))
     assert [one["why"] for one in waiting] == ["Left the tournament.", None, None]
     assert contenders(None) == contenders(Cycle(slot_key="x", results={})) == []
+
+
+def test_a_day_of_watching_is_no_cost_of_the_cycle() -> None:
+    begun, times = now(), {"train": 60, "evaluate": 30, "watch": 86_400}
+    done = {name: begun + timedelta(seconds=seconds) for name, seconds in times.items()}
+    steps = [
+        CycleStep(cycle_id="cy_1", name=name, position=1, started_at=begun, finished_at=end)
+        for name, end in done.items()
+    ]
+    found = cost(None, steps)
+    assert (found["evaluate_seconds"], found["cycle_seconds"]) == (30.0, 90.0)
+    assert cost(None, steps[2:])["cycle_seconds"] is None
 
 
 WAYS = [("single", "v1", "Left the tournament."), ("multi", "v2", ""), ("progressive", "v3", "")]

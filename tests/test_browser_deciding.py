@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from store import adapters, people
+from store import adapters, deployments, people, rollbacks
 from store.models import BASE, Adapter, AdapterState, Cycle, Role
 from tests.browsing import (
     answered,
@@ -247,6 +247,37 @@ def test_a_second_person_sees_the_terms_of_the_first_and_agrees_to_them(
                 expect(page.locator("#toast")).to_contain_text("1 more person" if who == "admin" else "is approved")
         until(lambda: bot.live.serving.canary == row.id)
         assert (bot.live.serving.share, bot.live.serving.testers) == (0.1, [bot.people["chat"].id])
+
+
+def test_the_dossier_shows_what_came_of_each_agreement(browser: Browser, tmp_path: Path, migrated: Path) -> None:
+    with fresh_bot(tmp_path, migrated, approvers=2) as bot, serve(bot.app) as address:
+        row = awaiting(bot.database)
+        ids = [people.add(bot.database, name, role=Role.ADMIN, actor="test").id for name in ("ben", "cy")]
+        for who in ids:
+            deployments.approve(bot.database, row.id, actor=who, comment="good", share=0.5, approvers=2)
+        deployments.change_canary(bot.database, actor=ids[1], comment="all well", share=1, approvers=2)
+        with watched(browser) as page:
+            enter(page, bot, address, "admin", f"/admin/dossier/{row.id}")
+            rows = page.get_by_role("region", name="Table: Decisions").locator("tbody tr")
+            half = "agreed to 50 %approved for 50 %, decided by cy"
+            expect(rows).to_contain_text([f"{half}ben", f"{half}cy", "approvedcy", "agreed to 100 %open"])
+            rollbacks.rollback(bot.database, actor=ids[0], comment="people complain")
+            page.reload()
+            expect(rows.nth(3)).to_contain_text("agreed to 100 %not put into effectcy")
+            expect(rows.nth(4)).to_contain_text("rolled backben")
+
+
+def test_a_form_begins_with_the_newest_terms_that_are_open(browser: Browser, tmp_path: Path, migrated: Path) -> None:
+    with fresh_bot(tmp_path, migrated, approvers=2) as bot, serve(bot.app) as address:
+        row = awaiting(bot.database)
+        for name, share in (("ben", 0.1), ("cy", 0.2)):
+            who = people.add(bot.database, name, role=Role.ADMIN, actor="test").id
+            deployments.approve(bot.database, row.id, actor=who, comment=f"{name} agrees", share=share, approvers=2)
+        with watched(browser) as page:
+            enter(page, bot, address, "admin", "/admin/approval")
+            told = "Agreed so far, to 20 % of the conversations: cy (“cy agrees”). 1 more person must agree."
+            expect(page.locator("aside")).to_contain_text(told)
+            expect(page.get_by_label("Share in percent")).to_have_value("20")
 
 
 def test_approval_is_decided_with_the_keyboard_alone(page: Page, bot: QueuedBot, address: str) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from finetune.contest import contest
+from finetune.contest import Peak, contest
 from finetune.forgetting import by_task, forgotten, rise
 from finetune.halving import best, shares
 from finetune.jobs import train_job
 from finetune.preferences import Preference, available, rows_for
 from finetune.probe import losses
+from scheduler.trials import KEPT
 
 RECIPE = {
     "rank": 4, "alpha": 8, "dropout": 0.0, "epochs": 1, "warmup_steps": 0, "batch_size": 2,
@@ -79,6 +80,16 @@ def test_a_task_is_forgotten_when_its_loss_rose_by_more_than_the_margin_and_its_
     assert forgotten(ROWS, [["a"]], [before], margin=0.02) == {}
 
 
+def test_the_memory_of_several_runs_is_the_most_that_any_of_them_told_not_the_last() -> None:
+    seen: list[dict[str, Any]] = []
+    peak = Peak(seen.append)
+    assert peak.mb is None
+    told = [{"variant": name, "memory_mb": mb} for name, mb in (("a", 900), ("a", 1200), ("b", 700))]
+    for one in (*told, {"step": 4}):
+        peak(one)
+    assert peak.mb == 1200 and seen == [*told, {"step": 4}]
+
+
 # on a model
 
 
@@ -139,6 +150,7 @@ def test_the_worst_ways_leave_after_half_and_every_ways_adapter_is_published(
     assert all((tmp_path / name / "manifest.json").exists() for name in rates)
     assert not list(tmp_path.glob("*tried*"))
     assert done["steps"] == 2 + 2 + 4 + 2 * 4 and {one["variant"] for one in shown} == set(rates)
+    assert done["peak_mb"] == max(one["memory_mb"] for one in shown) > 0 and done.keys() >= {"peak_mb", *KEPT}
 
 
 def test_an_example_that_is_too_long_has_no_loss(job: dict[str, Any], tiny_adapter: Path) -> None:

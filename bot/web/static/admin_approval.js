@@ -74,9 +74,18 @@ async function screen(id, load, open) {
   );
 }
 
+/** The agreements that more people may join, to the terms of the newest. */
+function standing({ approvals }) {
+  const open = approvals.filter((one) => one.open);
+  const terms = ({ share, testers }) => JSON.stringify([share, testers]);
+  return open.filter((one) => terms(one) === terms(open.at(-1)));
+}
+
 /** Who has agreed already, where more than one person must. */
-function approvals({ approvals: given = [], approvers: needed = 1 }) {
+function approvals(found) {
+  const { approvers: needed = 1 } = found;
   if (needed < 2) return null;
+  const given = standing(found);
   return h(
     "p",
     { class: "said" },
@@ -117,8 +126,10 @@ export function audience(share, testers) {
  * The form begins with the terms that others have agreed to, so that who agrees with them changes nothing; what is
  * approved is the report that is shown.
  */
-function deciding({ row, digests, approvals: [standing] = [] }, load) {
-  const { field, value } = audience(standing?.share ?? 1, standing?.testers ?? []);
+function deciding(found, load) {
+  const { row, digests } = found;
+  const [terms] = standing(found);
+  const { field, value } = audience(terms?.share ?? 1, terms?.testers ?? []);
   const beside = h(
     "div",
     {},
