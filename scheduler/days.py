@@ -18,9 +18,8 @@ MOST_APART = 0.05
 """Days are never taken to differ by more than five points (standard deviation): a large loss is to show anyway."""
 MOST_ALIKE = 0.03
 """Nor are observations of one day taken to be more alike: where hardly any shows it, five points are as much as all."""
-CHANCE = 0.2
-"""Days count as alike unless chance would make them differ so much in fewer than one history of five: short ones show
-little, and where much is known a scatter by chance is small."""
+CHANCE = 0.05
+"""Days count as alike unless chance would make them differ so much in fewer than one history of twenty."""
 
 
 class Observation(NamedTuple):
