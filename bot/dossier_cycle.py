@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from store.cycles import WATCH
 from store.models import Cycle, CycleStep
-
-WATCH = "watch"
-"""The step that waits for what people ask: it takes as long as it is told to, and costs nothing."""
 
 
 def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,7 +15,7 @@ def rule(delta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cost(cycle: Cycle | None, steps: Sequence[CycleStep]) -> dict[str, Any]:
-    """Seconds, tokens and memory that the cycle took; its seconds are those of all steps but the watch."""
+    """Seconds, tokens and memory that the cycle took; its seconds are those of all steps but the watch, which waits."""
     train = (cycle.results if cycle else {}).get("train", {})
     spent = {
         step.name: (step.finished_at - step.started_at).total_seconds()
